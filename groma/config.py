@@ -1,0 +1,215 @@
+"""Sizes and settings of a Groma model, and the one place that reads the released config.json."""
+
+from typing import Any, Self
+
+from huggingface_hub.dataclasses import strict
+from transformers import Dinov2Config, LlamaConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+NUM_REGION_TOKENS = 100
+"""`<r0>` … `<r99>`: the most regions one picture can have."""
+
+
+@strict
+class RegionProposerConfig(PreTrainedConfig):
+    """Sizes of the class-agnostic Deformable-DETR head (paper 3.1, Region Proposer).
+
+    Attributes:
+        width: channels d of queries and feature levels.
+        num_levels: feature maps built from the patch grid, finest first: 1 is (1x), 2 is
+            (1x, 1/2x), 3 is (2x, 1x, 1/2x), 4 is (4x, 2x, 1x, 1/2x).
+        num_queries: Q, proposals per picture.
+        class_cost, box_cost, giou_cost: costs of the Hungarian matching.
+        class_weight, box_weight, giou_weight: weights of the loss terms.
+        objectness_mix: exponents of sigmoid(coco) and sigmoid(sa1b) in the objectness.
+    """
+
+    model_type = "groma_region_proposer"
+
+    width: int = 256
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    encoder_ffn_width: int = 1024
+    decoder_ffn_width: int = 1024
+    num_heads: int = 8
+    num_points: int = 4
+    num_queries: int = 300
+    num_levels: int = 1
+    box_head_width: int = 256
+    dropout: float | int = 0.1
+    class_cost: float | int = 2.0
+    box_cost: float | int = 5.0
+    giou_cost: float | int = 2.0
+    class_weight: float | int = 2.0
+    box_weight: float | int = 5.0
+    giou_weight: float | int = 2.0
+    focal_alpha: float | int = 0.25
+    focal_gamma: float | int = 2.0
+    objectness_mix: list[float] | tuple[float, float] = (0.4, 0.6)
+
+
+@strict
+class RegionEncoderConfig(PreTrainedConfig):
+    """Sizes of the multi-scale RoIAlign encoder (paper 3.1, Region Encoder).
+
+    Attributes:
+        roi_size: bins per side of the RoIAlign window.
+        sampling_ratio: samples per bin and side.
+        fuse_rounds: rounds of cross-level mixing before the pooling.
+        norm_groups: groups of the GroupNorm in a fuse round; divides the image encoder's width.
+        width: width of the pooled region feature before the projection to the text width.
+        position_width: hidden width of the box embedding.
+    """
+
+    model_type = "groma_region_encoder"
+
+    roi_size: int = 14
+    sampling_ratio: int = 2
+    fuse_rounds: int = 5
+    norm_groups: int = 64
+    width: int = 1024
+    position_width: int = 256
+
+
+@strict
+class GromaConfig(PreTrainedConfig):
+    """Everything that fixes the shape and the behaviour of a Groma model.
+
+    Attributes:
+        vision_config: the DINOv2 image encoder.
+        text_config: the LLaMA-family language model; its `vocab_size` counts the new tokens too.
+        image_size: side S of the square picture the image encoder sees, in pixels.
+        image_token_layer: index into the image encoder's hidden states (0 is the embedding,
+            -1 the last block) that feeds the image tokens.
+        nms_threshold: proposals overlapping a better one by more than this IoU are dropped.
+        score_threshold: proposals at or below this objectness are dropped; <= 0 keeps all.
+        max_regions: most regions of one picture, at most 100.
+        compat: reproduce the released checkpoints exactly: region windows from (cx, cy) to (w, h)
+            at half the stride, and the position table resized with DINOv2's 0.1 offset. Off for
+            checkpoints of our own, which follow the paper.
+    """
+
+    model_type = "groma"
+    sub_configs_defaults = {  # noqa: RUF012
+        "vision_config": SubConfigSpec(config_class=Dinov2Config),
+        "proposer_config": SubConfigSpec(config_class=RegionProposerConfig),
+        "region_config": SubConfigSpec(config_class=RegionEncoderConfig),
+        "text_config": SubConfigSpec(config_class=LlamaConfig),
+    }
+
+    vision_config: dict | PreTrainedConfig | None = None
+    proposer_config: dict | PreTrainedConfig | None = None
+    region_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    image_size: int = 448
+    image_token_layer: int = -1
+    nms_threshold: float | int = 0.6
+    score_threshold: float | int = 0.15
+    max_regions: int = NUM_REGION_TOKENS
+    compat: bool = False
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Check the settings that several parts rely on.
+
+        Raises:
+            ValueError: if `image_size` is no multiple of twice the patch size, or `max_regions`
+                is outside 1..100.
+        """
+        super().__post_init__(**kwargs)
+        if self.image_size % (2 * self.vision_config.patch_size):
+            raise ValueError(
+                f"image_size {self.image_size} must be a multiple of twice the patch size "
+                f"({self.vision_config.patch_size}): image tokens merge 2x2 patches."
+            )
+        if not 1 <= self.max_regions <= NUM_REGION_TOKENS:
+            raise ValueError(f"max_regions {self.max_regions} must be in 1..{NUM_REGION_TOKENS}.")
+
+    @property
+    def grid_size(self) -> int:
+        """Patches per side of the picture."""
+        return self.image_size // self.vision_config.patch_size
+
+    @property
+    def num_image_tokens(self) -> int:
+        """P, image tokens per picture after the 2x2 merge."""
+        return (self.grid_size // 2) ** 2
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
+        """Read our config.json, or the released one (recognised by its `perceiver_cfg`)."""
+        if "perceiver_cfg" in config_dict:
+            config_dict = upgrade_released(config_dict)
+        return super().from_dict(config_dict, **kwargs)
+
+
+# Class defaults of transformers 4.32, which the released config.json leaves out.
+_RELEASED_VISION = {"image_size": 224, "patch_size": 16}
+_RELEASED_PROPOSER = {
+    "d_model": 256,
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "encoder_ffn_dim": 1024,
+    "decoder_ffn_dim": 1024,
+    "decoder_attention_heads": 8,
+    "decoder_n_points": 4,
+    "num_queries": 300,
+    "num_feature_levels": 4,
+    "dropout": 0.1,
+    "class_cost": 1,
+    "bbox_cost": 5,
+    "giou_cost": 2,
+    "cls_loss_coefficient": 2,
+    "bbox_loss_coefficient": 5,
+    "giou_loss_coefficient": 2,
+    "focal_alpha": 0.25,
+}
+_PROPOSER_NAMES = {
+    "d_model": "width",
+    "encoder_layers": "encoder_layers",
+    "decoder_layers": "decoder_layers",
+    "encoder_ffn_dim": "encoder_ffn_width",
+    "decoder_ffn_dim": "decoder_ffn_width",
+    "decoder_attention_heads": "num_heads",
+    "decoder_n_points": "num_points",
+    "num_queries": "num_queries",
+    "num_feature_levels": "num_levels",
+    "dropout": "dropout",
+    "class_cost": "class_cost",
+    "bbox_cost": "box_cost",
+    "giou_cost": "giou_cost",
+    "cls_loss_coefficient": "class_weight",
+    "bbox_loss_coefficient": "box_weight",
+    "giou_loss_coefficient": "giou_weight",
+    "focal_alpha": "focal_alpha",
+}
+
+
+def upgrade_released(released: dict[str, Any]) -> dict[str, Any]:
+    """Turn the released checkpoint's config.json into the arguments of `GromaConfig`.
+
+    Args:
+        released: the parsed file, with `llm_cfg` and `perceiver_cfg` (`vis_encoder_cfg`,
+            `ddetr_cfg`), of which the nested parts hold only differences from the class defaults.
+
+    Returns:
+        Keyword arguments with `compat` on; 448 px, RoI 14, 1024-wide regions as in the release.
+    """
+    perceiver = released["perceiver_cfg"]
+    vision = _RELEASED_VISION | perceiver["vis_encoder_cfg"]
+    proposer = _RELEASED_PROPOSER | perceiver["ddetr_cfg"]
+    text = dict(released["llm_cfg"])
+    text["vocab_size"] += released["num_new_token"]
+    for part in (vision, text):
+        part.pop("transformers_version", None)
+    return {
+        "architectures": ["GromaForConditionalGeneration"],
+        "vision_config": vision,
+        "proposer_config": {_PROPOSER_NAMES[k]: proposer[k] for k in _PROPOSER_NAMES},
+        "text_config": text,
+        "image_token_layer": perceiver["vis_output_layer"],
+        "nms_threshold": released["nms_thres"],
+        "score_threshold": released["box_score_thres"],
+        "max_regions": released["max_region_num"],
+        "compat": True,
+    } | {k: released[k] for k in ("torch_dtype", "quantization_config") if k in released}

@@ -1,0 +1,278 @@
+"""The picture border: files to RGB pictures to tensors, and boxes in pixels to boxes in [0, 1].
+
+Sizes are (H, W); PIL's (W, H) is turned here and nowhere else. A picture is never reduced on the
+way in, so boxes in pixels always mean the file's own pixels; one that would need too much memory
+is refused before it is decoded.
+"""
+
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from groma.types import Box, GromaError, PixelInput, Size
+
+MAX_PIXELS = 64_000_000
+"""Largest picture that is decoded; the worst formats need 1.3 GB on the way, most half of it."""
+
+MIN_BOX_SIDE = 0.01
+"""Shortest side of a box in pixels: below it the box vanishes in single precision."""
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+# Named, because Pillow would also try formats that start another program (EPS) or match anything.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+_READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PPM"
+
+# What Pillow's plugins were seen to raise over broken files and names.
+_PILLOW_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError),
+    *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+ImageSource = str | Path | bytes | Image.Image | np.ndarray
+
+
+def load_image(source: ImageSource) -> Image.Image:
+    """Read any picture as 8-bit RGB, upright, on white where it is transparent.
+
+    EXIF rotation is applied; 16-bit and floating-point greys are scaled, not clipped; of an
+    animation the first frame is taken.
+
+    Args:
+        source: a path, the bytes of a file, a PIL image in any mode, or an array (H, W),
+            (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA of bool, uint8, uint16 or floats in [0, 1].
+
+    Returns:
+        A new RGB image of the upright picture's full size.
+
+    Raises:
+        GromaError: if there is no such file, it is no picture, it is empty or damaged, or it has
+            more than `MAX_PIXELS` pixels.
+    """
+    if isinstance(source, np.ndarray):
+        return _convert(_from_array(source), "The array")
+    if isinstance(source, Image.Image):
+        return _convert(source, "The picture")
+    with _open(source) as image:
+        return _convert(image, _name(source))
+
+
+def to_pixels(image: Image.Image, image_size: int) -> PixelInput:
+    """Resize to the image encoder's square and normalise with the ImageNet statistics.
+
+    Args:
+        image: an RGB picture, as `load_image` returns it.
+        image_size: S, the side in pixels; the aspect ratio is not kept.
+
+    Returns:
+        Pixels (3, S, S) float32 and the (H, W) of `image`.
+    """
+    resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
+    values = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+    mean, std = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD)
+    pixels = (values - mean[:, None, None]) / std[:, None, None]
+    return PixelInput(pixels=pixels.contiguous(), original_size=(image.height, image.width))
+
+
+def check_boxes(boxes_px: Sequence[Sequence[float]], size: Size, limit: int) -> list[Box]:
+    """Validate boxes a person drew or typed, and cut what hangs over the picture's edge.
+
+    Args:
+        boxes_px: N boxes, each x1, y1, x2, y2 in pixels of the picture.
+        size: (H, W) of the picture.
+        limit: most boxes allowed.
+
+    Returns:
+        N xyxy boxes in pixels, inside the picture and at least `MIN_BOX_SIDE` wide and high.
+
+    Raises:
+        GromaError: naming the first box that is not four finite numbers, is inverted or empty, or
+            lies outside the picture; or if there are more than `limit`.
+    """
+    if len(boxes_px) > limit:
+        raise GromaError(f"{len(boxes_px)} boxes are too many: at most {limit} can be given.")
+    return [_check_box(box, size, number) for number, box in enumerate(boxes_px, start=1)]
+
+
+def normalise_boxes(boxes_px: Sequence[Sequence[float]], size: Size) -> Tensor:
+    """Map boxes in pixels to the frame every tensor uses.
+
+    Args:
+        boxes_px: N boxes xyxy in pixels of the picture, checked by `check_boxes`.
+        size: (H, W) of the picture.
+
+    Returns:
+        (N, 4) float32 xyxy in [0, 1].
+    """
+    boxes = torch.tensor(boxes_px, dtype=torch.float64).reshape(-1, 4)
+    return (boxes / _scale(size)).float()
+
+
+def boxes_to_pixels(boxes: Tensor, size: Size) -> list[Box]:
+    """Map boxes back to pixels; what a prediction has beyond the picture's edge is cut.
+
+    Args:
+        boxes: (N, 4) xyxy in [0, 1].
+        size: (H, W) of the picture.
+
+    Returns:
+        N boxes xyxy in pixels of the picture.
+    """
+    boxes_px = boxes.detach().cpu().double().clamp(0, 1) * _scale(size)
+    return [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes_px.tolist()]
+
+
+def _scale(size: Size) -> Tensor:
+    """(4,) width, height, width, height of a picture of `size` (H, W)."""
+    height, width = size
+    return torch.tensor([width, height, width, height], dtype=torch.float64)
+
+
+def _check_box(box_px: Sequence[float], size: Size, number: int) -> Box:
+    """Validate and clip one box; `number` counts from 1 and names it in messages."""
+    try:
+        x1, y1, x2, y2 = (float(value) for value in box_px)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise GromaError(f"Box {number} must be four numbers x1, y1, x2, y2 in pixels.") from error
+    if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
+        raise GromaError(f"Box {number} has a coordinate that is not a finite number.")
+    if x1 > x2 or y1 > y2:
+        raise GromaError(f"Box {number} is inverted: x1, y1 must be above and left of x2, y2.")
+    if min(x2 - x1, y2 - y1) < MIN_BOX_SIDE:
+        raise GromaError(f"Box {number} has no area.")
+    height, width = size
+    left, right = max(x1, 0.0), min(x2, float(width))
+    top, bottom = max(y1, 0.0), min(y2, float(height))
+    if min(right - left, bottom - top) < MIN_BOX_SIDE:
+        raise GromaError(f"Box {number} lies outside the picture of {width} x {height} pixels.")
+    return left, top, right, bottom
+
+
+def _name(source: str | Path | bytes) -> str:
+    """What messages call a picture."""
+    return "The picture" if isinstance(source, bytes) else str(source)
+
+
+def _open(source: str | Path | bytes) -> Image.Image:
+    """Read as much of a file as tells its format and size."""
+    file = BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+            return Image.open(file, formats=_FORMATS)
+    except _PILLOW_ERRORS as error:
+        raise GromaError(_why_not_opened(source, error)) from error
+
+
+def _why_not_opened(source: str | Path | bytes, error: Exception) -> str:
+    """Explain in one sentence why a file could not be opened."""
+    name = _name(source)
+    match error:
+        case FileNotFoundError():
+            return f"There is no file {name}."
+        case IsADirectoryError():
+            return f"{name} is a folder, not a picture."
+        case Image.DecompressionBombError():
+            return _too_large(name)
+        case UnidentifiedImageError():
+            num_bytes = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+            return f"{name} is {f'not a {_READABLE} picture' if num_bytes else 'empty'}."
+        case OSError(strerror=str(reason)):
+            return f"{name} cannot be opened: {reason}."
+        case _:
+            return _damaged(name)
+
+
+def _too_large(name: str) -> str:
+    """Explain in one sentence why a picture was not decoded."""
+    limit = MAX_PIXELS // 1_000_000
+    return f"{name} is too large: at most {limit} million pixels can be read, please reduce it."
+
+
+def _damaged(name: str) -> str:
+    """Explain in one sentence why decoding stopped."""
+    return f"{name} is damaged or cut off and cannot be decoded."
+
+
+def _convert(image: Image.Image, name: str) -> Image.Image:
+    """Decode, rotate upright and convert to RGB."""
+    if not image.width * image.height:
+        raise GromaError(f"{name} has no pixels.")
+    if image.width * image.height > MAX_PIXELS:
+        raise GromaError(_too_large(name))
+    try:
+        image.load()
+        return _to_rgb(_upright(image))
+    except _PILLOW_ERRORS as error:
+        raise GromaError(_damaged(name)) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Copy of a decoded image, turned as its EXIF block says where that can be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except _PILLOW_ERRORS:
+        return image.copy()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a decoded image of any mode to RGB."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _scale_to_8_bit(np.asarray(image)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image)
+    return white
+
+
+def _scale_to_8_bit(values: np.ndarray) -> Image.Image:
+    """Map deep greys (H, W) to 8 bit: black is 0, white 65535, or 1 for floats, or the maximum.
+
+    The maximum is white only where it exceeds the usual white, as in elevation or depth maps.
+    """
+    is_float = np.issubdtype(values.dtype, np.floating)
+    values = np.nan_to_num(values.astype(np.float32), copy=False, posinf=0, neginf=0)
+    white = max(values.max(), 1.0 if is_float else 65535.0)
+    values *= 255 / white
+    return Image.fromarray(values.clip(0, 255, out=values).round(out=values).astype(np.uint8))
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """Make an image of an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    is_colour = array.ndim == 3 and array.shape[2] in (3, 4)
+    if array.ndim != 2 and not is_colour:
+        raise GromaError(
+            f"An array of shape {array.shape} is no picture: "
+            "it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
+        )
+    if array.size > 4 * MAX_PIXELS:
+        raise GromaError(_too_large("The array"))
+    return Image.fromarray(_array_to_8_bit(array))
+
+
+def _array_to_8_bit(array: np.ndarray) -> np.ndarray:
+    """Scale the values of an array of any supported type to uint8."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint16:
+        return np.round(array / np.float32(257)).astype(np.uint8)
+    if np.issubdtype(array.dtype, np.floating) and ((array >= 0) & (array <= 1)).all():
+        return np.round(array.astype(np.float32) * 255).astype(np.uint8)
+    raise GromaError("An array must hold bool, uint8, uint16 or floating-point values in [0, 1].")

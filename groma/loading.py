@@ -1,0 +1,320 @@
+"""Checkpoints: load the released layout or ours, quantise, convert, describe."""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
+from transformers import AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
+from transformers.utils import (
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+)
+
+from groma.config import GromaConfig
+from groma.model.groma import GromaForConditionalGeneration
+from groma.types import GromaError
+
+Quantization = Literal["none", "8bit", "4bit"]
+
+SIXTEEN_BIT_PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "lm_head")
+"""What quantisation leaves alone: everything visual, and the language model's head."""
+
+_TOKENIZER_FILES = (
+    "tokenizer.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
+)
+
+
+def load(
+    source: str | Path,
+    quantization: Quantization | None = None,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    device_map: str | dict[str, Any] | None = None,
+) -> tuple[GromaForConditionalGeneration, PreTrainedTokenizerBase]:
+    """Load a model and its tokenizer, ready to answer.
+
+    Args:
+        source: a folder, or the id of a model on the Hugging Face Hub; the released layout or ours.
+        quantization: of the language model's linear layers; None keeps what the folder holds.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: "auto" is 16 bit where the device computes in it, else fp32.
+        device_map: as in transformers, instead of `device`.
+
+    Returns:
+        The model in eval mode and the tokenizer of plain text.
+
+    Raises:
+        GromaError: if the source is no Groma checkpoint, is incomplete, or cannot run here.
+    """
+    folder = resolve(source)
+    config = read_config(folder)
+    target = resolve_device(device)
+    kind = resolve_dtype(dtype, target)
+    options: dict[str, Any] = {"dtype": kind, "device_map": device_map or {"": target}}
+    if quantization not in (None, "none"):
+        options["quantization_config"] = quantization_config(quantization, config, kind)
+    model = GromaForConditionalGeneration.from_pretrained(folder, config=config, **options)
+    return model.eval(), load_tokenizer(folder)
+
+
+def resolve(source: str | Path) -> Path:
+    """The folder of a checkpoint, downloaded from the Hub where it is not on disk.
+
+    Raises:
+        GromaError: if there is no such folder and no such model, or a shard is missing.
+    """
+    folder = Path(source)
+    if not folder.exists():
+        try:
+            folder = Path(snapshot_download(str(source)))
+        except (OSError, ValueError, HFValidationError) as error:
+            raise GromaError(
+                f"There is no model folder {str(source)!r}, and no model of that name could be "
+                "downloaded; check the path or the connection."
+            ) from error
+    if not (folder / "config.json").is_file():
+        raise GromaError(f"{folder} is not a model folder: it has no config.json.")
+    weight_files(folder)
+    return folder
+
+
+def read_config(folder: Path) -> GromaConfig:
+    """The configuration of a checkpoint folder.
+
+    Raises:
+        GromaError: if config.json is broken or describes another architecture.
+    """
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise GromaError(f"{folder / 'config.json'} is not valid JSON; fetch it again.") from error
+    found = raw.get("model_type")
+    if found != GromaConfig.model_type:
+        raise GromaError(f"{folder} holds a {found or 'nameless'} model, not a Groma model.")
+    return GromaConfig.from_dict(raw)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Every weight file of a checkpoint folder, safetensors before .bin.
+
+    Raises:
+        GromaError: if there is none, or a shard that the index names is missing.
+    """
+    for index_name, single in (
+        (SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME),
+        (WEIGHTS_INDEX_NAME, WEIGHTS_NAME),
+    ):
+        if (folder / index_name).is_file():
+            index = json.loads((folder / index_name).read_text(encoding="utf-8"))
+            files = [folder / name for name in sorted(set(index["weight_map"].values()))]
+            missing = [file.name for file in files if not file.is_file()]
+            if missing:
+                raise GromaError(
+                    f"{folder} is incomplete: {', '.join(missing)} of {len(files)} weight files "
+                    "missing; download it again."
+                )
+            return files
+        if (folder / single).is_file():
+            return [folder / single]
+    raise GromaError(f"{folder} holds no weights (no {SAFE_WEIGHTS_NAME}, no {WEIGHTS_NAME}).")
+
+
+def resolve_device(device: str) -> str:
+    """Turn "auto" into a device that exists here.
+
+    Raises:
+        GromaError: if CUDA is asked for and there is none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise GromaError(
+            f"Device {device!r} was asked for, but this PyTorch sees no CUDA GPU; use --device cpu "
+            "or install a CUDA build of PyTorch."
+        )
+    return device
+
+
+def resolve_dtype(dtype: str | torch.dtype, device: str) -> torch.dtype:
+    """Turn "auto" into the fastest exact-enough type of the device.
+
+    Raises:
+        GromaError: for a name that is no floating point type.
+    """
+    if dtype == "auto":
+        if device.startswith("cuda"):
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
+        raise GromaError(f"{dtype!r} is no floating point type; use float32, bfloat16 or float16.")
+    return kind
+
+
+def quantization_config(
+    quantization: str, config: GromaConfig, dtype: torch.dtype
+) -> BitsAndBytesConfig:
+    """How bitsandbytes packs the language model's linear layers, and nothing else.
+
+    Raises:
+        GromaError: if bitsandbytes is not installed, the name is unknown, or the checkpoint is
+            quantised already.
+    """
+    if quantization not in ("8bit", "4bit"):
+        raise GromaError(f"Quantization {quantization!r} is unknown; use none, 8bit or 4bit.")
+    if find_spec("bitsandbytes") is None:
+        raise GromaError(
+            f"{quantization} needs the package bitsandbytes; pip install bitsandbytes, or load "
+            "without quantization."
+        )
+    if getattr(config, "quantization_config", None):
+        raise GromaError("This model is quantised already; load it without --quantization.")
+    return BitsAndBytesConfig(
+        load_in_8bit=quantization == "8bit",
+        load_in_4bit=quantization == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(SIXTEEN_BIT_PARTS),
+    )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint folder, from slow or fast files.
+
+    Raises:
+        GromaError: if there is none or it cannot be read.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise GromaError(f"{folder} holds no tokenizer that can be read: {error}") from error
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    quantization: Quantization | None = None,
+    dtype: str | torch.dtype = "bfloat16",
+    max_shard_size: str = "5GB",
+) -> None:
+    """Write a checkpoint in our layout, quantised if asked for, that loads fast ever after.
+
+    Args:
+        source: folder or Hub id, in any layout that `load` reads.
+        target: a folder that does not exist or is empty.
+        quantization: of the language model's linear layers.
+        dtype: of everything else.
+        max_shard_size: largest weight file.
+
+    Raises:
+        GromaError: as `load`, or if the target holds files already.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise GromaError(f"{target} exists already; name a new or empty folder.")
+    folder = resolve(source)
+    model, _ = load(folder, quantization, device="auto" if quantization else "cpu", dtype=dtype)
+    model.save_pretrained(target, max_shard_size=max_shard_size)
+    for name in _TOKENIZER_FILES:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+
+
+@dataclass
+class PartInfo:
+    """What one part of a checkpoint holds on disk.
+
+    Attributes:
+        name: the part, in this project's words.
+        parameters: how many numbers it stands for (a packed 4-bit byte counts as two).
+        size: bytes on disk, which are also its bytes in memory when loaded as stored.
+        dtypes: the stored types.
+    """
+
+    name: str
+    parameters: int = 0
+    size: int = 0
+    dtypes: set[str] = field(default_factory=set)
+
+
+def info(source: str | Path) -> list[PartInfo]:
+    """Describe a checkpoint without loading it: parameters, bytes and types per part.
+
+    Raises:
+        GromaError: as `resolve`.
+    """
+    parts: dict[str, PartInfo] = {}
+    for tensor in _stored_tensors(weight_files(resolve(source))):
+        part = next(part for part, pattern in _PARTS.items() if re.search(pattern, tensor.name))
+        entry = parts.setdefault(part, PartInfo(part))
+        entry.size += tensor.size
+        if not re.search(_QUANTIZATION_STATE, tensor.name):
+            entry.parameters += tensor.count * (2 if tensor.dtype == "uint8" else 1)
+            entry.dtypes.add("4bit" if tensor.dtype == "uint8" else tensor.dtype)
+    return [parts[part] for part in _PARTS if part in parts]
+
+
+_PARTS = {
+    "image encoder": r"^(image_encoder|(perceiver\.)?vis_encoder)\.",
+    "region proposer": r"^(region_proposer|perceiver|ddetr_transformer|input_proj)\.",
+    "projector": r"^(projector|img_txt_bridge)\.",
+    "region encoder": r"^region_encoder\.",
+    "embeddings and head": r"embed_tokens|new_input_embs|lm_head",
+    "language model": r"",
+}
+_QUANTIZATION_STATE = r"\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state|SCB)\b"
+_SAFETENSORS_TYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I8": "int8",
+    "U8": "uint8",
+}
+
+
+@dataclass(frozen=True)
+class _StoredTensor:
+    name: str
+    count: int
+    dtype: str
+    size: int
+
+
+def _stored_tensors(files: list[Path]) -> Iterator[_StoredTensor]:
+    for file in files:
+        if file.suffix == ".safetensors":
+            yield from _safetensors_header(file)
+            continue
+        for name, tensor in torch.load(file, mmap=True, weights_only=True).items():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            yield _StoredTensor(name, tensor.numel(), dtype, tensor.nbytes)
+
+
+def _safetensors_header(file: Path) -> Iterator[_StoredTensor]:
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            dtype = _SAFETENSORS_TYPES.get(entry["dtype"], entry["dtype"])
+            yield _StoredTensor(name, math.prod(entry["shape"]), dtype, end - start)

@@ -1,0 +1,176 @@
+"""Set prediction loss of the region proposer (paper 3.3, detection pretraining; arXiv 2010.04159)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from groma.config import RegionProposerConfig
+from groma.model.region_proposer import DetectorOutput
+from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, pairwise_giou
+
+Match = tuple[Tensor, Tensor]
+
+
+def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Focal loss of binary logits (arXiv 1708.02002), elementwise.
+
+    Args:
+        logits: (...,) objectness logits.
+        targets: (...,) 0 or 1, the same dtype.
+        alpha: weight of the positives, 1 - alpha of the negatives.
+        gamma: how much easy cases are discounted.
+    """
+    probability = logits.sigmoid()
+    error = (probability - targets).abs()
+    weight = torch.where(targets > 0, alpha, 1 - alpha)
+    return (
+        weight
+        * error**gamma
+        * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    )
+
+
+@torch.no_grad()
+def match_boxes(
+    boxes_cxcywh: Tensor, logits: Tensor, truth_cxcywh: Tensor, config: RegionProposerConfig
+) -> Match:
+    """Assign every true box to one prediction at the least total cost (Hungarian method).
+
+    Args:
+        boxes_cxcywh: (Q, 4) predictions of one picture in [0, 1].
+        logits: (Q,) their objectness logits.
+        truth_cxcywh: (M, 4) true boxes.
+        config: the three matching costs.
+
+    Returns:
+        Indices (min(Q, M),) into the predictions and into the truth.
+    """
+    alpha, gamma = config.focal_alpha, config.focal_gamma
+    probability = logits.sigmoid()
+    positive = alpha * (1 - probability) ** gamma * -(probability + 1e-8).log()
+    negative = (1 - alpha) * probability**gamma * -(1 - probability + 1e-8).log()
+    distance = torch.cdist(boxes_cxcywh, truth_cxcywh, p=1)
+    giou = pairwise_giou(box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(truth_cxcywh))
+    cost = (
+        config.class_cost * (positive - negative)[:, None]
+        + config.box_cost * distance
+        - config.giou_cost * giou
+    )
+    rows, columns = linear_sum_assignment(cost.cpu().numpy())
+    return (
+        torch.as_tensor(rows, device=logits.device),
+        torch.as_tensor(columns, device=logits.device),
+    )
+
+
+def match_batch(
+    boxes_cxcywh: Tensor,
+    logits: Tensor,
+    truths_cxcywh: Sequence[Tensor],
+    config: RegionProposerConfig,
+) -> list[Match]:
+    """`match_boxes` for every picture of a batch of (B, Q, 4) boxes and (B, Q) logits."""
+    return [
+        match_boxes(boxes, objectness, truth, config)
+        for boxes, objectness, truth in zip(boxes_cxcywh, logits, truths_cxcywh, strict=True)
+    ]
+
+
+def set_loss(
+    boxes_cxcywh: Tensor,
+    logits: Tensor,
+    truths_cxcywh: Sequence[Tensor],
+    config: RegionProposerConfig,
+) -> dict[str, Tensor]:
+    """Loss terms of one set of predictions, each divided by the number of true boxes.
+
+    Args:
+        boxes_cxcywh: (B, Q, 4) predictions in [0, 1].
+        logits: (B, Q) objectness logits.
+        truths_cxcywh: B tensors (M, 4) of true boxes.
+        config: matching costs and focal parameters.
+
+    Returns:
+        `loss_ce`, `loss_bbox`, `loss_giou`, and `cardinality_error`, which DETR logs: with a
+        single class it is the mean number of true boxes.
+    """
+    matches = match_batch(boxes_cxcywh, logits, truths_cxcywh, config)
+    targets = torch.zeros_like(logits)
+    for row, (predicted, _) in zip(targets, matches, strict=True):
+        row[predicted] = 1.0
+    found = torch.cat(
+        [boxes[predicted] for boxes, (predicted, _) in zip(boxes_cxcywh, matches, strict=True)]
+    )
+    truth = torch.cat(
+        [truth[columns] for truth, (_, columns) in zip(truths_cxcywh, matches, strict=True)]
+    )
+    counts = logits.new_tensor([len(truth) for truth in truths_cxcywh])
+    total = counts.sum().clamp(min=1)
+    giou = pairwise_giou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth)).diagonal()
+    focal = focal_loss(logits, targets, config.focal_alpha, config.focal_gamma)
+    return {
+        "loss_ce": focal.sum() / total,
+        "loss_bbox": F.l1_loss(found, truth, reduction="sum") / total,
+        "loss_giou": (1 - giou).sum() / total,
+        "cardinality_error": counts.mean(),
+    }
+
+
+def detection_loss(
+    output: DetectorOutput,
+    boxes: Sequence[Tensor],
+    head: str,
+    config: RegionProposerConfig,
+    query_repeats: int = 1,
+    location_repeats: int = 1,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of every decoder layer and of the encoder's locations (paper 3.3).
+
+    Args:
+        output: the proposer's predictions for B pictures.
+        boxes: B tensors (M, 4) of true boxes, xyxy in [0, 1].
+        head: "coco" or "sa1b", the objectness head that this kind of truth trains.
+        config: matching costs and loss weights.
+        query_repeats, location_repeats: how often each true box is matched among the queries and
+            among the locations; 1 as in DETR, more gives a denser signal to short trainings.
+
+    Returns:
+        The weighted total and the unweighted terms: the last layer's under their plain names,
+        layer i's with the suffix `_i`, the locations' with `_enc`.
+
+    Raises:
+        ValueError: for another head.
+    """
+    if head not in output.logits:
+        raise ValueError(f"head must be one of {', '.join(output.logits)}, not {head!r}.")
+    device = output.boxes_cxcywh.device
+    truths = [box_xyxy_to_cxcywh(box.to(device).float().reshape(-1, 4)) for box in boxes]
+    queried = [truth.repeat(query_repeats, 1) for truth in truths]
+    located = [truth.repeat(location_repeats, 1) for truth in truths]
+    last = output.boxes_cxcywh.shape[1] - 1
+    terms: dict[str, Tensor] = {}
+    for layer in range(last + 1):
+        found = output.boxes_cxcywh[:, layer], output.logits[head][:, layer]
+        suffix = "" if layer == last else f"_{layer}"
+        terms |= {k + suffix: v for k, v in set_loss(*found, queried, config).items()}
+    found = output.location_boxes_cxcywh, output.location_logits
+    terms |= {f"{k}_enc": v for k, v in set_loss(*found, located, config).items()}
+    return weighted_total(terms, config), terms
+
+
+def weighted_total(terms: dict[str, Tensor], config: RegionProposerConfig) -> Tensor:
+    """Sum the loss terms with the configured weights; `cardinality_error*` has none."""
+    weights = {
+        "loss_ce": config.class_weight,
+        "loss_bbox": config.box_weight,
+        "loss_giou": config.giou_weight,
+    }
+    return sum(
+        weight * value
+        for name, value in terms.items()
+        for prefix, weight in weights.items()
+        if name.startswith(prefix)
+    )

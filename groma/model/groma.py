@@ -1,0 +1,399 @@
+"""Groma: image encoder, region proposer, region encoder and language model in one (paper 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoConfig, GenerationMixin, LlamaForCausalLM, PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
+
+from groma.config import GromaConfig
+from groma.model.deformable_detr import DeformableAttention
+from groma.model.detection_loss import detection_loss
+from groma.model.image_encoder import ImageEncoder
+from groma.model.region_encoder import RegionEncoder
+from groma.model.region_proposer import BoxHead, DetectorOutput, RegionProposer
+from groma.model.released import register
+from groma.model.region_selection import SelectionPolicy, select_regions
+from groma.model.splice import IGNORED, expand_with_labels, match_boxes, name_boxes, splice
+from groma.model.token_merge import Projector, merge_patches
+from groma.ops.boxes import box_cxcywh_to_xyxy
+from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
+from groma.types import EncodedImage, GromaError, Proposals, Regions, Size
+
+register()
+AutoConfig.register(GromaConfig.model_type, GromaConfig, exist_ok=True)
+
+GROUND_SCORE = 0.2
+"""Score of a ground-truth box among the candidates: it passes the threshold and loses to overlapping
+predictions that are surer (paper 3.3)."""
+
+
+@dataclass
+class GromaOutput(ModelOutput):
+    """What `forward` returns.
+
+    Attributes:
+        loss: mean cross-entropy of the supervised tokens, or None without labels.
+        logits: (B, T', V + 114) after the expansion of the placeholders, padded on the right.
+        regions: per picture, in the order of their names `<r0>`, `<r1>`, ...
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    regions: list[Regions] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One conversation ready for the language model: (T', D) embeddings and (T',) labels."""
+
+    embeddings: Tensor
+    labels: Tensor | None
+    regions: Regions
+
+
+class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """Localised visual tokenisation in front of a LLaMA-family language model (paper 3, Fig. 2)."""
+
+    config_class = GromaConfig
+    base_model_prefix = "groma"
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["LlamaDecoderLayer", "Dinov2Layer", "RegionEncoder"]  # noqa: RUF012
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_cache_class = True
+
+    def __init__(self, config: GromaConfig) -> None:
+        super().__init__(config)
+        self.image_encoder = ImageEncoder(config)
+        self.region_proposer = RegionProposer(config)
+        self.projector = Projector(config)
+        self.region_encoder = RegionEncoder(config)
+        self.language_model = LlamaForCausalLM(config.text_config)
+        self.tokens = TokenIds.of(config)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """Load the released layout or ours; arguments as in transformers.
+
+        Raises:
+            GromaError: naming the tensors, if one is missing, unexpected or of another shape.
+        """
+        wanted = kwargs.pop("output_loading_info", False)
+        model, found = super().from_pretrained(
+            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+        )
+        problems = [
+            f"{kind.replace('_', ' ')}: {', '.join(sorted(map(str, found[kind]))[:8])}"
+            for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+            if found[kind]
+        ]
+        if problems:
+            raise GromaError(
+                f"The weights in {pretrained_model_name_or_path} do not fit the model "
+                f"({'; '.join(problems)})."
+            )
+        return (model, found) if wanted else model
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """Write our own layout, also of a model that was loaded from the released one."""
+        super().save_pretrained(save_directory, **({"save_original_format": False} | kwargs))
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, DeformableAttention | BoxHead | RegionProposer):
+            module.reset_parameters()
+        else:
+            super()._init_weights(module)
+
+    _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]  # noqa: RUF012
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings, new tokens included."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the word embeddings."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The language model's head."""
+        return self.language_model.get_output_embeddings()
+
+    def encode_image(
+        self, pixel_values: Tensor, original_sizes: Sequence[Size]
+    ) -> list[EncodedImage]:
+        """Everything about pictures that no conversation changes; encode once, ask many times.
+
+        Args:
+            pixel_values: (B, 3, S, S) normalised.
+            original_sizes: (H, W) of each picture in pixels.
+        """
+        visual = self._encode(pixel_values)
+        return [
+            EncodedImage(
+                original_size=size,
+                image_tokens=visual.image_tokens[i],
+                feature_maps=tuple(level[i] for level in visual.feature_maps),
+                proposals=visual.proposals[i],
+            )
+            for i, size in enumerate(original_sizes)
+        ]
+
+    def encode_regions(self, image: EncodedImage, boxes: Tensor) -> Tensor:
+        """Region tokens of any boxes of an encoded picture (paper 3.1, Region Encoder).
+
+        Args:
+            image: from `encode_image`.
+            boxes: (N, 4) xyxy in [0, 1].
+
+        Returns:
+            (N, D) in the text width.
+        """
+        maps = [level[None] for level in image.feature_maps]
+        return self.region_encoder(maps, [boxes.to(maps[0].device)])[0]
+
+    def detect(self, pixel_values: Tensor) -> DetectorOutput:
+        """The region proposer's raw predictions for (B, 3, S, S) pictures."""
+        return self.region_proposer(self.image_encoder(pixel_values))
+
+    def detection_loss(
+        self,
+        pixel_values: Tensor,
+        boxes: Sequence[Tensor],
+        head: Literal["coco", "sa1b"] = "coco",
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the region proposer on true boxes (paper 3.3, detection pretraining).
+
+        Args:
+            pixel_values: (B, 3, S, S).
+            boxes: B tensors (M, 4), xyxy in [0, 1].
+            head: the objectness head this kind of truth trains.
+
+        Returns:
+            The weighted total and its unweighted terms by name.
+        """
+        output = self.detect(pixel_values)
+        return detection_loss(output, boxes, head, self.config.proposer_config)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        refer_boxes: Sequence[Tensor] | None = None,
+        ground_boxes: Sequence[Tensor] | None = None,
+        labels: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        shuffle_regions: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> GromaOutput:
+        """Read pictures and prompts, predict the next tokens (paper 3.2).
+
+        Args:
+            input_ids: (B, T) with one `<image>` and one `<region>` placeholder per row, padded
+                with `[PAD]` on either side.
+            pixel_values: (B, 3, S, S).
+            refer_boxes: per row (K, 4) xyxy in [0, 1]: the boxes of `<refer_box>`, in order, whose
+                region tokens go to `<refer_feat>`.
+            ground_boxes: per row (K, 4): the boxes of `<ground_box>` in supervised answers.
+            labels: (B, T), -100 where nothing is to be learnt.
+            attention_mask: (B, T), 0 on padding; `[PAD]` is padding in any case.
+            shuffle_regions: number the regions at random, as training does.
+            num_items_in_batch: divisor of the loss under gradient accumulation.
+
+        Returns:
+            Loss, logits over the expanded rows, and the regions of every picture.
+
+        Raises:
+            ValueError: if placeholders and boxes do not agree.
+        """
+        rows = self._rows(
+            input_ids,
+            pixel_values,
+            refer_boxes,
+            ground_boxes,
+            labels,
+            attention_mask,
+            shuffle_regions,
+        )
+        embeddings = pad_sequence([row.embeddings for row in rows], batch_first=True)
+        mask = pad_sequence([_ones(row) for row in rows], batch_first=True)
+        logits = self.language_model(
+            inputs_embeds=embeddings, attention_mask=mask, use_cache=False
+        ).logits
+        loss = None
+        if labels is not None:
+            targets = pad_sequence(
+                [row.labels for row in rows], batch_first=True, padding_value=IGNORED
+            )
+            loss = next_token_loss(logits, targets, num_items_in_batch)
+        return GromaOutput(loss=loss, logits=logits, regions=[row.regions for row in rows])
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        refer_boxes: Sequence[Tensor] | None = None,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Answer prompts; arguments as in `forward`, `kwargs` as in transformers' generate.
+
+        Returns:
+            (B, T) ids of the answers alone, or what `return_dict_in_generate` asks for.
+        """
+        rows = self._rows(input_ids, pixel_values, refer_boxes, None, None, attention_mask, False)
+        embeddings = [row.embeddings for row in rows]
+        options = {"pad_token_id": self.tokens[PAD]} | kwargs
+        return self.language_model.generate(
+            inputs_embeds=pad_sequence(embeddings, batch_first=True, padding_side="left"),
+            attention_mask=pad_sequence(
+                [_ones(row) for row in rows], batch_first=True, padding_side="left"
+            ),
+            **options,
+        )
+
+    def _encode(self, pixel_values: Tensor) -> "VisualFeatures":
+        hidden = self.image_encoder(pixel_values)
+        with torch.no_grad():
+            detected = self.region_proposer(hidden)
+            scores, order = self.region_proposer.score(detected).sort(
+                dim=1, descending=True, stable=True
+            )
+            boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(1, order[..., None].expand(-1, -1, 4))
+            boxes = box_cxcywh_to_xyxy(boxes_cxcywh)
+        merged = merge_patches(hidden[self.config.image_token_layer])
+        return VisualFeatures(
+            image_tokens=self.projector(merged),
+            feature_maps=self.region_encoder.fuse(hidden[-3:]),
+            proposals=[Proposals(*pair) for pair in zip(boxes, scores, strict=True)],
+        )
+
+    def _rows(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        refer_boxes: Sequence[Tensor] | None,
+        ground_boxes: Sequence[Tensor] | None,
+        labels: Tensor | None,
+        attention_mask: Tensor | None,
+        shuffle_regions: bool,
+    ) -> list[Row]:
+        visual = self._encode(pixel_values)
+        none = [pixel_values.new_zeros(0, 4)] * len(input_ids)
+        refer = [boxes.to(visual.image_tokens.device).float() for boxes in refer_boxes or none]
+        ground = [boxes.to(visual.image_tokens.device).float() for boxes in ground_boxes or none]
+        regions = [
+            self._select(*candidates, shuffle_regions)
+            for candidates in zip(visual.proposals, refer, ground, strict=True)
+        ]
+        tokens = self.region_encoder(visual.feature_maps, [picture.boxes for picture in regions])
+        real = input_ids != self.tokens[PAD]
+        if attention_mask is not None:
+            real &= attention_mask.bool()
+        return [
+            self._row(
+                input_ids[i][real[i]],
+                None if labels is None else labels[i][real[i]],
+                visual.image_tokens[i],
+                replace(regions[i], tokens=tokens[i]),
+                refer[i],
+                ground[i],
+            )
+            for i in range(len(input_ids))
+        ]
+
+    def _select(
+        self, proposals: Proposals, refer: Tensor, ground: Tensor, shuffle: bool
+    ) -> Regions:
+        """Regions of one picture in the official order: by score, all candidates through NMS."""
+        boxes = torch.cat([proposals.boxes, refer, ground])
+        scores = torch.cat(
+            [
+                proposals.scores,
+                proposals.scores.new_ones(len(refer)),
+                proposals.scores.new_full((len(ground),), GROUND_SCORE),
+            ]
+        )
+        chosen = select_regions(boxes, scores, SelectionPolicy.of(self.config))
+        if shuffle:
+            chosen = chosen[torch.randperm(len(chosen), device=chosen.device)]
+        first_user = len(proposals.scores)
+        is_user = (chosen >= first_user) & (chosen < first_user + len(refer))
+        return Regions(boxes[chosen], scores[chosen], is_user)
+
+    def _row(
+        self,
+        ids: Tensor,
+        labels: Tensor | None,
+        image_tokens: Tensor,
+        regions: Regions,
+        refer: Tensor,
+        ground: Tensor,
+    ) -> Row:
+        referred = match_boxes(refer, regions.boxes)
+        grounded = match_boxes(ground, regions.boxes)
+        if labels is not None:
+            at = (ids == self.tokens[GROUND_BOX]) & (labels == ids)
+        ids = name_boxes(ids, REFER_BOX, referred, self.tokens)
+        ids = name_boxes(ids, GROUND_BOX, grounded, self.tokens)
+        if labels is not None:
+            labels = torch.where(at, ids, labels)
+        names = torch.arange(len(regions), device=ids.device)
+        ids, labels = expand_with_labels(
+            ids, labels, names, self.tokens, self.config.num_image_tokens
+        )
+        embeddings = splice(
+            self.get_input_embeddings()(ids),
+            ids,
+            self.tokens,
+            image_tokens,
+            regions.tokens,
+            regions.tokens[referred],
+        )
+        return Row(embeddings, labels, regions)
+
+
+@dataclass(frozen=True)
+class VisualFeatures:
+    """A batch of pictures after everything that no conversation changes.
+
+    Attributes:
+        image_tokens: (B, P, D).
+        feature_maps: fused maps of the region encoder, each (B, C, h, w).
+        proposals: per picture, best first.
+    """
+
+    image_tokens: Tensor
+    feature_maps: tuple[Tensor, ...]
+    proposals: list[Proposals]
+
+
+def _ones(row: Row) -> Tensor:
+    return torch.ones(len(row.embeddings), dtype=torch.long, device=row.embeddings.device)
+
+
+def next_token_loss(logits: Tensor, labels: Tensor, divisor: Tensor | int | None = None) -> Tensor:
+    """Cross-entropy of every supervised token given those before it.
+
+    Args:
+        logits: (B, T, V).
+        labels: (B, T), -100 where nothing is supervised.
+        divisor: what the sum is divided by; by default the number of supervised tokens.
+    """
+    reduction = "mean" if divisor is None else "sum"
+    loss = F.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(),
+        labels[:, 1:].flatten().to(logits.device),
+        ignore_index=IGNORED,
+        reduction=reduction,
+    )
+    return loss if divisor is None else loss / divisor

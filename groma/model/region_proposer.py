@@ -1,0 +1,262 @@
+"""Image features -> class-agnostic boxes with objectness (paper 3.1, Region Proposer)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from groma.config import GromaConfig
+from groma.model.deformable_detr import (
+    DecoderLayer,
+    EncoderLayer,
+    FeatureLevels,
+    grid_centres,
+    grid_positions,
+    sine_features,
+)
+from groma.types import Size
+
+OBJECTNESS_PRIOR = 0.01
+
+
+@dataclass(frozen=True)
+class DetectorOutput:
+    """Boxes and scores of every decoder layer and of every location of the encoder.
+
+    Attributes:
+        boxes_cxcywh: (B, L, Q, 4) in [0, 1] after each of L decoder layers.
+        logits: objectness logits (B, L, Q) of the two heads, "coco" and "sa1b".
+        location_boxes_cxcywh: (B, K, 4) first guess at every location.
+        location_logits: (B, K).
+        queries: (B, L, Q, d) decoder states.
+    """
+
+    boxes_cxcywh: Tensor
+    logits: dict[str, Tensor]
+    location_boxes_cxcywh: Tensor
+    location_logits: Tensor
+    queries: Tensor
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of a (B, C, h, w) map."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=1e-6)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise each position on its own."""
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+
+
+class BoxHead(nn.Module):
+    """Three linear layers from a query to a box correction in logit space."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 4)]
+        )
+
+    def reset_parameters(self) -> None:
+        """Start without any correction."""
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, queries: Tensor) -> Tensor:
+        """(..., d) -> (..., 4) cxcywh logits, in fp32."""
+        first, second, last = self.layers
+        return last(F.relu(second(F.relu(first(queries))))).float()
+
+
+def build_feature_pyramid(in_width: int, width: int, num_levels: int) -> nn.ModuleList:
+    """Maps from the patch grid to feature levels, finest first (ViTDet-like).
+
+    Args:
+        in_width: D of the image encoder.
+        width: d of the levels.
+        num_levels: 1 is (1x), 2 (1x, 1/2x), 3 (2x, 1x, 1/2x), 4 (4x, 2x, 1x, 1/2x).
+
+    Raises:
+        ValueError: for another number of levels.
+    """
+    half, quarter = width // 2, width // 4
+    same = nn.Sequential(nn.Conv2d(in_width, width, 1), ChannelNorm(width))
+    coarse = nn.Sequential(
+        nn.Conv2d(in_width, width, 3, stride=2, padding=1),
+        ChannelNorm(width),
+    )
+    fine = nn.Sequential(
+        nn.ConvTranspose2d(in_width, half, 2, stride=2),
+        nn.Conv2d(half, width, 1),
+        ChannelNorm(width),
+        nn.Conv2d(width, width, 3, padding=1),
+    )
+    finest = nn.Sequential(
+        nn.ConvTranspose2d(in_width, half, 2, stride=2),
+        ChannelNorm(half),
+        nn.GELU(),
+        nn.ConvTranspose2d(half, quarter, 2, stride=2),
+        nn.Conv2d(quarter, width, 1),
+        ChannelNorm(width),
+        nn.Conv2d(width, width, 3, padding=1),
+    )
+    pyramids = {
+        1: [same],
+        2: [same, coarse],
+        3: [fine, same, coarse],
+        4: [finest, fine, same, coarse],
+    }
+    if num_levels not in pyramids:
+        raise ValueError(f"num_levels must be 1, 2, 3 or 4, not {num_levels}.")
+    return nn.ModuleList(pyramids[num_levels])
+
+
+class RegionProposer(nn.Module):
+    """Two-stage Deformable DETR with two objectness heads (paper 3.1, Region Proposer).
+
+    The head `coco` learns whole objects, the head `sa1b` objects, parts and stuff.
+    """
+
+    def __init__(self, config: GromaConfig) -> None:
+        super().__init__()
+        sizes = config.proposer_config
+        width = sizes.width
+        self.config = sizes
+        self.feature_pyramid = build_feature_pyramid(
+            config.vision_config.hidden_size, width, sizes.num_levels
+        )
+        self.level_embedding = nn.Parameter(torch.randn(sizes.num_levels, width))
+        self.encoder = nn.ModuleList([EncoderLayer(sizes) for _ in range(sizes.encoder_layers)])
+        self.location_output = nn.Linear(width, width)
+        self.location_norm = nn.LayerNorm(width)
+        self.location_objectness = nn.Linear(width, 1)
+        self.query_content = nn.Embedding(sizes.num_queries, width)
+        self.query_position = nn.Linear(2 * width, 2 * width)
+        self.query_position_norm = nn.LayerNorm(2 * width)
+        self.decoder = nn.ModuleList([DecoderLayer(sizes) for _ in range(sizes.decoder_layers)])
+        self.objectness = nn.ModuleDict(
+            {
+                head: nn.ModuleList([nn.Linear(width, 1) for _ in range(sizes.decoder_layers)])
+                for head in ("coco", "sa1b")
+            }
+        )
+        self.box_heads = nn.ModuleList(
+            [BoxHead(width, sizes.box_head_width) for _ in range(sizes.decoder_layers + 1)]
+        )
+
+    def reset_parameters(self) -> None:
+        """Start with rare objects; the level embedding and the box heads reset on their own."""
+        nn.init.normal_(self.level_embedding)
+        prior = -math.log((1 - OBJECTNESS_PRIOR) / OBJECTNESS_PRIOR)
+        heads = [*self.objectness["coco"], *self.objectness["sa1b"], self.location_objectness]
+        for head in heads:
+            nn.init.constant_(head.bias, prior)
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> DetectorOutput:
+        """Propose boxes.
+
+        Args:
+            hidden_states: the image encoder's, each (B, D, g, g); the mean of the last four is
+                what the proposer sees.
+
+        Returns:
+            Boxes and logits of every decoder layer and of every location.
+        """
+        levels = self._levels(torch.stack(list(hidden_states[-4:])).mean(dim=0))
+        memory = self._encode(levels)
+        guesses, valid = self._location_guesses(levels.shapes, memory.device)
+        states = memory.masked_fill(~valid[:, None], 0.0)
+        states = self.location_norm(self.location_output(states))
+        location_logits = self.location_objectness(states).squeeze(-1).float()
+        location_deltas = self.box_heads[-1](states)
+        box_logits = location_deltas + guesses
+        best = location_logits.topk(self.config.num_queries, dim=1).indices
+        chosen = box_logits.detach().gather(1, best[..., None].expand(-1, -1, 4))
+        queries = self._decode(chosen, memory, levels.shapes)
+        return DetectorOutput(
+            boxes_cxcywh=self._boxes(queries, chosen.sigmoid()),
+            logits={head: self._logits(queries, head) for head in self.objectness},
+            location_boxes_cxcywh=box_logits.sigmoid(),
+            location_logits=location_logits,
+            queries=queries,
+        )
+
+    def score(self, output: DetectorOutput) -> Tensor:
+        """Fuse both heads of the last layer into one objectness (paper 3.1).
+
+        Returns:
+            (B, Q) in [0, 1]: sigmoid(coco)^0.4 * sigmoid(sa1b)^0.6 by default.
+        """
+        coco, sa1b = self.config.objectness_mix
+        last = {head: logits[:, -1].sigmoid() for head, logits in output.logits.items()}
+        return last["coco"] ** coco * last["sa1b"] ** sa1b
+
+    def _levels(self, features: Tensor) -> FeatureLevels:
+        maps = [project(features) for project in self.feature_pyramid]
+        shapes = tuple((level.shape[2], level.shape[3]) for level in maps)
+        positions = [
+            grid_positions(shape, self.config.width, features.device) + embedding
+            for shape, embedding in zip(shapes, self.level_embedding, strict=True)
+        ]
+        return FeatureLevels(
+            features=torch.cat([level.flatten(2).mT for level in maps], dim=1),
+            positions=torch.cat(positions)[None].to(features.dtype),
+            shapes=shapes,
+        )
+
+    def _encode(self, levels: FeatureLevels) -> Tensor:
+        centres = [grid_centres(shape, levels.features.device) for shape in levels.shapes]
+        references = torch.cat(centres)[None]
+        hidden = levels.features
+        for layer in self.encoder:
+            hidden = layer(hidden, levels, references)
+        return hidden
+
+    def _location_guesses(
+        self, shapes: Sequence[Size], device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """(K, 4) cxcywh logits of the small box around each location, and (K,) validity."""
+        guesses = []
+        for level, shape in enumerate(shapes):
+            centres = grid_centres(shape, device)
+            guesses.append(torch.cat([centres, torch.full_like(centres, 0.05 * 2**level)], dim=1))
+        boxes_cxcywh = torch.cat(guesses)
+        valid = ((boxes_cxcywh > 0.01) & (boxes_cxcywh < 0.99)).all(dim=1)
+        return boxes_cxcywh.logit().masked_fill(~valid[:, None], math.inf), valid
+
+    def _decode(self, chosen: Tensor, memory: Tensor, shapes: Sequence[Size]) -> Tensor:
+        """(B, Q, 4) box logits of the chosen locations -> (B, L, Q, d) states of every layer."""
+        width = self.config.width
+        references = chosen.sigmoid()
+        embedding = sine_features(2 * math.pi * references, width // 2).flatten(-2)
+        embedding = self.query_position_norm(self.query_position(embedding.to(memory.dtype)))
+        positions = embedding[..., :width]
+        hidden = self.query_content.weight.expand(len(chosen), -1, -1)
+        states = []
+        for layer in self.decoder:
+            hidden = layer(hidden, positions, references, memory, shapes)
+            states.append(hidden)
+        return torch.stack(states, dim=1)
+
+    def _boxes(self, queries: Tensor, references: Tensor) -> Tensor:
+        """(B, L, Q, 4): layer l adds its correction to layer l - 1's own box.
+
+        References stay the chosen locations for every layer, so a box is the sum of its layer's
+        and the previous layer's correction to its location.
+        """
+        start = references.logit(eps=1e-5)
+        boxes: list[Tensor] = []
+        previous = start
+        for layer, head in enumerate(self.box_heads[:-1]):
+            delta = head(queries[:, layer])
+            boxes.append((delta + previous).sigmoid())
+            previous = (delta + start).sigmoid().logit(eps=1e-5)
+        return torch.stack(boxes, dim=1)
+
+    def _logits(self, queries: Tensor, head: str) -> Tensor:
+        logits = [linear(queries[:, i]) for i, linear in enumerate(self.objectness[head])]
+        return torch.stack(logits, dim=1).squeeze(-1).float()

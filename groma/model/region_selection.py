@@ -1,0 +1,50 @@
+"""Which proposals and user boxes become regions: a pure function (paper 3.1, Region Proposer)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from groma.config import GromaConfig
+from groma.ops.nms import nms
+
+
+@dataclass(frozen=True)
+class SelectionPolicy:
+    """When a candidate box becomes a region.
+
+    Attributes:
+        nms_threshold: a box overlapping a better one by more than this IoU is dropped.
+        score_threshold: a box at or below this score is dropped; <= 0 keeps all.
+        limit: most regions.
+    """
+
+    nms_threshold: float = 0.6
+    score_threshold: float = 0.15
+    limit: int = 100
+
+    @classmethod
+    def of(cls, config: GromaConfig) -> "SelectionPolicy":
+        """The policy a model was trained with."""
+        return cls(config.nms_threshold, config.score_threshold, config.max_regions)
+
+
+def select_regions(boxes: Tensor, scores: Tensor, policy: SelectionPolicy) -> Tensor:
+    """Choose which candidate boxes become regions (paper 3.1, 5.1 for the thresholds).
+
+    Args:
+        boxes: (Q, 4) xyxy in [0, 1], Q >= 1.
+        scores: (Q,) objectness in [0, 1].
+        policy: IoU threshold, score threshold and region limit.
+
+    Returns:
+        (N,) indices into Q, best first; 1 <= N <= policy.limit: when nothing passes the score
+        threshold, the single best box.
+    """
+    passing = torch.arange(len(scores), device=scores.device)
+    if policy.score_threshold > 0:
+        passing = passing[scores > policy.score_threshold]
+    if len(passing) == 0:
+        return scores.argmax(keepdim=True)
+    kept = nms(boxes[passing], scores[passing], policy.nms_threshold, policy.limit)
+    return passing[kept]

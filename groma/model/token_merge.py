@@ -1,0 +1,32 @@
+"""Patch features -> image tokens (paper 3.1; Tab. 8 compares the ways to merge)."""
+
+from torch import Tensor, nn
+
+from groma.config import GromaConfig
+
+
+def merge_patches(grid: Tensor) -> Tensor:
+    """Concatenate every 2x2 block of patches into one token (paper 3.1).
+
+    Args:
+        grid: (B, D, g, g) patch features, g even.
+
+    Returns:
+        (B, (g/2)^2, 4D) in row-major order; channels in the order (row, column) = (even, even),
+        (odd, even), (even, odd), (odd, odd).
+    """
+    batch, width, height, _ = grid.shape
+    blocks = grid.reshape(batch, width, height // 2, 2, height // 2, 2)
+    return blocks.permute(0, 2, 4, 5, 3, 1).reshape(batch, -1, 4 * width)
+
+
+class Projector(nn.Sequential):
+    """Maps merged patches into the language model's embedding space (paper 3.1)."""
+
+    def __init__(self, config: GromaConfig) -> None:
+        width = config.text_config.hidden_size
+        super().__init__(
+            nn.Linear(4 * config.vision_config.hidden_size, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+        )

@@ -1,0 +1,85 @@
+"""Box formats, areas and overlaps; boxes are xyxy in any one unit unless the name says otherwise."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_MIN_AREA = 1e-9
+
+
+def box_cxcywh_to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
+    """Turn (..., 4) centre and size into (..., 4) corners."""
+    centre, size = boxes_cxcywh.split(2, dim=-1)
+    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+
+
+def box_xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
+    """Turn (..., 4) corners into (..., 4) centre and size."""
+    low, high = boxes.split(2, dim=-1)
+    return torch.cat([(low + high) / 2, high - low], dim=-1)
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Areas (...,) of boxes (..., 4); an inverted box has none."""
+    left, top, right, bottom = boxes.unbind(dim=-1)
+    return (right - left).clamp(min=0) * (bottom - top).clamp(min=0)
+
+
+def pairwise_intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Areas that two sets of boxes share and cover.
+
+    Args:
+        a: (N, 4) xyxy.
+        b: (M, 4) xyxy in the unit of `a`.
+
+    Returns:
+        Intersection and union, both (N, M), in float32 at least.
+    """
+    a, b = _promote(a, b)
+    shared = _pairwise_area(a, b, torch.maximum, torch.minimum)
+    return shared, box_area(a)[:, None] + box_area(b)[None, :] - shared
+
+
+def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of every pair.
+
+    Args:
+        a: (N, 4) xyxy.
+        b: (M, 4) xyxy in the unit of `a`.
+
+    Returns:
+        (N, M) in [0, 1], in float32 at least; two boxes without area overlap by 0.
+    """
+    intersection, union = pairwise_intersection_union(a, b)
+    return intersection / union.clamp(min=_MIN_AREA)
+
+
+def pairwise_giou(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised intersection over union (Rezatofighi et al. 2019) of every pair.
+
+    Args:
+        a: (N, 4) xyxy.
+        b: (M, 4) xyxy in the unit of `a`.
+
+    Returns:
+        (N, M) in [-1, 1], in float32 at least: the IoU less the share of the common hull that
+        neither box covers.
+    """
+    a, b = _promote(a, b)
+    intersection, union = pairwise_intersection_union(a, b)
+    hull = _pairwise_area(a, b, torch.minimum, torch.maximum)
+    iou = intersection / union.clamp(min=_MIN_AREA)
+    return iou - (hull - union) / hull.clamp(min=_MIN_AREA)
+
+
+def _promote(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return a.to(dtype), b.to(dtype)
+
+
+def _pairwise_area(a: Tensor, b: Tensor, low: Callable, high: Callable) -> Tensor:
+    # Coordinates lead, so that every operation runs over whole (N, M) planes.
+    a, b = a.T[:, :, None], b.T[:, None, :]
+    width, height = (high(a[2:], b[2:]) - low(a[:2], b[:2])).clamp(min=0)
+    return width * height
