@@ -76,8 +76,11 @@ class GromaConfig(PreTrainedConfig):
     """Everything that fixes the shape and the behaviour of a Groma model.
 
     Attributes:
-        vision_config: the DINOv2 image encoder.
-        text_config: the LLaMA-family language model; its `vocab_size` counts the new tokens too.
+        vision_config: the DINOv2 image encoder, a `Dinov2Config`.
+        proposer_config: the region proposer, a `RegionProposerConfig`.
+        region_config: the region encoder, a `RegionEncoderConfig`.
+        text_config: the LLaMA-family language model, a `LlamaConfig` whose `vocab_size` counts the
+            new tokens too.
         image_size: side S of the square picture the image encoder sees, in pixels.
         image_token_layer: index into the image encoder's hidden states (0 is the embedding,
             -1 the last block) that feeds the image tokens.
@@ -97,10 +100,10 @@ class GromaConfig(PreTrainedConfig):
         "text_config": SubConfigSpec(config_class=LlamaConfig),
     }
 
-    vision_config: dict | PreTrainedConfig | None = None
-    proposer_config: dict | PreTrainedConfig | None = None
-    region_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
+    vision_config: Any = None
+    proposer_config: Any = None
+    region_config: Any = None
+    text_config: Any = None
     image_size: int = 448
     image_token_layer: int = -1
     nms_threshold: float | int = 0.6

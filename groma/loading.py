@@ -1,9 +1,11 @@
 """Checkpoints: load the released layout or ours, quantise, convert, describe."""
 
 import json
+import logging
 import math
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -13,7 +15,7 @@ from typing import Any, Literal
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
-from transformers import AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import (
     SAFE_WEIGHTS_INDEX_NAME,
     SAFE_WEIGHTS_NAME,
@@ -23,12 +25,10 @@ from transformers.utils import (
 
 from groma.config import GromaConfig
 from groma.model.groma import GromaForConditionalGeneration
+from groma.model.quantization import SIXTEEN_BIT_PARTS, quantized_linears, set_cpu_packing
 from groma.types import GromaError
 
 Quantization = Literal["none", "8bit", "4bit"]
-
-SIXTEEN_BIT_PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "lm_head")
-"""What quantisation leaves alone: everything visual, and the language model's head."""
 
 _TOKENIZER_FILES = (
     "tokenizer.model",
@@ -48,7 +48,7 @@ def load(
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
     device_map: str | dict[str, Any] | None = None,
-) -> tuple[GromaForConditionalGeneration, PreTrainedTokenizerBase]:
+) -> tuple[GromaForConditionalGeneration, Any]:
     """Load a model and its tokenizer, ready to answer.
 
     Args:
@@ -71,8 +71,14 @@ def load(
     options: dict[str, Any] = {"dtype": kind, "device_map": device_map or {"": target}}
     if quantization not in (None, "none"):
         options["quantization_config"] = quantization_config(quantization, config, kind)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a warning per layer and call
+    tokenizer = load_tokenizer(folder)
     model = GromaForConditionalGeneration.from_pretrained(folder, config=config, **options)
-    return model.eval(), load_tokenizer(folder)
+    if quantized_linears(model):
+        from bitsandbytes.functional import has_avx512bf16
+
+        set_cpu_packing(model, has_avx512bf16())
+    return model.eval(), tokenizer
 
 
 def resolve(source: str | Path) -> Path:
@@ -131,10 +137,26 @@ def weight_files(folder: Path) -> list[Path]:
                     f"{folder} is incomplete: {', '.join(missing)} of {len(files)} weight files "
                     "missing; download it again."
                 )
-            return files
+            return check_complete(files)
         if (folder / single).is_file():
-            return [folder / single]
+            return check_complete([folder / single])
     raise GromaError(f"{folder} holds no weights (no {SAFE_WEIGHTS_NAME}, no {WEIGHTS_NAME}).")
+
+
+def check_complete(files: list[Path]) -> list[Path]:
+    """Refuse weight files that a broken download left shorter than they say they are.
+
+    Raises:
+        GromaError: naming the first such file.
+    """
+    for file in files:
+        if file.suffix == ".safetensors":
+            complete = file.stat().st_size == _safetensors_size(file)
+        else:
+            complete = zipfile.is_zipfile(file)
+        if not complete:
+            raise GromaError(f"{file} is damaged or incomplete; download it again.")
+    return files
 
 
 def resolve_device(device: str) -> str:
@@ -196,7 +218,7 @@ def quantization_config(
     )
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a checkpoint folder, from slow or fast files.
 
     Raises:
@@ -303,18 +325,33 @@ class _StoredTensor:
 def _stored_tensors(files: list[Path]) -> Iterator[_StoredTensor]:
     for file in files:
         if file.suffix == ".safetensors":
-            yield from _safetensors_header(file)
+            yield from _safetensors_tensors(file)
             continue
         for name, tensor in torch.load(file, mmap=True, weights_only=True).items():
             dtype = str(tensor.dtype).removeprefix("torch.")
             yield _StoredTensor(name, tensor.numel(), dtype, tensor.nbytes)
 
 
-def _safetensors_header(file: Path) -> Iterator[_StoredTensor]:
+def _safetensors_header(file: Path) -> tuple[int, dict[str, Any]]:
+    """Length of a safetensors file's header, and its tensors by name."""
     with file.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start, end = entry["data_offsets"]
-            dtype = _SAFETENSORS_TYPES.get(entry["dtype"], entry["dtype"])
-            yield _StoredTensor(name, math.prod(entry["shape"]), dtype, end - start)
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    return 8 + length, header
+
+
+def _safetensors_size(file: Path) -> int:
+    """Bytes a safetensors file must have, by its own header; -1 if that is unreadable."""
+    try:
+        length, header = _safetensors_header(file)
+    except (ValueError, OverflowError, MemoryError):
+        return -1
+    return length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+
+
+def _safetensors_tensors(file: Path) -> Iterator[_StoredTensor]:
+    for name, entry in _safetensors_header(file)[1].items():
+        start, end = entry["data_offsets"]
+        dtype = _SAFETENSORS_TYPES.get(entry["dtype"], entry["dtype"])
+        yield _StoredTensor(name, math.prod(entry["shape"]), dtype, end - start)

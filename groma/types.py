@@ -1,13 +1,19 @@
 """The frozen data that flows between Groma's parts; no nn.Module, no I/O."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 import supervision as sv
 from PIL import Image
 from torch import Tensor
+
+from groma.drawing import draw_boxes
+
+IGNORED = -100
+"""Label of a position that is not supervised."""
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -102,18 +108,71 @@ class RegionRef:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
-        return {
-            "id": self.id,
-            "box": list(self.box),
-            "score": self.score,
-            "objectness": self.objectness,
-            "user": self.user,
-        }
+        return asdict(self) | {"box": list(self.box)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        return cls(data["id"], tuple(data["box"]), data["score"], data["objectness"], data["user"])
+        user = None if data["user"] is None else int(data["user"])
+        score, objectness = float(data["score"]), float(data["objectness"])
+        return cls(int(data["id"]), to_box(data["box"]), score, objectness, user)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box that has the name `<rN>` for as long as its conversation lasts.
+
+    Attributes:
+        id: N of `<rN>`.
+        box: xyxy in pixels of the original picture, inside it.
+        extent: xyxy in [0, 1] as the region encoder sees it; a proposal may reach over the edge.
+        objectness: the proposer's score; 1.0 for a user region.
+        user: number K of the user's region `[K]` (from 1), or None for a proposal.
+    """
+
+    id: int
+    box: Box
+    extent: Box
+    objectness: float
+    user: int | None = None
+
+    def ref(self, score: float) -> RegionRef:
+        """This region as something a phrase points to with probability `score`."""
+        return RegionRef(self.id, self.box, score, self.objectness, self.user)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        return asdict(self) | {"box": list(self.box), "extent": list(self.extent)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        user = None if data["user"] is None else int(data["user"])
+        box, extent = to_box(data["box"]), to_box(data["extent"])
+        return cls(int(data["id"]), box, extent, float(data["objectness"]), user)
+
+
+def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) -> sv.Detections:
+    """Regions as supervision knows them.
+
+    Args:
+        regions: N of them.
+        names: N names or phrases.
+
+    Returns:
+        N boxes xyxy in pixels; `confidence` is the score, `class_id` the region id, and `data` has
+        `class_name`, `objectness` and `user` (0 for a proposal).
+    """
+    return sv.Detections(
+        xyxy=np.array([region.box for region in regions], dtype=np.float32).reshape(-1, 4),
+        confidence=np.array([region.score for region in regions], dtype=np.float32),
+        class_id=np.array([region.id for region in regions], dtype=int),
+        data={
+            "class_name": np.array(names, dtype=str),
+            "objectness": np.array([region.objectness for region in regions], dtype=np.float32),
+            "user": np.array([region.user or 0 for region in regions], dtype=int),
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +198,7 @@ class GroundedSpan:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         regions = tuple(RegionRef.from_dict(region) for region in data["regions"])
-        return cls(data["start"], data["end"], regions)
+        return cls(int(data["start"]), int(data["end"]), regions)
 
 
 @dataclass(frozen=True)
@@ -148,7 +207,7 @@ class GroundedReply:
 
     Attributes:
         text: the answer without any tag.
-        spans: grounded phrases in order of their start.
+        spans: grounded phrases in order of their start; they do not overlap.
         image_size: (H, W) of the original picture, the frame of all boxes.
         finish: why the text ends; "streaming" while more may come.
     """
@@ -161,19 +220,49 @@ class GroundedReply:
     @property
     def regions(self) -> tuple[RegionRef, ...]:
         """Every region mentioned, once each, in order of first mention."""
-        found: dict[int, RegionRef] = {}
-        for span in self.spans:
-            for region in span.regions:
-                found.setdefault(region.id, region)
-        return tuple(found.values())
+        return tuple(region for region, _ in self._mentions())
+
+    def phrase(self, span: GroundedSpan) -> str:
+        """The words of a span; empty where the model gave regions without a phrase."""
+        return self.text[span.start : span.end]
+
+    def to_detections(self) -> sv.Detections:
+        """Every region mentioned as supervision knows it, in the order of `regions`.
+
+        Returns:
+            Boxes xyxy in pixels of the original picture; see `regions_to_detections`. A region's
+            `class_name` is the phrase of its first mention.
+        """
+        return regions_to_detections(self.regions, [phrase for _, phrase in self._mentions()])
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """Mark every region mentioned with its phrase and score.
+
+        Args:
+            image: the picture the reply speaks of, as `groma.image.load_image` returns it.
+
+        Returns:
+            A new picture.
+
+        Raises:
+            GromaError: if the picture has another size.
+        """
+        if (image.height, image.width) != self.image_size:
+            height, width = self.image_size
+            raise GromaError(
+                f"The reply speaks of a picture of {width} x {height} pixels, but this one has "
+                f"{image.width} x {image.height}."
+            )
+        labels = [
+            f"{_label(region, phrase)} {region.score:.2f}" for region, phrase in self._mentions()
+        ]
+        return draw_boxes(image, self.to_detections(), labels)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
         return {
             "text": self.text,
-            "spans": [
-                span.to_dict() | {"phrase": self.text[span.start : span.end]} for span in self.spans
-            ],
+            "spans": [span.to_dict() | {"phrase": self.phrase(span)} for span in self.spans],
             "image_size": list(self.image_size),
             "finish": self.finish,
         }
@@ -182,5 +271,42 @@ class GroundedReply:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         spans = tuple(GroundedSpan.from_dict(span) for span in data["spans"])
-        height, width = data["image_size"]
-        return cls(data["text"], spans, (height, width), data["finish"])
+        return cls(str(data["text"]), spans, to_size(data["image_size"]), data["finish"])
+
+    def _mentions(self) -> list[tuple[RegionRef, str]]:
+        """Every region mentioned and its first phrase, in order of first mention."""
+        found: dict[int, tuple[RegionRef, str]] = {}
+        for span in self.spans:
+            for region in span.regions:
+                found.setdefault(region.id, (region, self.phrase(span)))
+        return list(found.values())
+
+
+def _label(region: RegionRef, phrase: str) -> str:
+    if phrase:
+        return phrase
+    return f"[{region.user}]" if region.user else f"region {region.id}"
+
+
+def to_box(values: Sequence[float]) -> Box:
+    """Read a box from a file.
+
+    Raises:
+        ValueError: if it is not four finite numbers.
+    """
+    x1, y1, x2, y2 = (float(value) for value in values)
+    if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
+        raise ValueError("a box must hold finite numbers")
+    return x1, y1, x2, y2
+
+
+def to_size(values: Sequence[int]) -> Size:
+    """Read (H, W) from a file.
+
+    Raises:
+        ValueError: if it is not two positive numbers.
+    """
+    height, width = (int(value) for value in values)
+    if height <= 0 or width <= 0:
+        raise ValueError("a picture must have a size")
+    return height, width

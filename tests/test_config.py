@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import Dinov2Config, LlamaConfig, PreTrainedConfig
+from transformers import Dinov2Config, LlamaConfig
 
 from groma.config import (
     GromaConfig,
@@ -53,25 +53,22 @@ def released(**changes: Any) -> dict[str, Any]:
     return config | changes
 
 
-def parts(config: GromaConfig) -> list[PreTrainedConfig]:
-    return [
-        config.vision_config,
-        config.proposer_config,
-        config.region_config,
-        config.text_config,
-    ]
+def read(given: dict[str, Any]) -> Any:
+    """The config; Any, because a part may be declared as the dict it is built from."""
+    return GromaConfig.from_dict(given)
 
 
 def test_parts_are_built_from_nothing_from_dicts_and_from_configs() -> None:
     kinds = [Dinov2Config, RegionProposerConfig, RegionEncoderConfig, LlamaConfig]
-    given = GromaConfig(
+    given: Any = GromaConfig(
         vision_config=Dinov2Config(patch_size=14),
         proposer_config={"width": 64},
         region_config={"roi_size": 7},
         text_config={"num_key_value_heads": 8},
     )
     for config in (GromaConfig(), given):
-        assert [type(part) for part in parts(config)] == kinds
+        names = ("vision_config", "proposer_config", "region_config", "text_config")
+        assert [type(getattr(config, name)) for name in names] == kinds
     assert (given.proposer_config.width, given.region_config.roi_size) == (64, 7)
     assert given.text_config.num_key_value_heads == 8
 
@@ -99,28 +96,28 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], why: str) -> 
 
 @pytest.mark.parametrize("given", [{"max_regions": 7, "compat": True}, released()])
 def test_a_saved_config_loads_equal(given: dict[str, Any], tmp_path: Path) -> None:
-    config = GromaConfig.from_dict(given)
+    config = read(given)
     config.save_pretrained(tmp_path)
     assert GromaConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
 
 
 class TestReleased:
     def test_sizes(self) -> None:
-        config = GromaConfig.from_dict(released())
+        config = read(released())
         assert config.vision_config.hidden_size == 1024
         assert config.text_config.vocab_size == 32000 + 114
         assert config.proposer_config.num_levels == 1
         assert (config.grid_size, config.num_image_tokens) == (32, 256)
 
     def test_only_released_checkpoints_are_in_compatibility_mode(self) -> None:
-        assert GromaConfig.from_dict(released()).compat
+        assert read(released()).compat
         assert not GromaConfig().compat
 
     def test_defaults_of_the_old_classes_fill_what_is_left_out(self) -> None:
         config = released()
         config["perceiver_cfg"]["vis_encoder_cfg"] = {"hidden_size": 384}
         config["perceiver_cfg"]["ddetr_cfg"] = {}
-        upgraded = GromaConfig.from_dict(config)
+        upgraded = read(config)
         assert upgraded.vision_config.patch_size == 16
         assert upgraded.vision_config.image_size == 224
         assert upgraded.proposer_config.num_levels == 4
@@ -128,9 +125,7 @@ class TestReleased:
         assert upgraded.proposer_config.num_queries == 300
 
     def test_thresholds(self) -> None:
-        config = GromaConfig.from_dict(
-            released(nms_thres=0.5, box_score_thres=-1, max_region_num=10)
-        )
+        config = read(released(nms_thres=0.5, box_score_thres=-1, max_region_num=10))
         assert (config.nms_threshold, config.score_threshold, config.max_regions) == (0.5, -1, 10)
 
     def test_quantisation_is_kept(self) -> None:
@@ -141,12 +136,12 @@ class TestReleased:
     def test_the_file_is_not_edited(self) -> None:
         config = released()
         before = copy.deepcopy(config)
-        GromaConfig.from_dict(config)
+        read(config)
         assert config == before
 
     @pytest.mark.parametrize("form", ["config_json", "config_json_full"])
     def test_recorded_file(self, form: str) -> None:
-        config = GromaConfig.from_dict(json.loads(RECORDED.read_text())[form])
+        config = read(json.loads(RECORDED.read_text())[form])
         assert config.vision_config.num_hidden_layers == 5
         assert config.vision_config.mlp_ratio == 2
         assert config.proposer_config.width == 64

@@ -50,7 +50,7 @@ def svg_reader(folder: Path, side: int = 256) -> Reader:
 def font_reader(path: Path) -> Reader:
     """Read the embedded colour bitmaps (CBDT) of a font."""
     font = TTFont(path)
-    names = font.getBestCmap()
+    names = font.getBestCmap() or {}
     strike = font["CBDT"].strikeData[0]
     return lambda code: Image.open(io.BytesIO(strike[names[int(code, 16)]].imageData))
 

@@ -1,4 +1,4 @@
-"""Set prediction loss of the region proposer (paper 3.3, detection pretraining; arXiv 2010.04159)."""
+"""Set prediction loss of the region proposer (paper 3.3; arXiv 2010.04159)."""
 
 from collections.abc import Sequence
 
@@ -94,8 +94,8 @@ def set_loss(
         config: matching costs and focal parameters.
 
     Returns:
-        `loss_ce`, `loss_bbox`, `loss_giou`, and `cardinality_error`, which DETR logs: with a
-        single class it is the mean number of true boxes.
+        `loss_ce`, `loss_bbox`, `loss_giou`, and for the log `cardinality_error`: by how many the
+        predictions surer than 0.5 miss the number of true boxes.
     """
     matches = match_batch(boxes_cxcywh, logits, truths_cxcywh, config)
     targets = torch.zeros_like(logits)
@@ -115,7 +115,7 @@ def set_loss(
         "loss_ce": focal.sum() / total,
         "loss_bbox": F.l1_loss(found, truth, reduction="sum") / total,
         "loss_giou": (1 - giou).sum() / total,
-        "cardinality_error": counts.mean(),
+        "cardinality_error": ((logits.detach() > 0).sum(dim=1) - counts).abs().mean(),
     }
 
 
@@ -134,8 +134,9 @@ def detection_loss(
         boxes: B tensors (M, 4) of true boxes, xyxy in [0, 1].
         head: "coco" or "sa1b", the objectness head that this kind of truth trains.
         config: matching costs and loss weights.
-        query_repeats, location_repeats: how often each true box is matched among the queries and
-            among the locations; 1 as in DETR, more gives a denser signal to short trainings.
+        query_repeats: how often each true box is matched among the queries; 1 as in DETR, more
+            gives a denser signal to short trainings.
+        location_repeats: the same among the locations.
 
     Returns:
         The weighted total and the unweighted terms: the last layer's under their plain names,
@@ -168,9 +169,10 @@ def weighted_total(terms: dict[str, Tensor], config: RegionProposerConfig) -> Te
         "loss_bbox": config.box_weight,
         "loss_giou": config.giou_weight,
     }
-    return sum(
+    weighted = [
         weight * value
         for name, value in terms.items()
         for prefix, weight in weights.items()
         if name.startswith(prefix)
-    )
+    ]
+    return torch.stack(weighted).sum()

@@ -1,6 +1,8 @@
 """Groma: image encoder, region proposer, region encoder and language model in one (paper 3)."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -15,10 +17,11 @@ from groma.config import GromaConfig
 from groma.model.deformable_detr import DeformableAttention
 from groma.model.detection_loss import detection_loss
 from groma.model.image_encoder import ImageEncoder
+from groma.model.quantization import is_cpu_packed, set_cpu_packing
 from groma.model.region_encoder import RegionEncoder
 from groma.model.region_proposer import BoxHead, DetectorOutput, RegionProposer
-from groma.model.released import register
 from groma.model.region_selection import SelectionPolicy, select_regions
+from groma.model.released import register
 from groma.model.splice import IGNORED, expand_with_labels, match_boxes, name_boxes, splice
 from groma.model.token_merge import Projector, merge_patches
 from groma.ops.boxes import box_cxcywh_to_xyxy
@@ -29,8 +32,8 @@ register()
 AutoConfig.register(GromaConfig.model_type, GromaConfig, exist_ok=True)
 
 GROUND_SCORE = 0.2
-"""Score of a ground-truth box among the candidates: it passes the threshold and loses to overlapping
-predictions that are surer (paper 3.3)."""
+"""Score of a ground-truth box among the candidates: it passes the threshold, and loses to an
+overlapping prediction that is surer (paper 3.3)."""
 
 
 @dataclass
@@ -53,17 +56,18 @@ class Row:
     """One conversation ready for the language model: (T', D) embeddings and (T',) labels."""
 
     embeddings: Tensor
-    labels: Tensor | None
+    labels: Tensor
     regions: Regions
 
 
 class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """Localised visual tokenisation in front of a LLaMA-family language model (paper 3, Fig. 2)."""
 
+    config: GromaConfig
     config_class = GromaConfig
     base_model_prefix = "groma"
     main_input_name = "input_ids"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _no_split_modules = ["LlamaDecoderLayer", "Dinov2Layer", "RegionEncoder"]  # noqa: RUF012
     _supports_sdpa = True
@@ -87,12 +91,12 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             GromaError: naming the tensors, if one is missing, unexpected or of another shape.
         """
-        wanted = kwargs.pop("output_loading_info", False)
-        model, found = super().from_pretrained(
-            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-        )
+        options: Any = {"output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs
+        load: Any = super().from_pretrained
+        with _quiet("transformers.modeling_utils"):
+            model, found = load(pretrained_model_name_or_path, *args, **options)
         problems = [
-            f"{kind.replace('_', ' ')}: {', '.join(sorted(map(str, found[kind]))[:8])}"
+            f"{kind.replace('_', ' ')}: {_first_few(found[kind])}"
             for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
             if found[kind]
         ]
@@ -101,11 +105,21 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 f"The weights in {pretrained_model_name_or_path} do not fit the model "
                 f"({'; '.join(problems)})."
             )
-        return (model, found) if wanted else model
+        set_cpu_packing(model, allowed=False)
+        return model
 
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
-        """Write our own layout, also of a model that was loaded from the released one."""
-        super().save_pretrained(save_directory, **({"save_original_format": False} | kwargs))
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Write our own layout, also of a model that was loaded from the released one.
+
+        Raises:
+            GromaError: if the 4-bit weights are packed for fast CPU answers.
+        """
+        if is_cpu_packed(self):
+            raise GromaError(
+                "This 4-bit model is packed for fast answers on the CPU and cannot be saved; load "
+                "it again with GromaForConditionalGeneration.from_pretrained and save that."
+            )
+        super().save_pretrained(*args, **({"save_original_format": False} | kwargs))
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, DeformableAttention | BoxHead | RegionProposer):
@@ -237,7 +251,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return GromaOutput(loss=loss, logits=logits, regions=[row.regions for row in rows])
 
     @torch.no_grad()
-    def generate(
+    def generate(  # ty: ignore[incompatible-method-override]
         self,
         input_ids: Tensor,
         pixel_values: Tensor,
@@ -252,8 +266,12 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         rows = self._rows(input_ids, pixel_values, refer_boxes, None, None, attention_mask, False)
         embeddings = [row.embeddings for row in rows]
-        options = {"pad_token_id": self.tokens[PAD]} | kwargs
-        return self.language_model.generate(
+        options = {
+            "generation_config": self.generation_config,
+            "pad_token_id": self.tokens[PAD],
+        } | kwargs
+        generate: Any = self.language_model.generate
+        return generate(
             inputs_embeds=pad_sequence(embeddings, batch_first=True, padding_side="left"),
             attention_mask=pad_sequence(
                 [_ones(row) for row in rows], batch_first=True, padding_side="left"
@@ -268,7 +286,9 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             scores, order = self.region_proposer.score(detected).sort(
                 dim=1, descending=True, stable=True
             )
-            boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(1, order[..., None].expand(-1, -1, 4))
+            boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(
+                1, order[..., None].expand(-1, -1, 4)
+            )
             boxes = box_cxcywh_to_xyxy(boxes_cxcywh)
         merged = merge_patches(hidden[self.config.image_token_layer])
         return VisualFeatures(
@@ -296,15 +316,18 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             for candidates in zip(visual.proposals, refer, ground, strict=True)
         ]
         tokens = self.region_encoder(visual.feature_maps, [picture.boxes for picture in regions])
+        if labels is None:
+            labels = torch.full_like(input_ids, IGNORED)
         real = input_ids != self.tokens[PAD]
         if attention_mask is not None:
             real &= attention_mask.bool()
         return [
             self._row(
                 input_ids[i][real[i]],
-                None if labels is None else labels[i][real[i]],
+                labels[i][real[i]],
                 visual.image_tokens[i],
-                replace(regions[i], tokens=tokens[i]),
+                regions[i],
+                tokens[i],
                 refer[i],
                 ground[i],
             )
@@ -333,20 +356,19 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def _row(
         self,
         ids: Tensor,
-        labels: Tensor | None,
+        labels: Tensor,
         image_tokens: Tensor,
         regions: Regions,
+        region_tokens: Tensor,
         refer: Tensor,
         ground: Tensor,
     ) -> Row:
         referred = match_boxes(refer, regions.boxes)
         grounded = match_boxes(ground, regions.boxes)
-        if labels is not None:
-            at = (ids == self.tokens[GROUND_BOX]) & (labels == ids)
+        supervised_names = (ids == self.tokens[GROUND_BOX]) & (labels == ids)
         ids = name_boxes(ids, REFER_BOX, referred, self.tokens)
         ids = name_boxes(ids, GROUND_BOX, grounded, self.tokens)
-        if labels is not None:
-            labels = torch.where(at, ids, labels)
+        labels = torch.where(supervised_names, ids, labels)
         names = torch.arange(len(regions), device=ids.device)
         ids, labels = expand_with_labels(
             ids, labels, names, self.tokens, self.config.num_image_tokens
@@ -356,10 +378,10 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ids,
             self.tokens,
             image_tokens,
-            regions.tokens,
-            regions.tokens[referred],
+            region_tokens,
+            region_tokens[referred],
         )
-        return Row(embeddings, labels, regions)
+        return Row(embeddings, labels, replace(regions, tokens=region_tokens))
 
 
 @dataclass(frozen=True)
@@ -375,6 +397,23 @@ class VisualFeatures:
     image_tokens: Tensor
     feature_maps: tuple[Tensor, ...]
     proposals: list[Proposals]
+
+
+@contextmanager
+def _quiet(logger_name: str) -> Generator[None]:
+    """Keep a table of warnings from the user where one sentence follows."""
+    logger = logging.getLogger(logger_name)
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
+
+
+def _first_few(keys: Iterable[Any], limit: int = 8) -> str:
+    names = sorted(key if isinstance(key, str) else str(key[0]) for key in keys)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def _ones(row: Row) -> Tensor:

@@ -58,10 +58,9 @@ class ImageEncoder(nn.Module):
         if side == self.grid_size:
             return table
         grid = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2).float()
-        size = {"size": (self.grid_size, self.grid_size)}
-        if self.compat:
-            size = {"scale_factor": (self.grid_size + 0.1) / side}
-        grid = F.interpolate(grid, mode="bicubic", align_corners=False, **size)
+        scale = (self.grid_size + 0.1) / side if self.compat else None
+        size = None if self.compat else (self.grid_size, self.grid_size)
+        grid = F.interpolate(grid, size, scale, mode="bicubic", align_corners=False)
         return torch.cat([table[:, :1], grid.flatten(2).mT.to(table.dtype)], dim=1)
 
     def _to_grid(self, hidden: Tensor) -> Tensor:

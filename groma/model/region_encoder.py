@@ -1,4 +1,4 @@
-"""Multi-level RoIAlign -> region tokens (paper 3.1, Region Encoder)."""
+"""Image features and boxes -> region tokens (paper 3.1, Region Encoder)."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,32 @@ from groma.ops.roi_align import roi_align
 
 OFFICIAL_KEYS = (
     (r"^region_encoder\.mlvl_fuse\.input_conv\.", "region_encoder.fusion.input_convs."),
-    (r"^region_encoder\.mlvl_fuse\.fuse_convs\.(\d+)\.gn\.", r"region_encoder.fusion.rounds.\1.norm."),
-    (r"^region_encoder\.mlvl_fuse\.fuse_convs\.", "region_encoder.fusion.rounds."),
+    (
+        r"^region_encoder\.mlvl_fuse\.fuse_convs\.(\d+)\.conv\.",
+        r"region_encoder.fusion.rounds.\1.conv.",
+    ),
+    (
+        r"^region_encoder\.mlvl_fuse\.fuse_convs\.(\d+)\.gn\.",
+        r"region_encoder.fusion.rounds.\1.norm.",
+    ),
     (r"^region_encoder\.roi_align\.pconvs\.", "region_encoder.level_convs."),
     (r"^region_encoder\.roi_align\.pos_embedd\.", "region_encoder.box_embedding."),
     (r"^region_encoder\.roi_align\.flatten_linear\.", "region_encoder.flatten."),
     (r"^region_encoder\.roi_align\.updims\.", "region_encoder.projection."),
 )
-"""(pattern, replacement) pairs from the released state dict to ours; one to one."""
+"""(regular expression, replacement) from the released names to ours, one to one."""
 
 LEVEL_SCALES = (4, 2, 1)
+"""Sides of the three fused maps in multiples of the patch grid's, finest first."""
 
 
 class RegionEncoder(nn.Module):
+    """Pools a region's features on three levels into one token (paper 3.1, Region Encoder).
+
+    `fuse` depends on the picture alone and is done once per picture; `forward` is done for every
+    set of boxes.
+    """
+
     def __init__(self, config: GromaConfig) -> None:
         super().__init__()
         region = config.region_config
@@ -32,78 +45,157 @@ class RegionEncoder(nn.Module):
         self.roi_size = region.roi_size
         self.sampling_ratio = region.sampling_ratio
         self.compat = config.compat
-        self.fusion = LevelFusion(channels, config.grid_size, region.fuse_rounds, region.norm_groups)
-        self.level_convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in LEVEL_SCALES)
+        self.fusion = LevelFusion(channels, region.fuse_rounds, region.norm_groups)
+        self.level_convs = nn.ModuleList(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1) for _ in LEVEL_SCALES
+        )
         self.flatten = nn.Linear(channels * region.roi_size**2, region.width)
         self.box_embedding = nn.Sequential(
-            nn.Linear(4, region.position_width), nn.ReLU(), nn.LayerNorm(region.position_width),
-            nn.Linear(region.position_width, region.width), nn.ReLU(), nn.LayerNorm(region.width),
+            nn.Linear(4, region.position_width),
+            nn.ReLU(),
+            nn.LayerNorm(region.position_width),
+            nn.Linear(region.position_width, region.width),
+            nn.ReLU(),
+            nn.LayerNorm(region.width),
         )
         self.projection = nn.Linear(region.width, config.text_config.hidden_size)
 
     def fuse(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Turn the image encoder's last layers into a pyramid of mixed feature maps.
+
+        Args:
+            hidden_states: the last three, in order, each (B, D, g, g) on the patch grid.
+
+        Returns:
+            Maps (B, D, 4g, 4g), (B, D, 2g, 2g) and (B, D, g, g), channels last in memory.
+        """
         return self.fusion(hidden_states)
 
     def forward(self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
-        pooled = [self.pool(m, boxes) for m in feature_maps]
-        mixed = sum(conv(x) for conv, x in zip(self.level_convs, pooled))
-        features = self.flatten(F.relu(mixed).flatten(1))
-        features = features + self.box_embedding(box_xyxy_to_cxcywh(torch.cat(list(boxes))).to(features.dtype))
-        return list(self.projection(features).split([len(b) for b in boxes]))
+        """Encode regions of pictures that are already fused.
 
-    def pool(self, feature_map, boxes):
-        height, width = feature_map.shape[-2:]
-        size = boxes[0].new_tensor([width, height, width, height])
-        windows = [self._window(b) * size for b in boxes]
-        return roi_align(feature_map, windows, self.roi_size, self.sampling_ratio)
+        Args:
+            feature_maps: what `fuse` returned for B pictures.
+            boxes: for each picture (N_i, 4) xyxy in [0, 1]; N_i may be 0. Keep them in float32:
+                a 16-bit corner is off by pixels.
 
-    def _window(self, boxes):
-        if self.compat:
-            return 2 * box_xyxy_to_cxcywh(boxes)
-        return boxes
+        Returns:
+            For each picture (N_i, text width) region tokens.
+        """
+        counts = [len(picture_boxes) for picture_boxes in boxes]
+        all_boxes = torch.cat(list(boxes))
+        owners = torch.arange(len(counts), device=all_boxes.device).repeat_interleave(
+            torch.tensor(counts, device=all_boxes.device)
+        )
+        appearance = self._appearance(feature_maps, self.windows(all_boxes), owners)
+        position = self.box_embedding(box_xyxy_to_cxcywh(all_boxes).to(appearance.dtype))
+        return list(self.projection(appearance + position).split(counts))
+
+    def windows(self, boxes: Tensor) -> Tensor:
+        """What each box samples: first and second corner (x, y, x, y), the picture spans 0 to 1.
+
+        Released checkpoints were trained with centre and size taken for two corners, at half the
+        true stride: their windows run from 2 (cx, cy) to 2 (w, h), often backwards, and what
+        lies beyond the picture is 0.
+
+        Args:
+            boxes: (N, 4) xyxy in [0, 1].
+
+        Returns:
+            (N, 4); the boxes themselves unless `compat` is on.
+        """
+        return 2 * box_xyxy_to_cxcywh(boxes) if self.compat else boxes
+
+    def pool(self, maps: Sequence[Tensor], windows: Tensor, owners: Tensor) -> list[Tensor]:
+        """RoIAlign on every level.
+
+        Args:
+            maps: three levels, each (B, D, H, W).
+            windows: (N, 4) first and second corner; the picture spans 0 to 1.
+            owners: (N,) which of the B pictures each window looks at.
+
+        Returns:
+            Three tensors (N, D, S, S).
+        """
+        return [
+            roi_align(level, windows * level.shape[-1], owners, self.roi_size, self.sampling_ratio)
+            for level in maps
+        ]
+
+    def _appearance(self, maps: Sequence[Tensor], windows: Tensor, owners: Tensor) -> Tensor:
+        # All windows that miss the picture see the same zeros: one of them is computed for all.
+        margin = 1 / maps[-1].shape[-1]
+        low, high = windows.unflatten(1, (2, 2)).aminmax(dim=1)
+        visible = ((low <= 1 + margin) & (high >= -margin)).all(dim=1)
+        nowhere = windows.new_full((1, 4), 2 + margin)
+        distinct = torch.cat([windows[visible], nowhere])
+        pooled = self.pool(maps, distinct, torch.cat([owners[visible], owners.new_zeros(1)]))
+        first, *others = (conv(x) for conv, x in zip(self.level_convs, pooled, strict=True))
+        mixed = F.relu(sum(others, start=first), inplace=True)
+        features = self.flatten(mixed.flatten(1))
+        return features[torch.where(visible, visible.cumsum(0) - 1, len(distinct) - 1)]
 
 
 class LevelFusion(nn.Module):
-    def __init__(self, channels, grid_size, rounds, groups):
+    """Builds three feature maps and mixes neighbouring levels (paper 3.1, Region Encoder)."""
+
+    def __init__(self, channels: int, rounds: int, groups: int) -> None:
         super().__init__()
-        self.sizes = [grid_size * s for s in LEVEL_SCALES]
-        self.input_convs = nn.ModuleList(nn.Conv2d(channels + 2, channels, 1) for _ in LEVEL_SCALES)
-        self.rounds = nn.ModuleList(FuseRound(channels, groups) for _ in range(rounds))
+        self.input_convs = nn.ModuleList(
+            nn.Conv2d(channels + 2, channels, kernel_size=1) for _ in LEVEL_SCALES
+        )
+        self.rounds = nn.ModuleList(FusionRound(channels, groups) for _ in range(rounds))
 
-    def forward(self, hidden_states):
-        maps = tuple(resize(conv(append_coordinates(h)), s) for conv, h, s in zip(self.input_convs, hidden_states, self.sizes))
-        for r in self.rounds:
-            maps = r(maps)
-        return maps
+    def forward(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Mix (B, D, g, g) hidden states into maps of 4g, 2g and g per side."""
+        maps = []
+        for hidden, conv, scale in zip(hidden_states, self.input_convs, LEVEL_SCALES, strict=True):
+            # A 1x1 convolution and the coordinates commute with the resizing: done small first.
+            maps.append(_resize(conv(_with_coordinates(hidden)), scale * hidden.shape[-1]))
+        for fusion_round in self.rounds:
+            maps = fusion_round(maps)
+        return tuple(maps)
 
 
-class FuseRound(nn.Module):
-    def __init__(self, channels, groups):
+class FusionRound(nn.Module):
+    """Gives every level a quarter of its neighbours' channels, then convolves (paper 3.1).
+
+    One set of weights serves all levels.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
         self.norm = nn.GroupNorm(groups, channels)
 
-    def forward(self, maps):
-        return tuple(F.relu(self.norm(self.conv(mix_levels(maps, l))), inplace=True) for l in range(len(maps)))
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Mix maps (B, D, H, W), finest first; the result has the same shapes."""
+        mixed = (_borrow_channels(maps, level) for level in range(len(maps)))
+        return [F.relu(self.norm(self.conv(level)), inplace=True) for level in mixed]
 
 
-def mix_levels(maps, level):
+def _borrow_channels(maps: Sequence[Tensor], level: int) -> Tensor:
+    """Replace the last two quarters of a level's channels by its coarser and finer neighbour's."""
     own = maps[level]
     coarser = maps[min(level + 1, len(maps) - 1)]
     finer = maps[max(level - 1, 0)]
-    c = own.shape[1]
-    q = c // 4
-    return torch.cat([own[:, : c - 2 * q], resize(coarser[:, c - q :], own.shape[-1]), resize(finer[:, c - 2 * q : c - q], own.shape[-1])], 1)
+    channels, size = own.shape[1], own.shape[-1]
+    kept, quarter = channels - 2 * (channels // 4), channels // 4
+    from_coarser = _resize(coarser[:, kept + quarter :], size)
+    from_finer = _resize(finer[:, kept : kept + quarter], size)
+    return torch.cat([own[:, :kept], from_coarser, from_finer], dim=1)
 
 
-def resize(feature_map, size):
+def _resize(feature_map: Tensor, size: int) -> Tensor:
     if feature_map.shape[-1] == size:
         return feature_map
     return F.interpolate(feature_map, size=(size, size), mode="bilinear", align_corners=True)
 
 
-def append_coordinates(feature_map):
-    b, _, h, w = feature_map.shape
-    x = torch.linspace(-1, 1, w, device=feature_map.device, dtype=feature_map.dtype).expand(b, 1, h, w)
-    y = torch.linspace(-1, 1, h, device=feature_map.device, dtype=feature_map.dtype)[:, None].expand(b, 1, h, w)
-    return torch.cat([feature_map, x, y], 1)
+def _with_coordinates(grid: Tensor) -> Tensor:
+    """Append x and y, each from -1 to 1, to (B, D, g, g) as two channels."""
+    steps = torch.linspace(-1, 1, grid.shape[-1], dtype=grid.dtype, device=grid.device)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    coordinates = torch.stack([x, y]).expand(len(grid), -1, -1, -1)
+    # From here on all maps are channels last: the pooling reads whole channel vectors.
+    return torch.cat([grid, coordinates], dim=1).contiguous(memory_format=torch.channels_last)

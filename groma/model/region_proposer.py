@@ -63,8 +63,8 @@ class BoxHead(nn.Module):
 
     def reset_parameters(self) -> None:
         """Start without any correction."""
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, queries: Tensor) -> Tensor:
         """(..., d) -> (..., 4) cxcywh logits, in fp32."""
@@ -138,11 +138,9 @@ class RegionProposer(nn.Module):
         self.query_position = nn.Linear(2 * width, 2 * width)
         self.query_position_norm = nn.LayerNorm(2 * width)
         self.decoder = nn.ModuleList([DecoderLayer(sizes) for _ in range(sizes.decoder_layers)])
-        self.objectness = nn.ModuleDict(
-            {
-                head: nn.ModuleList([nn.Linear(width, 1) for _ in range(sizes.decoder_layers)])
-                for head in ("coco", "sa1b")
-            }
+        self.objectness_coco, self.objectness_sa1b = (
+            nn.ModuleList([nn.Linear(width, 1) for _ in range(sizes.decoder_layers)])
+            for _ in range(2)
         )
         self.box_heads = nn.ModuleList(
             [BoxHead(width, sizes.box_head_width) for _ in range(sizes.decoder_layers + 1)]
@@ -152,9 +150,8 @@ class RegionProposer(nn.Module):
         """Start with rare objects; the level embedding and the box heads reset on their own."""
         nn.init.normal_(self.level_embedding)
         prior = -math.log((1 - OBJECTNESS_PRIOR) / OBJECTNESS_PRIOR)
-        heads = [*self.objectness["coco"], *self.objectness["sa1b"], self.location_objectness]
-        for head in heads:
-            nn.init.constant_(head.bias, prior)
+        for head in (*self.objectness_coco, *self.objectness_sa1b, self.location_objectness):
+            nn.init.constant_(head.get_parameter("bias"), prior)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> DetectorOutput:
         """Propose boxes.
@@ -179,7 +176,10 @@ class RegionProposer(nn.Module):
         queries = self._decode(chosen, memory, levels.shapes)
         return DetectorOutput(
             boxes_cxcywh=self._boxes(queries, chosen.sigmoid()),
-            logits={head: self._logits(queries, head) for head in self.objectness},
+            logits={
+                "coco": _logits(queries, self.objectness_coco),
+                "sa1b": _logits(queries, self.objectness_sa1b),
+            },
             location_boxes_cxcywh=box_logits.sigmoid(),
             location_logits=location_logits,
             queries=queries,
@@ -257,6 +257,8 @@ class RegionProposer(nn.Module):
             previous = (delta + start).sigmoid().logit(eps=1e-5)
         return torch.stack(boxes, dim=1)
 
-    def _logits(self, queries: Tensor, head: str) -> Tensor:
-        logits = [linear(queries[:, i]) for i, linear in enumerate(self.objectness[head])]
-        return torch.stack(logits, dim=1).squeeze(-1).float()
+
+def _logits(queries: Tensor, heads: nn.ModuleList) -> Tensor:
+    """(B, L, Q, d) states -> (B, L, Q) logits, one linear head per layer."""
+    logits = [head(queries[:, layer]) for layer, head in enumerate(heads)]
+    return torch.stack(logits, dim=1).squeeze(-1).float()

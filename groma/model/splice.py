@@ -24,21 +24,20 @@ def expand_placeholders(
     Returns:
         (T',) ids; what `ids` holds elsewhere is untouched.
     """
-    expanded, _ = expand_with_labels(ids, None, region_ids, tokens, num_image_tokens)
-    return expanded
+    return expand_with_labels(ids, ids, region_ids, tokens, num_image_tokens)[0]
 
 
 def expand_with_labels(
     ids: Tensor,
-    labels: Tensor | None,
+    labels: Tensor,
     region_ids: Tensor,
     tokens: TokenIds,
     num_image_tokens: int,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor]:
     """`expand_placeholders` for ids and their labels; inserted positions are not supervised.
 
     Returns:
-        (T',) ids and (T',) labels, or None where `labels` is None.
+        (T',) ids and (T',) labels.
 
     Raises:
         ValueError: if a placeholder occurs twice.
@@ -52,9 +51,8 @@ def expand_with_labels(
             raise ValueError(f"A prompt holds {placeholder} at most once, found {len(at)}.")
         for i in at:
             ids = torch.cat([ids[:i], insertion, ids[i + 1 :]])
-            if labels is not None:
-                unsupervised = labels.new_full((len(insertion),), IGNORED)
-                labels = torch.cat([labels[:i], unsupervised, labels[i + 1 :]])
+            unsupervised = labels.new_full((len(insertion),), IGNORED)
+            labels = torch.cat([labels[:i], unsupervised, labels[i + 1 :]])
     return ids, labels
 
 

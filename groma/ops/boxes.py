@@ -1,4 +1,4 @@
-"""Box formats, areas and overlaps; boxes are xyxy in any one unit unless the name says otherwise."""
+"""Box formats, areas and overlaps; `boxes` are xyxy in any one unit, the same for both sets."""
 
 from collections.abc import Callable
 

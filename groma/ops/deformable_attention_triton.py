@@ -1,3 +1,4 @@
+# ty: ignore
 """Deformable attention as one Triton kernel, for inference on CUDA."""
 
 from collections.abc import Sequence

@@ -1,65 +1,75 @@
 """RoIAlign (He et al. 2017) as one weighted gather; windows may run backwards."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def roi_align(
-    feature_map: Tensor,
-    windows: Sequence[Tensor],
+    feature_maps: Tensor,
+    windows: Tensor,
+    owners: Tensor,
     output_size: int,
     sampling_ratio: int = 2,
 ) -> Tensor:
-    """Average bilinear samples of a map over the bins of each window (paper 3.1, Region Encoder).
+    """Average bilinear samples over the bins of each window (paper 3.1, Region Encoder).
 
-    Samples more than one cell outside the map are 0, those nearer take the value of the border.
-    A window whose second corner comes before the first is walked backwards. Coordinates are
-    continuous: cell i spans [i, i + 1]. Gradients flow to the map, not to the windows.
+    A sample whose position lies more than a cell outside the map is 0; a nearer one takes the
+    border's value. Where a window's second corner precedes its first, its bins run backwards.
 
     Args:
-        feature_map: (B, C, H, W).
-        windows: B tensors (N_i, 4), xyxy in cells of the map, in any order of corners.
+        feature_maps: (B, C, H, W), quickest when channels last in memory.
+        windows: (N, 4) first and second corner (x, y, x, y) in cells of the map: cell i spans
+            i to i + 1. They get no gradient.
+        owners: (N,) which of the B maps each window looks at, int64.
         output_size: bins S per side.
         sampling_ratio: samples per bin and side.
 
     Returns:
-        (sum of N_i, C, S, S), channels last in memory.
+        (N, C, S, S) in the dtype of the maps, channels last in memory.
     """
-    batch, channels, height, width = feature_map.shape
-    corners = torch.cat(list(windows)).detach().to(torch.promote_types(windows[0].dtype, torch.float32))
-    picture = torch.repeat_interleave(
-        torch.arange(batch, device=feature_map.device),
-        torch.tensor([len(w) for w in windows], device=feature_map.device),
-    )
-    columns, column_weights = _axis_plan(corners[:, 0], corners[:, 2], width, output_size, sampling_ratio)
-    rows, row_weights = _axis_plan(corners[:, 1], corners[:, 3], height, output_size, sampling_ratio)
-    rows = rows + picture[:, None, None] * height
+    channels, height, width = feature_maps.shape[1:]
+    windows = windows.detach().to(torch.promote_types(windows.dtype, torch.float32))
+    steps = (torch.arange(output_size * sampling_ratio, device=windows.device) + 0.5) / output_size
+    steps = steps.unflatten(0, (output_size, sampling_ratio)) / sampling_ratio
+    columns, column_weights = _axis_cells(windows[:, 0::2], steps, width)
+    rows, row_weights = _axis_cells(windows[:, 1::2], steps, height)
+    rows = rows + height * owners[:, None, None]
     cells = rows[:, :, None, :, None] * width + columns[:, None, :, None, :]
     weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
-    reached = (row_weights != 0).any(2)[:, :, None] & (column_weights != 0).any(2)[:, None, :]
-    table = feature_map.permute(0, 2, 3, 1).reshape(-1, channels)
+    # Bins outside the map stay 0 without being summed: most of a released checkpoint's are.
+    inside = row_weights.any(-1)[:, :, None] & column_weights.any(-1)[:, None, :]
     sampled = F.embedding_bag(
-        cells[reached].flatten(1),
-        table,
-        per_sample_weights=weights[reached].flatten(1).to(table.dtype),
+        cells[inside].flatten(1),
+        feature_maps.permute(0, 2, 3, 1).reshape(-1, channels).contiguous(),
+        per_sample_weights=weights[inside].flatten(1).to(feature_maps.dtype),
         mode="sum",
     )
-    bins = sampled.new_zeros(len(corners), output_size, output_size, channels)
-    bins[reached] = sampled
+    bins = sampled.new_zeros(*inside.shape, channels)
+    bins[inside] = sampled
     return bins.permute(0, 3, 1, 2)
 
 
-def _axis_plan(start, stop, size, bins, ratio):
-    steps = (torch.arange(bins * ratio, device=start.device) + 0.5) / (bins * ratio)
-    position = start[:, None] - 0.5 + (stop - start)[:, None] * steps
+def _axis_cells(corners: Tensor, steps: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Which cells, and how much of each, make up every bin along one axis.
+
+    Args:
+        corners: (N, 2) first and second corner on this axis, in cells.
+        steps: (S, R) samples of every bin as a share of the window, 0 to 1.
+        size: cells of the map on this axis.
+
+    Returns:
+        Cell indices and their weights, both (N, S, 2R); the weights of a bin sum to the share
+        of its samples that lie inside.
+    """
+    start, stop = corners[:, :, None, None].unbind(dim=1)
+    # A cell's value sits at its centre, hence the half cell less.
+    position = start + (stop - start) * steps - 0.5
     inside = (position >= -1) & (position <= size)
-    clamped = position.clamp(0, size - 1)
-    low = clamped.floor()
+    position = position.clamp(0, size - 1)
+    low = position.floor()
     high = (low + 1).clamp(max=size - 1)
-    fraction = clamped - low
-    weights = torch.stack([1 - fraction, fraction], -1) * inside[..., None] / ratio
-    index = torch.stack([low, high], -1).long()
-    return index.unflatten(1, (bins, ratio)).flatten(2), weights.unflatten(1, (bins, ratio)).flatten(2)
+    upper_share = position - low
+    shares = torch.stack([1 - upper_share, upper_share], dim=-1) * inside[..., None]
+    cells = torch.stack([low, high], dim=-1).long()
+    return cells.flatten(2), shares.flatten(2) / steps.shape[1]

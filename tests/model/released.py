@@ -1,4 +1,4 @@
-"""Builds the released checkpoint layout from the recorded recipe, and reads the recorded numbers."""
+"""Builds the released layout from the recorded recipe, and reads the recorded numbers."""
 
 import json
 from importlib.util import module_from_spec, spec_from_file_location
@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -65,3 +66,20 @@ def write_released(folder: Path, record: dict[str, Any], *, shards: int, tied: s
         json.dumps({"metadata": {"total_size": size}, "weight_map": index})
     )
     return folder
+
+
+def write_tokenizer(folder: Path, vocabulary: int = 320) -> None:
+    """The slow tokenizer files of a Vicuna folder, over a vocabulary of `vocabulary` pieces."""
+    with (folder / "tokenizer.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["What is left of the dog? USER: ASSISTANT: a cat."] * 50),
+            model_writer=file,
+            vocab_size=vocabulary,
+            model_type="bpe",
+            byte_fallback=True,
+            hard_vocab_limit=False,
+            pad_id=-1,
+            minloglevel=2,
+        )
+    settings = {"tokenizer_class": "LlamaTokenizer", "legacy": False, "add_bos_token": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))

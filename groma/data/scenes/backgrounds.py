@@ -31,6 +31,7 @@ class Backdrop:
 
 GROUNDS: dict[str, float] = {"grass": 3.0, "sand": 1.5, "sea": 1.5, "snow": 1.5, "road": 1.5}
 """What can lie below a sky."""
+_ALONE = tuple(name for name in STUFF if name not in ("wall", "floor"))
 MIDDLES: dict[str, tuple[str, ...]] = {
     "grass": ("road", "sea"),
     "sand": ("sea", "grass"),
@@ -55,7 +56,7 @@ def make_backdrop(size: Size, dice: Dice) -> Backdrop:
             pixels = textures.grain(pixels, dice.uniform(3, 22), dice)
         return Backdrop(pixels)
     if kind == "one stuff":
-        name = dice.choice(STUFF)
+        name = dice.choice(_ALONE)
         height, width = size
         return Backdrop(PAINTERS[name](size, dice), (Stuff(name, (0, 0, width, height)),))
     return outdoors(size, dice) if kind == "outdoors" else room(size, dice)
@@ -258,13 +259,14 @@ def _draw_lane(pixels: Pixels, dice: Dice) -> None:
     ink = dice.choice([(240, 240, 240), (235, 200, 60)])
     thick = max(2, min(width, 3 * height) // 60)
     if dice.maybe(0.5):
-        y, dash = int(height * dice.uniform(0.3, 0.7)), max(8, int(width * dice.uniform(0.06, 0.14)))
+        y = int(height * dice.uniform(0.3, 0.7))
+        dash = max(8, int(width * dice.uniform(0.06, 0.14)))
         for x in range(-dice.below(dash), width, dash * 2):
             cv2.line(pixels, (x, y), (x + dash, y), ink, thick)
     else:
         foot, tip = int(width * dice.uniform(0.2, 0.8)), width // 2
-        corners = np.array([[tip - 1, 0], [tip + 1, 0], [foot + thick, height], [foot - thick, height]])
-        cv2.fillConvexPoly(pixels, corners, ink, cv2.LINE_AA)
+        ends = [[tip - 1, 0], [tip + 1, 0], [foot + thick, height], [foot - thick, height]]
+        cv2.fillConvexPoly(pixels, np.array(ends), ink, cv2.LINE_AA)
 
 
 def _planks(size: Size, wood: tuple[int, int, int], dice: Dice) -> Pixels:

@@ -53,8 +53,8 @@ class Dice:
         for item, weight in weights.items():
             mark -= weight
             if mark < 0:
-                break
-        return item
+                return item
+        return next(reversed(weights))
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
         """`count` different items in random order, or all of them if there are fewer."""

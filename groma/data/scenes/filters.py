@@ -19,7 +19,7 @@ _FAR = 24
 Filter = Callable[[Pixels, Dice], Pixels]
 
 
-def tint(rgba: Pixels, sprite: Sprite, colour: str, dice: Dice) -> Pixels:
+def tint(rgba: Pixels, dice: Dice, sprite: Sprite, colour: str) -> Pixels:
     """Make a thing unmistakably `colour` by turning the hue of its saturated pixels.
 
     Shades around the main hue stay apart, only closer; a second colour is sometimes left alone. A

@@ -28,7 +28,7 @@ SIZES: tuple[str, ...] = ("small", "medium", "large")
 NATURAL_COLOURS: dict[str, str] = {
     noun: colour
     for colour, nouns in {
-        "red": "apple strawberry tomato cherry telephone car book balloon backpack scarf rose",
+        "red": "apple strawberry tomato cherry car book balloon scarf rose",
         "yellow": "banana lemon taxi lightbulb corn",
         "green": "frog snake turtle crocodile dinosaur broccoli tree pine cactus tractor",
         "blue": "fish whale jeans dress scooter",
@@ -43,7 +43,7 @@ NATURAL_COLOURS: dict[str, str] = {
 }
 """What an untinted sprite looks like, for nouns of which every style agrees beyond doubt."""
 
-FLYING: frozenset[str] = frozenset(
-    (*GROUPS["sky"], *"butterfly bee bird airplane helicopter rocket balloon kite ghost".split())
-)
+FLYING: frozenset[str] = frozenset(GROUPS["sky"]) | {
+    *("butterfly", "bee", "bird", "ghost", "airplane", "helicopter", "rocket", "balloon", "kite")
+}
 """Nouns that a scene with a horizon rather puts above it."""

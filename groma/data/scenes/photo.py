@@ -46,4 +46,5 @@ def _add_noise(pixels: Pixels, sigma: float, dice: Dice) -> Pixels:
 
 def _compress(pixels: Pixels, quality: int) -> Pixels:
     _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return np.ascontiguousarray(decoded[..., ::-1])

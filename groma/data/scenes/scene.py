@@ -10,7 +10,8 @@ from groma.types import Box, Size
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-Pixels = NDArray[np.uint8]
+Pixels = np.ndarray
+"""An array of uint8; OpenCV's own types are wider than what it returns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,17 +86,18 @@ def _read_index() -> dict:
 
 
 def _make_sprite(pixels: Pixels, parts: tuple[NDArray[np.float32], ...]) -> Sprite:
-    scales = [cv2.copyMakeBorder(pixels, *[_MARGIN] * 4, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))]
+    scales = [_add_margin(pixels)]
     current = premultiply(pixels)
     while max(current.shape[:2]) > 40:
         height, width = (max(1, round(n / 2)) for n in current.shape[:2])
         current = cv2.resize(current, (width, height), interpolation=cv2.INTER_AREA)
-        bordered = cv2.copyMakeBorder(
-            current, *[_MARGIN] * 4, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0)
-        )
-        scales.append(_straighten(bordered))
+        scales.append(_straighten(_add_margin(current)))
     hue, share = _main_hue(pixels)
     return Sprite(pixels.shape[:2], tuple(scales), hue, share, parts)
+
+
+def _add_margin(rgba: Pixels) -> Pixels:
+    return np.pad(rgba, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)))
 
 
 def premultiply(rgba: Pixels) -> Pixels:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.scene import Pixels
 from groma.types import Size
 
 Colour = tuple[int, int, int]
-Field = NDArray[np.float32]
+Field = np.ndarray
+"""An array of float32."""
 Texture = Callable[[Size, Dice], Pixels]
 
 
@@ -87,9 +87,8 @@ def grain(pixels: Pixels, strength: float, dice: Dice) -> Pixels:
     height, width = pixels.shape[:2]
     patch = dice.arrays.integers(0, max(2, int(strength * 2)), (64, 64), np.uint8)
     tiled = np.tile(patch, (-(-height // 64), -(-width // 64)))[:height, :width]
-    return cv2.subtract(
-        cv2.add(pixels, cv2.merge([tiled] * 3)), (strength, strength, strength, 0)
-    )
+    change = tiled.astype(np.int16) - int(strength)
+    return cv2.add(pixels, cv2.merge([change] * 3), dtype=cv2.CV_8U)
 
 
 def gradient(size: Size, dice: Dice) -> Pixels:
@@ -233,7 +232,7 @@ TEXTURES: dict[Texture, float] = {
     gradient: 1.6,
     stripes: 1.0,
     checker: 0.8,
-    tiles: 0.8,
+    tiles: 0.4,
     blobs: 0.9,
     bokeh: 0.8,
     dots: 0.5,

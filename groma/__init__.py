@@ -1,0 +1,37 @@
+"""Groma: a grounded multimodal chat model that localises while it tokenises (arXiv 2404.13013)."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from groma.chat import Groma
+    from groma.loading import Quantization
+
+
+def load(
+    source: "str | Path",
+    quantization: "Quantization | None" = None,
+    device: str = "auto",
+    dtype: "str | torch.dtype" = "auto",
+    device_map: str | dict[str, Any] | None = None,
+) -> "Groma":
+    """Load a model that can talk about pictures; see `groma.loading.load`.
+
+    Args:
+        source: a folder, or the id of a model on the Hugging Face Hub; the released layout or ours.
+        quantization: of the language model's linear layers; None keeps what the folder holds.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: "auto" is 16 bit where the device computes in it, else fp32.
+        device_map: as in transformers, instead of `device`.
+
+    Raises:
+        GromaError: if the source is no Groma checkpoint, is incomplete, or cannot run here.
+    """
+    # Late, so that `groma --help` need not wait for torch.
+    from groma import loading
+    from groma.chat import Groma
+
+    return Groma(*loading.load(source, quantization, device, dtype, device_map))

@@ -1,0 +1,291 @@
+"""The `groma` command: one function adds a subcommand's arguments, one runs it.
+
+Heavy imports wait until a subcommand runs, so that `groma --help` is quick.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from groma.chat import Groma
+    from groma.types import GroundedReply, RegionRef
+
+DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "groma-mini"
+"""The embedded model."""
+
+Subcommands = Any
+"""What `ArgumentParser.add_subparsers` returns; argparse keeps its type private."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Returns:
+        Exit status: 0, 2 after a mistake that one sentence on stderr explains, 130 after Ctrl-C.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    import torch
+
+    from groma.types import GromaError
+
+    try:
+        options.run(options)
+    except GromaError as error:
+        return _complain(str(error))
+    except torch.OutOfMemoryError:
+        return _complain(
+            "The GPU's memory is full; --quantization 4bit or --device cpu needs less."
+        )
+    except OSError as error:
+        return _complain(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
+    return 0
+
+
+def _complain(sentence: str) -> int:
+    print(f"groma: {sentence}", file=sys.stderr)
+    return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands; each sets `run` to the function that does it."""
+    parser = argparse.ArgumentParser(prog="groma", description="Grounded chat about pictures.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (add_ask, add_regions, add_convert, add_info):
+        add(commands)
+    return parser
+
+
+def add_ask(commands: Subcommands) -> None:
+    """`groma ask IMAGE QUESTION`."""
+    parser = commands.add_parser("ask", help="ask a question about a picture")
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("question", metavar="QUESTION", help="[1], [2], … mean the boxes given")
+    parser.add_argument(
+        "--box",
+        type=parse_box,
+        action="append",
+        default=[],
+        dest="boxes",
+        metavar="X1,Y1,X2,Y2",
+        help="a region to ask about, in pixels; may be repeated",
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
+    parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy")
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P")
+    parser.add_argument("--seed", type=int, metavar="N", help="makes random answers repeatable")
+    parser.add_argument(
+        "--no-grounding", action="store_false", dest="grounding", help="do not ask for boxes"
+    )
+    _add_region_options(parser)
+    _add_output_options(parser)
+    _add_model_options(parser)
+    parser.set_defaults(run=run_ask)
+
+
+def run_ask(options: argparse.Namespace) -> None:
+    """Answer one question about one picture."""
+    image = _read_image(options)
+    chat = _load(options).chat(image)
+    reply = chat.ask(
+        options.question,
+        options.boxes,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        seed=options.seed,
+        grounding=options.grounding,
+        score_threshold=options.score_threshold,
+        max_regions=options.max_regions,
+    )
+    _print(reply.to_dict() if options.json else format_reply(reply))
+    if options.save:
+        reply.draw(image).save(options.save)
+
+
+def add_regions(commands: Subcommands) -> None:
+    """`groma regions IMAGE`."""
+    parser = commands.add_parser("regions", help="show what the region proposer finds")
+    parser.add_argument("image", metavar="IMAGE")
+    _add_region_options(parser)
+    _add_output_options(parser)
+    _add_model_options(parser)
+    parser.set_defaults(run=run_regions)
+
+
+def run_regions(options: argparse.Namespace) -> None:
+    """List the regions of one picture, best first."""
+    from groma.drawing import draw_boxes
+    from groma.types import regions_to_detections
+
+    image = _read_image(options)
+    regions = _load(options).regions(
+        image, score_threshold=options.score_threshold, max_regions=options.max_regions
+    )
+    if options.json:
+        size = [image.height, image.width]
+        _print({"image_size": size, "regions": [region.to_dict() for region in regions]})
+    else:
+        rows = [(f"r{r.id}", _format_box(r.box), f"{r.objectness:.3f}") for r in regions]
+        _print(format_table(("id", "box", "objectness"), rows))
+    if options.save:
+        names = [f"r{region.id}" for region in regions]
+        found = regions_to_detections([region.ref(region.objectness) for region in regions], names)
+        labels = [f"{r.id} {r.objectness:.2f}" for r in regions]
+        draw_boxes(image, found, labels).save(options.save)
+
+
+def add_convert(commands: Subcommands) -> None:
+    """`groma convert SRC DST`."""
+    parser = commands.add_parser("convert", help="write a model folder that loads fast")
+    parser.add_argument("source", metavar="SRC", help="folder or Hugging Face id")
+    parser.add_argument("target", metavar="DST", help="new folder")
+    parser.add_argument("--quantization", choices=("none", "8bit", "4bit"), default="none")
+    parser.set_defaults(run=run_convert)
+
+
+def run_convert(options: argparse.Namespace) -> None:
+    """Write a checkpoint in our own layout."""
+    from groma import loading
+
+    quantization = None if options.quantization == "none" else options.quantization
+    loading.convert(options.source, options.target, quantization)
+
+
+def add_info(commands: Subcommands) -> None:
+    """`groma info FOLDER`."""
+    parser = commands.add_parser("info", help="show what a model folder holds")
+    parser.add_argument("source", metavar="FOLDER", help="folder or Hugging Face id")
+    parser.set_defaults(run=run_info)
+
+
+def run_info(options: argparse.Namespace) -> None:
+    """Print parameters, types and memory of every part of a checkpoint."""
+    from groma import loading
+
+    parts = loading.info(options.source)
+    rows = [(p.name, p.parameters, " ".join(sorted(p.dtypes)), p.size) for p in parts]
+    rows.append(("total", sum(p.parameters for p in parts), "", sum(p.size for p in parts)))
+    _print(
+        format_table(
+            ("part", "parameters", "types", "memory"),
+            [
+                (name, f"{count:,}", types, f"{size / 1e6:,.1f} MB")
+                for name, count, types, size in rows
+            ],
+        )
+    )
+
+
+def parse_box(text: str) -> tuple[float, ...]:
+    """Read "x1,y1,x2,y2".
+
+    Raises:
+        ArgumentTypeError: if it is not four numbers.
+    """
+    try:
+        box = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        box = ()
+    if len(box) != 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not four numbers x1,y1,x2,y2")
+    return box
+
+
+def format_reply(reply: "GroundedReply") -> str:
+    """A reply for a terminal: the text with region names after phrases, then the regions."""
+    text, at = "", 0
+    for span in reply.spans:
+        names = " ".join(f"[r{region.id}]" for region in span.regions)
+        text += f"{reply.text[at : span.end]} {names}"
+        at = span.end
+    text = (text + reply.text[at:]).strip()
+    if not reply.spans:
+        return text
+    rows = [
+        _format_region(region, reply.phrase(span))
+        for span in reply.spans
+        for region in span.regions
+    ]
+    return f"{text}\n\n{format_table(('id', 'phrase', 'box', 'score', 'objectness'), rows)}"
+
+
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in aligned columns."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in [head, *rows]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _format_region(region: "RegionRef", phrase: str) -> tuple[str, ...]:
+    name = f"r{region.id}" if region.user is None else f"r{region.id} = [{region.user}]"
+    return name, phrase, _format_box(region.box), f"{region.score:.3f}", f"{region.objectness:.3f}"
+
+
+def _format_box(box: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in box)
+
+
+def _add_region_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("regions")
+    group.add_argument(
+        "--score-threshold", type=float, metavar="X", help="least objectness of a region"
+    )
+    group.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print JSON")
+    group.add_argument("--save", type=Path, metavar="OUT.png", help="write the marked picture")
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default=str(DEFAULT_MODEL), help="folder or Hugging Face id")
+    group.add_argument("--quantization", choices=("none", "8bit", "4bit"))
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
+    group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+
+
+def _load(options: argparse.Namespace) -> "Groma":
+    import groma
+
+    return groma.load(
+        options.model, options.quantization, device=options.device, dtype=options.dtype
+    )
+
+
+def _read_image(options: argparse.Namespace) -> "Image.Image":
+    """Read the picture, and refuse a `--save` that would fail after all the work."""
+    from PIL import Image
+
+    from groma.image import load_image
+    from groma.types import GromaError
+
+    target: Path | None = options.save
+    if target and target.suffix.lower() not in Image.registered_extensions():
+        raise GromaError(f"{target} has no ending of a picture; try {target.stem}.png.")
+    if target and not target.parent.is_dir():
+        raise GromaError(f"There is no folder {target.parent}.")
+    return load_image(options.image)
+
+
+def _print(result: str | dict[str, Any]) -> None:
+    text = result if isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False)
+    print(text)

@@ -1,0 +1,186 @@
+"""What was said about one picture: settings, turns, conversation; frozen data, no I/O."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from groma.config import NUM_REGION_TOKENS
+from groma.types import Box, GromaError, GroundedReply, Region, Size, to_size
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How an answer is made.
+
+    Attributes:
+        max_new_tokens: most tokens of the answer.
+        temperature: 0 takes the likeliest token; from 0.01 on, tokens are drawn at random.
+        top_p: draw only from the likeliest tokens that make up this much probability.
+        seed: makes random answers repeatable.
+        grounding: ask for boxes ("[grounding]" in front of the question).
+        score_threshold: proposals at or below this objectness are not shown to the model; None is
+            the model's own threshold.
+        max_regions: most proposals shown to the model; None is the model's own limit.
+
+    Raises:
+        GromaError: naming the setting that is out of range.
+    """
+
+    max_new_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    grounding: bool = True
+    score_threshold: float | None = None
+    max_regions: int | None = None
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
+            "temperature": (
+                self.temperature == 0 or 0.01 <= self.temperature <= 10,
+                "0, or between 0.01 and 10",
+            ),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
+            "seed": (self.seed is None or 0 <= self.seed < 2**63, "between 0 and 2**63"),
+            "score_threshold": (
+                self.score_threshold is None or 0 <= self.score_threshold <= 1,
+                "between 0 and 1",
+            ),
+            "max_regions": (
+                self.max_regions is None or 1 <= self.max_regions <= NUM_REGION_TOKENS,
+                f"between 1 and {NUM_REGION_TOKENS}",
+            ),
+        }
+        for name, (is_fine, wanted) in ranges.items():
+            if not is_fine:
+                raise GromaError(f"{name} must be {wanted}, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its answer.
+
+    Attributes:
+        question: as typed; `[K]` means the user's region number K.
+        regions: those that got their name in this turn, in order of their ids: proposals first,
+            then the user's.
+        settings: how the answer was made.
+        reply: the answer.
+        answer_ids: the answer's exact tokens; None where it was read from a file.
+    """
+
+    question: str
+    regions: tuple[Region, ...]
+    settings: GenerationSettings
+    reply: GroundedReply
+    answer_ids: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """What the user drew with this question: xyxy in pixels."""
+        return tuple(region.box for region in self.regions if region.user is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        return {
+            "question": self.question,
+            "regions": [region.to_dict() for region in self.regions],
+            "settings": asdict(self.settings),
+            "reply": self.reply.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`, but for the exact tokens."""
+        return cls(
+            question=str(data["question"]),
+            regions=tuple(Region.from_dict(region) for region in data["regions"]),
+            settings=GenerationSettings(**data["settings"]),
+            reply=GroundedReply.from_dict(data["reply"]),
+        )
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """All turns about one picture.
+
+    Attributes:
+        image_size: (H, W) of the picture in pixels.
+        turns: oldest first.
+    """
+
+    image_size: Size
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Every region that has a name; row N is `<rN>`."""
+        return tuple(region for turn in self.turns for region in turn.regions)
+
+    @property
+    def mentioned(self) -> frozenset[int]:
+        """Ids of the regions that a reply points to."""
+        return frozenset(region.id for turn in self.turns for region in turn.reply.regions)
+
+    def with_turn(self, turn: Turn) -> Self:
+        """This conversation and one more turn."""
+        return replace(self, turns=(*self.turns, turn))
+
+    def without_last(self) -> Self:
+        """This conversation before its last turn.
+
+        Raises:
+            GromaError: if there is no turn.
+        """
+        if not self.turns:
+            raise GromaError("There is no question yet.")
+        return replace(self, turns=self.turns[:-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        return {
+            "image_size": list(self.image_size),
+            "turns": [turn.to_dict() for turn in self.turns],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`, but for the exact tokens of the answers.
+
+        Raises:
+            GromaError: if this is no saved conversation, or its parts contradict each other.
+        """
+        try:
+            turns = tuple(Turn.from_dict(turn) for turn in data["turns"])
+            conversation = cls(to_size(data["image_size"]), turns)
+            conversation._check()
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise GromaError(f"This is no conversation that Groma saved ({error!r}).") from error
+        return conversation
+
+    def _check(self) -> None:
+        """Refuse a file in which names, numbers or characters do not fit together."""
+        regions = self.regions
+        users = [region.user for region in regions if region.user is not None]
+        _require([region.id for region in regions] == list(range(len(regions))), "region ids")
+        _require(len(regions) <= NUM_REGION_TOKENS, "number of regions")
+        _require(users == list(range(1, len(users) + 1)), "numbers of user regions")
+        _require(all(-1 <= x <= 2 for region in regions for x in region.extent), "extent")
+        for turn in self.turns:
+            _check_reply(turn.reply, self)
+
+
+def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:
+    edges = [edge for span in reply.spans for edge in (span.start, span.end)]
+    named = range(len(conversation.regions))
+    _require(edges == sorted(edges), "order of spans")
+    _require(all(0 <= edge <= len(reply.text) for edge in edges), "ends of spans")
+    _require(all(span.regions for span in reply.spans), "number of regions in a span")
+    _require(all(region.id in named for region in reply.regions), "regions of spans")
+    _require(reply.image_size == conversation.image_size, "image_size")
+    _require(reply.finish in ("stop", "length", "cancelled"), "finish")
+
+
+def _require(is_fine: bool, what: str) -> None:
+    if not is_fine:
+        raise ValueError(f"wrong {what}")

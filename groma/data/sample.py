@@ -1,0 +1,196 @@
+"""One picture with regions and what is said about it, before it becomes tokens."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from groma.types import Box, Size
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words of an answer that mean regions: `<p>text</p><roi>…</roi>` (paper 3.2).
+
+    Attributes:
+        text: the words, never empty.
+        regions: indices into `GroundedSample.boxes`, in the order they are to be named.
+    """
+
+    text: str
+    regions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A region the user points at in a question; a person reads it as `[K]` (paper 3.2).
+
+    Attributes:
+        region: index into `GroundedSample.boxes`.
+    """
+
+    region: int
+
+
+Piece = str | Phrase | Mention
+Pieces = tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What makes an answer right; each field left at None (or empty) is not judged.
+
+    Attributes:
+        regions: exactly these must be pointed at; empty means that nothing may be.
+        count: the number the answer must say.
+        yes: whether the answer must agree or deny.
+        words: of every group at least one must occur in the text.
+    """
+
+    regions: frozenset[int] | None = None
+    count: int | None = None
+    yes: bool | None = None
+    words: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QA:
+    """One question, the answer to learn, and how to judge another answer.
+
+    Attributes:
+        question: text and mentions.
+        answer: text and phrases.
+        kind: name of the task, for evaluation by kind.
+        expected: the truth.
+        grounding: whether the question asks for regions ("[grounding]"); if not, the answer has
+            no phrase.
+    """
+
+    question: Pieces
+    answer: Pieces
+    kind: str = "chat"
+    expected: Expected = Expected()
+    grounding: bool = True
+
+    def ungrounded(self) -> Self:
+        """The same turn with grounding off: phrases become plain words."""
+        words = tuple(piece.text if isinstance(piece, Phrase) else piece for piece in self.answer)
+        expected = replace(self.expected, regions=None)
+        return replace(self, answer=join_pieces(words), expected=expected, grounding=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedSample:
+    """A picture's regions and a conversation about them.
+
+    Attributes:
+        picture: where the pixels come from: a file name, or the key of a scene.
+        size: (H, W) of the picture in pixels.
+        boxes: xyxy in [0, 1].
+        names: what each box holds, one noun each.
+        turns: oldest first.
+    """
+
+    picture: str
+    size: Size
+    boxes: tuple[Box, ...]
+    names: tuple[str, ...]
+    turns: tuple[QA, ...]
+
+    @property
+    def user_regions(self) -> tuple[int, ...]:
+        """Regions the user points at, in order of first mention: place K - 1 is `[K]`."""
+        found: dict[int, None] = {}
+        for turn in self.turns:
+            for piece in turn.question:
+                if isinstance(piece, Mention):
+                    found.setdefault(piece.region)
+        return tuple(found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        return {
+            "picture": self.picture,
+            "size": list(self.size),
+            "boxes": [list(box) for box in self.boxes],
+            "names": list(self.names),
+            "turns": [_turn_to_dict(turn) for turn in self.turns],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        height, width = data["size"]
+        boxes = tuple((box[0], box[1], box[2], box[3]) for box in data["boxes"])
+        turns = tuple(_turn_from_dict(turn) for turn in data["turns"])
+        return cls(data["picture"], (height, width), boxes, tuple(data["names"]), turns)
+
+
+def join_pieces(pieces: Iterable[Piece]) -> Pieces:
+    """Merge neighbouring strings and drop empty ones: one text has one form."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += piece
+        elif piece != "":
+            joined.append(piece)
+    return tuple(joined)
+
+
+def plain_text(pieces: Pieces, user_regions: tuple[int, ...] = ()) -> str:
+    """What a person reads.
+
+    Args:
+        pieces: of a question or an answer.
+        user_regions: as in `GroundedSample.user_regions`.
+    """
+    words = []
+    for piece in pieces:
+        if isinstance(piece, Mention):
+            words.append(f"[{user_regions.index(piece.region) + 1}]")
+        else:
+            words.append(piece.text if isinstance(piece, Phrase) else piece)
+    return "".join(words)
+
+
+def _turn_to_dict(turn: QA) -> dict[str, Any]:
+    expected = turn.expected
+    return {
+        "question": [_piece_to_json(piece) for piece in turn.question],
+        "answer": [_piece_to_json(piece) for piece in turn.answer],
+        "kind": turn.kind,
+        "grounding": turn.grounding,
+        "expected": {
+            "regions": None if expected.regions is None else sorted(expected.regions),
+            "count": expected.count,
+            "yes": expected.yes,
+            "words": [list(group) for group in expected.words],
+        },
+    }
+
+
+def _turn_from_dict(data: dict[str, Any]) -> QA:
+    truth = data["expected"]
+    expected = Expected(
+        None if truth["regions"] is None else frozenset(truth["regions"]),
+        truth["count"],
+        truth["yes"],
+        tuple(tuple(group) for group in truth["words"]),
+    )
+    question, answer = (
+        tuple(_piece_from_json(piece) for piece in data[part]) for part in ("question", "answer")
+    )
+    return QA(question, answer, data["kind"], expected, data["grounding"])
+
+
+def _piece_to_json(piece: Piece) -> str | dict[str, Any]:
+    if isinstance(piece, Phrase):
+        return {"phrase": piece.text, "regions": list(piece.regions)}
+    return {"mention": piece.region} if isinstance(piece, Mention) else piece
+
+
+def _piece_from_json(data: str | dict[str, Any]) -> Piece:
+    if isinstance(data, str):
+        return data
+    if "phrase" in data:
+        return Phrase(data["phrase"], tuple(data["regions"]))
+    return Mention(data["mention"])

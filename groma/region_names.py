@@ -1,0 +1,137 @@
+"""Which box of a picture is called `<rN>`, and which of them the model is shown (paper 3.1, 3.2).
+
+A name never changes its meaning within a conversation: names are only ever added, and a region is
+left out of the list, where non-maximum suppression would drop it, without giving up its name.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from groma.image import boxes_to_pixels, check_boxes, normalise_boxes
+from groma.model.region_selection import SelectionPolicy, select_regions
+from groma.ops.boxes import pairwise_iou
+from groma.types import Box, EncodedImage, Region
+
+USER_SLOTS = 10
+"""Names kept free for user regions, so that a crowded picture leaves some."""
+
+
+def name_regions(
+    named: Sequence[Region],
+    image: EncodedImage,
+    boxes_px: Sequence[Sequence[float]],
+    policy: SelectionPolicy,
+    capacity: int,
+) -> tuple[Region, ...]:
+    """Name what a new question adds: proposals that have no name yet, then the user's boxes.
+
+    With the first question these are all proposals that pass the policy, best first; later only
+    what a looser policy adds.
+
+    Args:
+        named: every region that has a name; row N is `<rN>`.
+        image: the picture.
+        boxes_px: K boxes xyxy in pixels, drawn with the question.
+        policy: which proposals become regions.
+        capacity: most names in one conversation.
+
+    Returns:
+        The new regions in order of their ids.
+
+    Raises:
+        GromaError: if a box is outside the picture, inverted or not finite, or the names run out.
+    """
+    boxes = check_boxes(boxes_px, image.original_size, capacity - len(named))
+    room = capacity - len(named) - len(boxes)
+    proposals = _new_proposals(named, image, policy, capacity)[:room]
+    first_user = 1 + sum(region.user is not None for region in named)
+    users = [
+        Region(0, box, extent, objectness=1.0, user=first_user + k)
+        for k, (box, extent) in enumerate(zip(boxes, _extents(boxes, image), strict=True))
+    ]
+    return tuple(
+        replace(region, id=len(named) + i) for i, region in enumerate([*proposals, *users])
+    )
+
+
+def list_regions(
+    regions: Sequence[Region], mentioned: Collection[int], policy: SelectionPolicy
+) -> list[int]:
+    """Choose the regions the model is shown with a question.
+
+    Always the user's and those a reply points to; other proposals if they pass the policy and no
+    user region suppresses them, as it would in NMS with its score of 1.0.
+
+    Args:
+        regions: every region that has a name, at least one; row N is `<rN>`.
+        mentioned: ids of regions that a reply points to.
+        policy: which proposals are shown.
+
+    Returns:
+        Ids in ascending order, never empty.
+    """
+    kept = [region for region in regions if region.user is not None or region.id in mentioned]
+    users = [region for region in regions if region.user is not None]
+    others = [
+        region
+        for region in regions
+        if region not in kept
+        and (policy.score_threshold <= 0 or region.objectness > policy.score_threshold)
+    ]
+    apart = [
+        region
+        for region, overlaps in zip(others, _overlaps(others, users, policy), strict=True)
+        if not overlaps
+    ]
+    best = sorted(apart, key=lambda region: -region.objectness)[: policy.limit]
+    shown = [*kept, *best] or [max(regions, key=lambda region: region.objectness)]
+    return sorted(region.id for region in shown)
+
+
+def _new_proposals(
+    named: Sequence[Region], image: EncodedImage, policy: SelectionPolicy, capacity: int
+) -> list[Region]:
+    """Proposals that pass the policy and lie apart from every region that has a name."""
+    slots = min(USER_SLOTS, max(1, capacity // 5))
+    limit = max(1, capacity - slots)
+    boxes, scores = image.proposals.boxes.float(), image.proposals.scores.float()
+    chosen = select_regions(boxes, scores, replace(policy, limit=min(policy.limit, limit)))
+    extents = boxes[chosen]
+    candidates = [
+        Region(0, box, _to_extent(extent), objectness)
+        for box, extent, objectness in zip(
+            boxes_to_pixels(extents, image.original_size),
+            extents.tolist(),
+            scores[chosen].tolist(),
+            strict=True,
+        )
+    ]
+    overlaps = _overlaps(candidates, named, policy)
+    new = [region for region, known in zip(candidates, overlaps, strict=True) if not known]
+    return new[: max(0, limit - sum(region.user is None for region in named))]
+
+
+def _overlaps(
+    regions: Sequence[Region], others: Sequence[Region], policy: SelectionPolicy
+) -> list[bool]:
+    """For each region, whether one of the others covers it by more than the NMS threshold."""
+    if not regions or not others:
+        return [False] * len(regions)
+    iou = pairwise_iou(_tensor(regions), _tensor(others))
+    return (iou > policy.nms_threshold).any(dim=1).tolist()
+
+
+def _tensor(regions: Sequence[Region]) -> Tensor:
+    return torch.tensor([region.extent for region in regions])
+
+
+def _extents(boxes_px: Sequence[Box], image: EncodedImage) -> list[Box]:
+    return [_to_extent(box) for box in normalise_boxes(boxes_px, image.original_size).tolist()]
+
+
+def _to_extent(values: Sequence[float]) -> Box:
+    x1, y1, x2, y2 = values
+    return x1, y1, x2, y2

@@ -1,0 +1,159 @@
+"""Token ids -> GroundedReply by walking the tokens, one at a time for streaming (paper 3.2)."""
+
+import codecs
+import unicodedata
+from collections.abc import Sequence
+
+from groma.text.plain_text import PlainText
+from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, ROI_CLOSE, ROI_OPEN, TokenIds
+from groma.types import Finish, GroundedReply, GroundedSpan, Region, RegionRef, Size
+
+_ENDS_WORD = frozenset(".,;:!?%…'")
+_STARTS_WORD = frozenset("¿¡")
+
+
+class ReplyBuilder:
+    """Grows a reply token by token; any sequence of tokens is understood as well as can be.
+
+    Args:
+        plain: the base vocabulary.
+        tokens: ids of the new tokens.
+        regions: every region of the conversation; row N is `<rN>`.
+        image_size: (H, W) of the picture in pixels.
+    """
+
+    def __init__(
+        self, plain: PlainText, tokens: TokenIds, regions: Sequence[Region], image_size: Size
+    ) -> None:
+        self._plain = plain
+        self._tokens = tokens
+        self._regions = regions
+        self._image_size = image_size
+        self._text = SpacedText()
+        self._decoder = _new_decoder()
+        self._spans: list[GroundedSpan] = []
+        self._phrase_is_open = False
+        self._phrase: tuple[int, int] | None = None
+        self._roi: list[RegionRef] | None = None
+
+    def push(self, token_id: int, score: float = 1.0) -> None:
+        """Read one more token; `score` is the probability of a region token among the regions."""
+        if token_id < self._tokens.base:
+            self._text.append(self._decoder.decode(self._plain.to_bytes(token_id)))
+            return
+        self._decoder = _new_decoder()
+        self._text.cut()
+        index = self._tokens.region_index(token_id)
+        if index is not None:
+            self._point_to(index, score)
+        elif token_id == self._tokens[PHRASE_OPEN]:
+            self._phrase_is_open = True
+            self._text.mark()
+        elif token_id == self._tokens[PHRASE_CLOSE]:
+            self._close_phrase()
+        elif token_id == self._tokens[ROI_OPEN]:
+            self._close_phrase()
+            self._roi = []
+        elif token_id == self._tokens[ROI_CLOSE]:
+            self._close_roi()
+
+    def reply(self, finish: Finish = "streaming") -> GroundedReply:
+        """What was read so far: whole characters, and the spans that are closed."""
+        return GroundedReply(self._text.text, tuple(self._spans), self._image_size, finish)
+
+    def _point_to(self, index: int, score: float) -> None:
+        if self._roi is None or index >= len(self._regions):
+            return
+        if index not in [ref.id for ref in self._roi]:
+            self._roi.append(self._regions[index].ref(score))
+
+    def _close_phrase(self) -> None:
+        if self._phrase_is_open:
+            self._phrase = self._text.marked()
+        self._phrase_is_open = False
+
+    def _close_roi(self) -> None:
+        if self._roi:
+            end = len(self._text.text)
+            # Words between a phrase and its regions mean that they do not belong together.
+            follows = self._phrase is not None and self._phrase[1] == end
+            start, end = self._phrase if self._phrase and follows else (end, end)
+            self._spans.append(GroundedSpan(start, end, tuple(self._roi)))
+        self._phrase, self._roi = None, None
+
+
+class SpacedText:
+    """Text that grows at its end, with one natural space where a tag was.
+
+    Attributes:
+        text: what stands for good; space at its end waits for the next letter.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._space = ""
+        self._is_cut = False
+        self._is_marking = False
+        self._start = 0
+
+    def append(self, chunk: str) -> None:
+        """Add what follows; any part of a word, or nothing."""
+        body = chunk.strip()
+        if not body:
+            self._space += chunk
+            return
+        before = chunk[: chunk.index(body)]
+        self.text += self._gap(self._space + before, body[0])
+        if self._is_marking:
+            self._start, self._is_marking = len(self.text), False
+        self.text += body
+        self._space = chunk[len(before) + len(body) :]
+        self._is_cut = False
+
+    def cut(self) -> None:
+        """A tag stands here, beside which the model writes no spaces."""
+        self._is_cut = True
+
+    def mark(self) -> None:
+        """A phrase begins with the next letter."""
+        self._is_marking = True
+
+    def marked(self) -> tuple[int, int]:
+        """Characters [start, end) since the mark; empty where no letter followed it."""
+        end = len(self.text)
+        start = end if self._is_marking else self._start
+        self._is_marking = False
+        return start, end
+
+    def _gap(self, space: str, following: str) -> str:
+        """The space between the text so far and the next letter."""
+        if not self.text:
+            return ""
+        if not self._is_cut or "\n" in space:
+            return space
+        if _closes(following) or _opens(self.text[-1]):
+            return ""
+        is_quoted = self.text.count('"') % 2 == 1
+        if is_quoted and '"' in (following, self.text[-1]):
+            return ""
+        if not space and (_is_wide(following) or _is_wide(self.text[-1])):
+            return ""
+        return " "
+
+
+def _closes(letter: str) -> bool:
+    return letter in _ENDS_WORD or unicodedata.category(letter) in ("Pe", "Pf")
+
+
+def _opens(letter: str) -> bool:
+    return letter in _STARTS_WORD or unicodedata.category(letter) in ("Ps", "Pi")
+
+
+def _is_wide(letter: str) -> bool:
+    """Whether a script puts no spaces between words, as Chinese and Japanese."""
+    return unicodedata.east_asian_width(letter) in "WF"
+
+
+def _new_decoder() -> codecs.IncrementalDecoder:
+    """Holds back the bytes of a character until it is whole."""
+    return codecs.getincrementaldecoder("utf-8")("replace")

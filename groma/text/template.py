@@ -1,0 +1,232 @@
+"""A conversation as token ids: the only preamble and the only system prompt (paper 3.2).
+
+Words come from the tokenizer, every tag from its id, so that no text can turn into a tag.
+"""
+
+import re
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from groma.conversation import Conversation
+from groma.text.plain_text import PlainText
+from groma.tokens import (
+    GROUNDING,
+    IMAGE,
+    PHRASE_CLOSE,
+    PHRASE_OPEN,
+    REFER_FEATURE,
+    REGION,
+    ROI_CLOSE,
+    ROI_OPEN,
+    TokenIds,
+)
+from groma.types import IGNORED, GroundedReply, Region
+
+Piece = str | int
+"""Plain text, or the id of one token."""
+
+Exchange = tuple[Sequence[Piece], Sequence[Piece]]
+"""A question and its answer."""
+
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+GREETING = "Thank you for the image! How can I assist you with it?"
+
+_MENTION = re.compile(r"\[([1-9][0-9]{0,2})\]")
+
+
+class Template:
+    """Writes prompts and training texts for one tokenizer.
+
+    Spaces beside a tag are dropped, as in training of the released model; text after a tag or
+    after the end of an answer begins with a dummy space only where the tokenizer says so.
+
+    Args:
+        tokenizer: of the base vocabulary; used for plain text alone.
+        tokens: ids of the new tokens.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, tokens: TokenIds) -> None:
+        self.tokens = tokens
+        self.plain = PlainText(tokenizer, tokens.base)
+
+    def question(
+        self, text: str, names: Sequence[int] = (), drawn: int = 0, grounding: bool = True
+    ) -> list[Piece]:
+        """A user's message (paper 3.2, referring and grounding).
+
+        Args:
+            text: as typed; `[K]` mentions user region K where there is one.
+            names: the token that stands for user region 1, 2, …: its `<rN>`, or `<refer_box>`.
+            drawn: how many of the last regions were drawn with this message; where the text
+                mentions none at all, they are mentioned at its end.
+            grounding: ask for boxes.
+        """
+        pieces: list[Piece] = [self.tokens[GROUNDING]] if grounding else []
+        parts = _MENTION.split(text.strip())
+        mentioned = False
+        # Every other part is the number in a mention.
+        for i, part in enumerate(parts):
+            if i % 2 == 0:
+                pieces.append(part)
+            elif int(part) <= len(names):
+                pieces += self._mention(names[int(part) - 1])
+                mentioned = True
+            else:
+                pieces.append(f"[{part}]")
+        if not mentioned:
+            for name in names[len(names) - drawn :]:
+                pieces += self._mention(name)
+        return pieces
+
+    def answer(self, text: str, spans: Sequence[tuple[int, int, Sequence[int]]]) -> list[Piece]:
+        """An answer with its grounded phrases (paper 3.2).
+
+        Args:
+            text: without tags.
+            spans: characters [start, end) in order, not overlapping, and the tokens that stand for
+                their regions: `<rN>`, or `<ground_box>`. An empty span has no phrase.
+        """
+        pieces: list[Piece] = []
+        at = 0
+        for start, end, names in spans:
+            pieces.append(text[at:start])
+            if end > start:
+                phrase = text[start:end]
+                pieces += [self.tokens[PHRASE_OPEN], phrase, self.tokens[PHRASE_CLOSE]]
+            pieces += [self.tokens[ROI_OPEN], *names, self.tokens[ROI_CLOSE]]
+            at = end
+        return [*pieces, text[at:]]
+
+    def reply(self, reply: GroundedReply) -> list[Piece]:
+        """An answer that was given before."""
+        return self.answer(
+            reply.text,
+            [
+                (span.start, span.end, [self.tokens.region(region.id) for region in span.regions])
+                for span in reply.spans
+            ],
+        )
+
+    def ask(
+        self, text: str, known: Sequence[Region], new: Sequence[Region], grounding: bool
+    ) -> list[Piece]:
+        """A question of a conversation.
+
+        Args:
+            text: as typed, with `[K]` for user regions.
+            known: regions that had a name before.
+            new: regions that get their name with this question.
+            grounding: ask for boxes.
+        """
+        drawn = [region.id for region in new if region.user is not None]
+        users = [region.id for region in known if region.user is not None] + drawn
+        names = [self.tokens.region(i) for i in users]
+        return self.question(text, names, len(drawn), grounding)
+
+    def exchanges(self, conversation: Conversation) -> list[Exchange]:
+        """Questions and answers of a conversation; answers in their exact tokens where known.
+
+        An answer that was stopped before its first word is left out: it would teach silence.
+        """
+        exchanges: list[Exchange] = []
+        known: tuple[Region, ...] = ()
+        for turn in conversation.turns:
+            if turn.reply.text or turn.reply.spans:
+                question = self.ask(turn.question, known, turn.regions, turn.settings.grounding)
+                exact = turn.answer_ids
+                exchanges.append((question, self.reply(turn.reply) if exact is None else exact))
+            known += turn.regions
+        return exchanges
+
+    def prompt(
+        self,
+        exchanges: Sequence[Exchange],
+        question: Sequence[Piece],
+    ) -> list[int]:
+        """What the model reads before it answers.
+
+        Args:
+            exchanges: earlier questions and answers.
+            question: the message to answer.
+
+        Returns:
+            T ids with one `<image>` and one `<region>`, ending in "ASSISTANT:".
+        """
+        ids, _ = self.training(exchanges)
+        return ids + self._question(question)
+
+    def training(self, exchanges: Sequence[Exchange]) -> tuple[list[int], list[int]]:
+        """A whole conversation; its answers, ends included, are what is learnt (paper 3.3).
+
+        Args:
+            exchanges: questions and answers.
+
+        Returns:
+            T ids with one `<image>` and one `<region>`, and T labels: the id where it is
+            supervised, -100 elsewhere.
+        """
+        ids = self._preamble()
+        labels = [IGNORED] * len(ids)
+        for question, answer in exchanges:
+            asked = self._question(question)
+            answered = [*self._encode(_strip(answer)), self.plain.eos]
+            ids += asked + answered
+            labels += [IGNORED] * len(asked) + answered
+        return ids, labels
+
+    def _preamble(self) -> list[int]:
+        pieces = [
+            f"{SYSTEM} USER: Here is an image with region crops from it. Image: ",
+            self.tokens[IMAGE],
+            ". Regions: ",
+            self.tokens[REGION],
+            f". ASSISTANT: {GREETING}",
+        ]
+        bos = [] if self.plain.bos is None else [self.plain.bos]
+        return [*bos, *self._encode(pieces, first=True), self.plain.eos]
+
+    def _question(self, pieces: Sequence[Piece]) -> list[int]:
+        return self._encode(["USER: ", *pieces, " ASSISTANT:"])
+
+    def _mention(self, name: int) -> list[Piece]:
+        roi_open, roi_close = self.tokens[ROI_OPEN], self.tokens[ROI_CLOSE]
+        return [roi_open, name, roi_close, self.tokens[REFER_FEATURE]]
+
+    def _encode(self, pieces: Sequence[Piece], first: bool = False) -> list[int]:
+        """Spell the text between tags, which drop the spaces beside them."""
+        ids: list[int] = []
+        joined = _join(pieces)
+        for i, piece in enumerate(joined):
+            if isinstance(piece, int):
+                ids.append(piece)
+                continue
+            text = piece.lstrip() if i > 0 else piece
+            text = text.rstrip() if i + 1 < len(joined) else text
+            if text:
+                ids += self.plain.encode(text, first=first and i == 0)
+        return ids
+
+
+def _join(pieces: Sequence[Piece]) -> list[Piece]:
+    """Join neighbouring texts, because words are spelt across them."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _strip(pieces: Sequence[Piece]) -> list[Piece]:
+    """Drop the spaces around an answer, as the `<sep>` that brackets it in training does."""
+    joined = _join(pieces)
+    if joined and isinstance(joined[0], str):
+        joined[0] = joined[0].lstrip()
+    if joined and isinstance(joined[-1], str):
+        joined[-1] = joined[-1].rstrip()
+    return joined

@@ -1,0 +1,254 @@
+"""Detection pretraining: the set prediction loss and the side losses (paper 3.3)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from groma.config import RegionProposerConfig
+from groma.data.scenes.nouns import COLOURS
+from groma.image import IMAGE_MEAN, IMAGE_STD
+from groma.model.detection_loss import Match, focal_loss, match_batch
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.region_proposer import DetectorOutput
+from groma.ops.boxes import box_area, box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
+from groma.train.scene_samples import BACKGROUND, CLASS_NAMES, KINDS
+from groma.types import IGNORED
+
+QUERY_REPEATS = 2
+LOCATION_REPEATS = 4
+"""How often each true box is matched among queries and locations: a denser signal."""
+JITTER = 0.06
+"""Most that an edge of a true box moves, as a share of the box's side."""
+MAX_REGIONS = 8
+"""Regions per picture that the side losses encode."""
+NUM_OBJECT_KINDS = KINDS.index("stuff")
+"""Kinds below this index are whole objects, which the head `coco` learns."""
+
+
+class DetectionPretraining(nn.Module):
+    """Image encoder, region proposer and region encoder with the losses of the first stage.
+
+    Both objectness heads learn from one matching: `sa1b` finds every region, `coco` whole objects.
+    Because the image encoder starts from nothing, linear heads ask patches, region tokens and
+    matched queries for names; they live here and not in the model.
+    """
+
+    main_input_name = "pixels"
+
+    def __init__(self, model: GromaForConditionalGeneration, weights: Mapping[str, float]) -> None:
+        """Take the visual parts of a model; they are trained in place.
+
+        Args:
+            model: frozen as the stage says.
+            weights: of the terms `detection`, `patch_name`, `region_name`, `region_colour`,
+                `region_box` and `query_name`.
+        """
+        super().__init__()
+        self.config = model.config
+        self.weights = dict(weights)
+        self.image_encoder = model.image_encoder
+        self.region_proposer = model.region_proposer
+        self.region_encoder = model.region_encoder
+        vision, text = self.config.vision_config, self.config.text_config
+        self.heads = nn.ModuleDict(
+            {
+                "patch_name": read_out(vision.hidden_size, BACKGROUND + 1),
+                "region_name": read_out(text.hidden_size, len(CLASS_NAMES)),
+                "region_colour": read_out(text.hidden_size, len(COLOURS)),
+                "region_box": read_out(text.hidden_size, 4),
+                "query_name": read_out(self.config.proposer_config.width, len(CLASS_NAMES)),
+            }
+        )
+        self.register_buffer("mean", torch.tensor(IMAGE_MEAN)[:, None, None] * 255, False)
+        self.register_buffer("std", torch.tensor(IMAGE_STD)[:, None, None] * 255, False)
+
+    def gradient_checkpointing_enable(self, **kwargs: object) -> None:
+        """Recompute the image encoder's blocks in the backward pass."""
+        self.image_encoder.vit.gradient_checkpointing_enable(**kwargs)
+
+    def encode(self, pixels: Tensor) -> tuple[list[Tensor], DetectorOutput]:
+        """Hidden states and proposals of (B, 3, S, S) uint8 pictures."""
+        hidden = self.image_encoder((pixels - self.mean) / self.std)
+        return hidden, self.region_proposer(hidden)
+
+    def encode_regions(self, hidden: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """Region tokens (sum of N, D) of the boxes (N, 4) xyxy in [0, 1] of each picture."""
+        return torch.cat(self.region_encoder(self.region_encoder.fuse(hidden[-3:]), boxes))
+
+    def forward(
+        self,
+        pixels: Tensor,
+        patch_labels: Tensor,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        colours: Sequence[Tensor],
+        kinds: Sequence[Tensor],
+        weights: Sequence[Tensor],
+    ) -> dict[str, Tensor]:
+        """Compute the loss of a batch.
+
+        Args:
+            pixels: (B, 3, S, S) uint8.
+            patch_labels: (B, P) class of each patch, -100 for none.
+            boxes: B tensors (R, 4) of true boxes, xyxy in [0, 1].
+            labels, colours, kinds, weights: B tensors (R,) that say what each box holds.
+
+        Returns:
+            `loss`, the weighted total, and its terms, detached from nothing.
+        """
+        hidden, output = self.encode(pixels)
+        chosen = [choose_regions(label) for label in labels]
+        sampled = [jitter(box[rows]) for box, rows in zip(boxes, chosen, strict=True)]
+        tokens = self.encode_regions(hidden, sampled)
+        with torch.autocast(pixels.device.type, enabled=False):
+            terms, matches = detection_terms(
+                output, boxes, kinds, weights, self.config.proposer_config
+            )
+            terms["patch_name"] = self._classify(
+                "patch_name", hidden[-1].flatten(2).mT.flatten(0, 1), patch_labels.flatten()
+            )
+            terms |= self._region_terms(tokens, sampled, pick(labels, chosen), pick(colours, chosen))
+            rows = [query for query, _ in matches]
+            named = [label.repeat(QUERY_REPEATS)[column] for label, (_, column) in zip(labels, matches, strict=True)]
+            terms["query_name"] = self._classify(
+                "query_name", pick(output.queries[:, -1], rows), torch.cat(named)
+            )
+            total = sum(weight * terms[name] for name, weight in self.weights.items())
+        return {"loss": total} | terms
+
+    def _classify(self, head: str, features: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of a head on (N, D) features; 0 where no label is given."""
+        wanted = labels != IGNORED
+        logits = self.heads[head](features[wanted].float())
+        return F.cross_entropy(logits, labels[wanted], reduction="sum") / wanted.sum().clamp(min=1)
+
+    def _region_terms(
+        self, tokens: Tensor, boxes: Sequence[Tensor], labels: Tensor, colours: Tensor
+    ) -> dict[str, Tensor]:
+        """What the region tokens must tell: name, colour, and where the region lies."""
+        found = self.heads["region_box"](tokens.float())
+        return {
+            "region_name": self._classify("region_name", tokens, labels),
+            "region_colour": self._classify("region_colour", tokens, colours),
+            "region_box": F.l1_loss(found, box_xyxy_to_cxcywh(torch.cat(list(boxes)))),
+        }
+
+
+def read_out(width: int, classes: int) -> nn.Module:
+    """A linear probe on normalised features."""
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
+
+
+def choose_regions(labels: Tensor) -> Tensor:
+    """Random rows of (R,) labels that have a name, at most `MAX_REGIONS`."""
+    named = (labels != IGNORED).nonzero().flatten()
+    return named[torch.randperm(len(named))[:MAX_REGIONS].to(named.device)]
+
+
+def jitter(boxes: Tensor) -> Tensor:
+    """Move every edge of (N, 4) boxes by up to `JITTER` of the box's side."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    return boxes + (torch.rand_like(boxes) * 2 - 1) * JITTER * sides
+
+
+def pick(rows: Sequence[Tensor] | Tensor, chosen: Sequence[Tensor]) -> Tensor:
+    """The chosen rows of each picture, one after the other."""
+    return torch.cat([row[index] for row, index in zip(rows, chosen, strict=True)])
+
+
+def detection_terms(
+    output: DetectorOutput,
+    boxes: Sequence[Tensor],
+    kinds: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    config: RegionProposerConfig,
+) -> tuple[dict[str, Tensor], list[Match]]:
+    """Detection loss of every decoder layer and of the locations, averaged (paper 3.3).
+
+    Args:
+        output: the proposer's predictions for B pictures.
+        boxes: B tensors (R, 4) of true boxes, xyxy in [0, 1].
+        kinds: B tensors (R,): what each box is.
+        weights: B tensors (R,): how much each box counts.
+        config: matching costs and loss weights.
+
+    Returns:
+        `detection`, the weighted average, with its unweighted parts `objectness`, `box_l1` and
+        `box_giou`, and the last layer's matches to the boxes repeated `QUERY_REPEATS` times.
+    """
+    truth = [box_xyxy_to_cxcywh(box) for box in boxes]
+    objects = [(kind < NUM_OBJECT_KINDS).float() for kind in kinds]
+    heads = (output.logits["sa1b"], output.logits["coco"])
+    layers = []
+    matches: list[Match] = []
+    targets = [repeat(values, QUERY_REPEATS) for values in (truth, objects, weights)]
+    for layer in range(output.boxes_cxcywh.shape[1]):
+        found = output.boxes_cxcywh[:, layer]
+        regions, things = (head[:, layer] for head in heads)
+        matches = match_batch(found, regions, targets[0], config)
+        layers.append(set_terms(found, (regions, things), *targets, matches, config))
+    targets = [repeat(values, LOCATION_REPEATS) for values in (truth, objects, weights)]
+    found, regions = output.location_boxes_cxcywh, output.location_logits
+    located = match_batch(found, regions, targets[0], config)
+    layers.append(set_terms(found, (regions,), *targets, located, config))
+    objectness, distance, giou = torch.stack(layers).mean(dim=0)
+    terms = {"objectness": objectness, "box_l1": distance, "box_giou": giou}
+    total = (
+        config.class_weight * objectness + config.box_weight * distance + config.giou_weight * giou
+    )
+    return {"detection": total} | terms, matches
+
+
+def repeat(values: Sequence[Tensor], times: int) -> list[Tensor]:
+    """Each tensor's rows, several times over."""
+    return [value.repeat(times, *[1] * (value.ndim - 1)) for value in values]
+
+
+def set_terms(
+    boxes_cxcywh: Tensor,
+    heads: Sequence[Tensor],
+    truth_cxcywh: Sequence[Tensor],
+    objects: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    matches: Sequence[Match],
+    config: RegionProposerConfig,
+) -> Tensor:
+    """Loss of one set of predictions.
+
+    Args:
+        boxes_cxcywh: (B, Q, 4).
+        heads: logits (B, Q) of every region and, where there is a second head, of objects alone.
+        truth_cxcywh, objects, weights: per picture (M, 4), (M,) and (M,).
+        matches: of predictions to truth.
+        config: focal parameters.
+
+    Returns:
+        (3,) focal loss averaged over heads, L1 and generalised IoU loss, per true box.
+    """
+    rows = [row for row, _ in matches]
+    columns = [column for _, column in matches]
+    is_object, weight = pick(objects, columns), pick(weights, columns)
+    losses = []
+    for logits, positive in zip(heads, (torch.ones_like(is_object), is_object), strict=False):
+        targets = torch.zeros_like(logits)
+        for target, row, value in zip(
+            targets, rows, positive.split([len(row) for row in rows]), strict=True
+        ):
+            target[row] = value
+        focal = focal_loss(logits, targets, config.focal_alpha, config.focal_gamma)
+        losses.append(focal.sum() / positive.sum().clamp(min=1))
+    found, truth = pick(boxes_cxcywh, rows), pick(truth_cxcywh, columns)
+    total = weight.sum().clamp(min=1)
+    distance = (weight * (found - truth).abs().sum(dim=1)).sum() / total
+    giou = paired_giou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth))
+    return torch.stack([torch.stack(losses).mean(), distance, (weight * (1 - giou)).sum() / total])
+
+
+def paired_giou(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised IoU (N,) of each box in `a` (N, 4) with the one in `b` (N, 4), xyxy."""
+    shared = box_area(torch.cat([a[:, :2].maximum(b[:, :2]), a[:, 2:].minimum(b[:, 2:])], dim=1))
+    hull = box_area(torch.cat([a[:, :2].minimum(b[:, :2]), a[:, 2:].maximum(b[:, 2:])], dim=1))
+    union = (box_area(a) + box_area(b) - shared).clamp(min=1e-9)
+    return shared / union - (hull - union) / hull.clamp(min=1e-9)

@@ -1,0 +1,92 @@
+"""Muon for hidden matrices and AdamW for the rest, as one optimiser."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_SMALLEST_SIDE = 32
+"""Matrices with a shorter side are read-outs (a logit, a box) rather than hidden layers."""
+
+
+class MuonAdamW(torch.optim.Optimizer):
+    """Two of torch's optimisers behind one interface, for schedulers, clipping and checkpoints.
+
+    `param_groups` and `state` belong to this object; `torch.optim.Muon` and `torch.optim.AdamW`
+    step on shares of them.
+    """
+
+    def __init__(
+        self,
+        matrices: Iterable[Tensor],
+        others: Iterable[Tensor],
+        muon_lr: float,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        """Assign each parameter to its optimiser.
+
+        Args:
+            matrices: 2-D weights for Muon.
+            others: everything else; biases, norms and other vectors are not decayed.
+            muon_lr: Muon's rate; its updates are scaled to the size AdamW's would have.
+            lr: AdamW's rate.
+            weight_decay: of both.
+        """
+        others = list(others)
+        groups = [
+            {"params": [p for p in others if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self._muon = torch.optim.Muon(
+            matrices, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        self._adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99))
+        super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """Let both optimisers work on this object's groups and state."""
+        for part, groups in ((self._muon, slice(0, 1)), (self._adamw, slice(1, None))):
+            part.param_groups = self.param_groups[groups]
+            part.state = self.state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore groups and state, which replaces both."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # ty: ignore[invalid-method-override]
+        """Update every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._muon.step()
+        self._adamw.step()
+        return loss
+
+
+def split_parameters(
+    module: nn.Module, read_outs: nn.Module | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Tell hidden matrices from everything else among the parameters that learn.
+
+    Args:
+        module: what is trained.
+        read_outs: a submodule whose linear layers are no hidden layers.
+
+    Returns:
+        The matrices for Muon, and the rest.
+    """
+    excluded = {id(p) for p in read_outs.parameters()} if read_outs is not None else set()
+    hidden = {
+        id(layer.weight)
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear) and min(layer.weight.shape) >= _SMALLEST_SIDE
+    } - excluded
+    learning = [p for p in module.parameters() if p.requires_grad]
+    matrices = [p for p in learning if id(p) in hidden]
+    return matrices, [p for p in learning if id(p) not in hidden]

@@ -1,0 +1,80 @@
+"""The training stages as data: what learns, on which losses, how fast (paper 3.3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from groma.model.groma import GromaForConditionalGeneration
+
+PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "language_model")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the training.
+
+    Attributes:
+        name: what the run and its folder are called.
+        trains: the parts that learn, of `PARTS`; all others are frozen.
+        batch_size: samples per optimiser step on one device, before accumulation.
+        accumulation: batches per optimiser step.
+        steps: optimiser steps of the whole stage.
+        warmup_steps: steps of the linear warm-up, after which the rate stays flat.
+        decay_share: last share of the steps, in which the rate falls linearly to zero.
+        lr: rate of AdamW.
+        muon_lr: rate of Muon for hidden matrices, or None to train everything with AdamW.
+        weight_decay: of all matrices.
+        clip: largest norm of the gradient.
+        loss_weights: weight of each named loss term of the stage's objective.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    batch_size: int
+    steps: int
+    lr: float
+    accumulation: int = 1
+    muon_lr: float | None = None
+    warmup_steps: int = 100
+    decay_share: float = 0.3
+    weight_decay: float = 0.02
+    clip: float = 5.0
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+
+
+DETECTION = Stage(
+    name="detection",
+    trains=("image_encoder", "region_proposer", "region_encoder"),
+    batch_size=32,
+    steps=3000,
+    lr=1e-3,
+    muon_lr=1.5e-3,
+    loss_weights={
+        "detection": 1.0,
+        "patch_name": 1.0,
+        "region_name": 1.0,
+        "region_colour": 0.5,
+        "region_box": 1.0,
+        "query_name": 0.5,
+    },
+)
+"""Detection pretraining of the embedded model from nothing on illustrated scenes.
+
+The paper freezes a pretrained image encoder; here it learns along, taught names by side losses.
+"""
+
+
+def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
+    """Let the parts of a stage learn and freeze all others (paper 3.3).
+
+    Raises:
+        ValueError: if the stage names a part that does not exist.
+    """
+    unknown = set(stage.trains) - set(PARTS)
+    if unknown:
+        raise ValueError(f"Stage {stage.name} trains {sorted(unknown)}, but parts are {PARTS}.")
+    for name in PARTS:
+        part: nn.Module = getattr(model, name)
+        part.requires_grad_(name in stage.trains)
+    model.image_encoder.frozen = "image_encoder" not in stage.trains

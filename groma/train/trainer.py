@@ -1,0 +1,137 @@
+"""The loop of every stage: transformers' Trainer with our optimiser, losses by name and run log."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
+
+from groma.train.optimizer import MuonAdamW, split_parameters
+from groma.train.run_log import RunLog
+from groma.train.stages import Stage
+
+
+class StageTrainer(Trainer):
+    """Runs one stage: an objective module, a dataset and its collator."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        count: Callable[[Any, dict], Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Arguments as in `Trainer`, and two more.
+
+        Args:
+            stage: rates and clip.
+            count: (model, batch) -> (B, K) counts that `compute_metrics` turns into metrics.
+            kwargs: of `Trainer`.
+        """
+        self.stage = stage
+        self.count = count
+        self._terms: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+        self._num_terms = 0
+        super().__init__(**kwargs, callbacks=[RunLog(Path(kwargs["args"].output_dir))])
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Muon and AdamW, or AdamW alone, as the stage says."""
+        if self.optimizer is None:
+            self.optimizer = build_optimizer(model or self.model, self.stage)
+        return self.optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The objective's `loss`; the other terms are kept for the next log."""
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        for name, value in outputs.items():
+            if name != "loss":
+                self._terms[name] = self._terms[name] + value.detach().cpu()
+        self._num_terms += 1
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the mean of each named term since the last log."""
+        if "loss" in logs and self._num_terms:
+            logs |= {name: float(total) / self._num_terms for name, total in self._terms.items()}
+            self._terms.clear()
+            self._num_terms = 0
+        super().log(logs, start_time)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Count instead of predicting; Trainer wants labels too and gets the same counts."""
+        if self.count is None:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            counts = self.count(self.accelerator.unwrap_model(model), inputs)
+        return None, counts, counts
+
+
+def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
+    """The optimiser of a stage over all parameters of `model` that learn."""
+    if stage.muon_lr is None:
+        groups = [
+            {"params": [p for p in model.parameters() if p.requires_grad and p.ndim > 1]},
+            {
+                "params": [p for p in model.parameters() if p.requires_grad and p.ndim <= 1],
+                "weight_decay": 0.0,
+            },
+        ]
+        return torch.optim.AdamW(groups, lr=stage.lr, weight_decay=stage.weight_decay)
+    matrices, others = split_parameters(model, getattr(model, "heads", None))
+    return MuonAdamW(matrices, others, stage.muon_lr, stage.lr, stage.weight_decay)
+
+
+def training_arguments(stage: Stage, output: Path, **overrides: Any) -> TrainingArguments:
+    """What `Trainer` needs to run a stage.
+
+    Args:
+        stage: sizes, rates and schedule.
+        output: folder of the run.
+        overrides: of single arguments.
+    """
+    decay_steps = round(stage.steps * stage.decay_share)
+    arguments = {
+        "output_dir": str(output),
+        "max_steps": stage.steps,
+        "per_device_train_batch_size": stage.batch_size,
+        "per_device_eval_batch_size": stage.batch_size,
+        "gradient_accumulation_steps": stage.accumulation,
+        "learning_rate": stage.lr,
+        "lr_scheduler_type": "warmup_stable_decay",
+        "lr_scheduler_kwargs": {"num_decay_steps": decay_steps, "decay_type": "linear"},
+        "warmup_steps": stage.warmup_steps,
+        "max_grad_norm": stage.clip,
+        "bf16": True,
+        "use_cpu": not torch.cuda.is_available(),
+        "seed": 0,
+        "train_sampling_strategy": "sequential",
+        "dataloader_num_workers": 1,
+        "dataloader_prefetch_factor": 4,
+        "dataloader_persistent_workers": True,
+        "remove_unused_columns": False,
+        "logging_steps": 20,
+        "logging_first_step": True,
+        "save_steps": 250,
+        "save_total_limit": 3,
+        "eval_strategy": "steps",
+        "eval_steps": 250,
+        "enable_jit_checkpoint": True,
+        "report_to": "none",
+        "disable_tqdm": False,
+    }
+    return TrainingArguments(**(arguments | overrides))

@@ -1,0 +1,201 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
+
+from groma import loading
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.quantization import is_cpu_packed, quantized_linears
+from groma.tokens import IMAGE, REGION
+from groma.types import GromaError
+from tests.model import released
+from tests.model.tiny import BASE_VOCABULARY, tiny_model, tiny_pixels
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint with widths that bitsandbytes can pack, and a tokenizer."""
+    folder = tmp_path_factory.mktemp("tiny")
+    text = {
+        "vocab_size": BASE_VOCABULARY + 114,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    tiny_model(text_config=text).save_pretrained(folder)
+    released.write_tokenizer(folder)
+    return folder
+
+
+def answer(model: GromaForConditionalGeneration) -> Tensor:
+    ids = torch.tensor([[1, model.tokens[IMAGE], 5, model.tokens[REGION], 9, 30]])
+    with torch.no_grad():
+        return model(ids, tiny_pixels(1)).logits.float()
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_quantised_round_trip(folder: Path, tmp_path: Path, quantization, dtype) -> None:
+    target = tmp_path / "converted"
+    loading.convert(folder, target, quantization, dtype=dtype)
+    direct, _ = loading.load(folder, quantization, device="cpu", dtype=dtype)
+    converted, _ = loading.load(target, device="cpu", dtype=dtype)
+    assert torch.equal(answer(direct), answer(converted))
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_quantisation_touches_only_the_language_models_linears(folder, quantization) -> None:
+    model, _ = loading.load(folder, quantization, device="cpu", dtype="bfloat16")
+    packed = {
+        name for name, p in model.named_parameters() if p.dtype in (torch.uint8, torch.int8)
+    }
+    layers = {f"language_model.model.layers.{i}" for i in range(2)}
+    assert len(packed) == 2 * 7
+    assert {name.rsplit(".", 3)[0] for name in packed} == layers
+    others = {p.dtype for name, p in model.named_parameters() if name not in packed}
+    assert others == {torch.bfloat16}
+
+
+def test_quantised_answers_stay_close(folder: Path) -> None:
+    exact, _ = loading.load(folder, device="cpu", dtype="float32")
+    wanted = answer(exact)
+    for quantization, gate in (("8bit", 0.05), ("4bit", 0.3)):
+        model, _ = loading.load(folder, quantization, device="cpu", dtype="float32")
+        error = (answer(model) - wanted).norm() / wanted.norm()
+        assert 0 < error < gate
+
+
+def test_a_packed_model_refuses_to_save_a_broken_folder(folder: Path, tmp_path: Path) -> None:
+    model = GromaForConditionalGeneration.from_pretrained(
+        folder, quantization_config=_four_bit(folder)
+    ).eval()
+    before = answer(model)
+    assert not is_cpu_packed(model)
+    model.save_pretrained(tmp_path / "saved")
+    again = GromaForConditionalGeneration.from_pretrained(tmp_path / "saved").eval()
+    assert torch.equal(answer(again), before)
+    for linear in quantized_linears(model):
+        linear.weight.quant_state.packing_format_for_cpu = True
+    with pytest.raises(GromaError, match="packed"):
+        model.save_pretrained(tmp_path / "broken")
+
+
+def _four_bit(folder: Path):
+    return loading.quantization_config("4bit", loading.read_config(folder), torch.float32)
+
+
+def test_released_layout_converts_exactly(tmp_path: Path) -> None:
+    record, recorded = released.fixture()
+    source = released.write_released(tmp_path / "released", record, shards=2, tied="both")
+    released.write_tokenizer(source)
+    loading.convert(source, tmp_path / "ours", dtype="float32", max_shard_size="100MB")
+    assert len(loading.weight_files(tmp_path / "ours")) > 1
+    model, _ = loading.load(tmp_path / "ours", device="cpu", dtype="float32")
+    pixels = torch.from_numpy(released.recipe().pixels((1, 3, 448, 448), record["seed"]))
+    with torch.no_grad():
+        logits = model(recorded["input_ids"].long(), pixels).logits
+    torch.testing.assert_close(logits[:, -1], recorded["logits_last"], atol=5e-3, rtol=0)
+    before, after = loading.info(source), loading.info(tmp_path / "ours")
+    counts = [{p.name: p.parameters for p in parts} for parts in (before, after)]
+    doubled = sum(
+        torch.Size(record["state_dict"][key]).numel() for key in record["tied_keys"]
+    )
+    counts[0]["region proposer"] -= doubled
+    assert counts[0] == counts[1]
+
+
+def test_info_counts_bytes_and_packed_parameters(folder: Path, tmp_path: Path) -> None:
+    loading.convert(folder, tmp_path / "packed", "4bit")
+    plain = {part.name: part for part in loading.info(folder)}
+    packed = {part.name: part for part in loading.info(tmp_path / "packed")}
+    assert plain.keys() == packed.keys()
+    for name in plain:
+        assert plain[name].parameters == packed[name].parameters
+        assert plain[name].size == 4 * plain[name].parameters
+    assert packed["image encoder"].size == 2 * packed["image encoder"].parameters
+    assert packed["language model"].size < 0.7 * packed["language model"].parameters
+    assert "4bit" in packed["language model"].dtypes
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda f: (f / "config.json").unlink(), "no config.json"),
+        (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
+        (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
+        (lambda f: [p.unlink() for p in f.glob("tokenizer*")], "no tokenizer"),
+    ],
+)
+def test_damaged_folders_are_named(folder: Path, tmp_path: Path, damage, sentence) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    damage(broken)
+    with pytest.raises(GromaError, match=sentence):
+        loading.load(broken)
+
+
+def test_missing_shards_are_named(tmp_path: Path) -> None:
+    record, _ = released.fixture()
+    released.write_released(tmp_path, record, shards=2, tied="plain")
+    (tmp_path / "pytorch_model-00002-of-00002.bin").unlink()
+    with pytest.raises(GromaError, match=r"pytorch_model-00002-of-00002\.bin of 2"):
+        loading.load(tmp_path)
+
+
+def test_truncated_weights_are_named(folder: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    weights = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(GromaError, match="damaged"):
+        loading.load(broken)
+
+
+def test_other_architectures_are_named(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=16, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(GromaError, match="holds a llama model"):
+        loading.load(tmp_path)
+
+
+def test_unknown_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GromaError, match="no model folder"):
+        loading.load(tmp_path / "nowhere")
+    with pytest.raises(GromaError, match="no model folder"):
+        loading.load("nobody/nothing")
+
+
+def test_requests_that_cannot_run_here_are_named(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(GromaError, match="no CUDA"):
+        loading.load(folder, device="cuda")
+    with pytest.raises(GromaError, match="float8x"):
+        loading.load(folder, dtype="float8x")
+    with pytest.raises(GromaError, match="2bit"):
+        loading.load(folder, "2bit")
+    loading.convert(folder, tmp_path / "packed", "4bit")
+    with pytest.raises(GromaError, match="quantised already"):
+        loading.load(tmp_path / "packed", "8bit")
+    with pytest.raises(GromaError, match="exists already"):
+        loading.convert(folder, tmp_path / "packed")
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    with pytest.raises(GromaError, match="pip install bitsandbytes"):
+        loading.load(folder, "4bit")
+
+
+def test_slow_and_fast_tokenizer_files_agree(folder: Path, tmp_path: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    assert config["model_type"] == "groma"
+    tokenizer = loading.load_tokenizer(folder)
+    assert isinstance(tokenizer, LlamaTokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.model").unlink(missing_ok=True)
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    fast = loading.load_tokenizer(tmp_path)
+    text = "What is left of the dog?"
+    assert fast.encode(text) == tokenizer.encode(text)
