@@ -51,9 +51,7 @@ def test_quantised_round_trip(folder: Path, tmp_path: Path, quantization, dtype)
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
 def test_quantisation_touches_only_the_language_models_linears(folder, quantization) -> None:
     model, _ = loading.load(folder, quantization, device="cpu", dtype="bfloat16")
-    packed = {
-        name for name, p in model.named_parameters() if p.dtype in (torch.uint8, torch.int8)
-    }
+    packed = {name for name, p in model.named_parameters() if p.dtype in (torch.uint8, torch.int8)}
     layers = {f"language_model.model.layers.{i}" for i in range(2)}
     assert len(packed) == 2 * 7
     assert {name.rsplit(".", 3)[0] for name in packed} == layers
@@ -102,9 +100,7 @@ def test_released_layout_converts_exactly(tmp_path: Path) -> None:
     torch.testing.assert_close(logits[:, -1], recorded["logits_last"], atol=5e-3, rtol=0)
     before, after = loading.info(source), loading.info(tmp_path / "ours")
     counts = [{p.name: p.parameters for p in parts} for parts in (before, after)]
-    doubled = sum(
-        torch.Size(record["state_dict"][key]).numel() for key in record["tied_keys"]
-    )
+    doubled = sum(torch.Size(record["state_dict"][key]).numel() for key in record["tied_keys"])
     counts[0]["region proposer"] -= doubled
     assert counts[0] == counts[1]
 
@@ -156,7 +152,11 @@ def test_truncated_weights_are_named(folder: Path, tmp_path: Path) -> None:
 
 def test_other_architectures_are_named(tmp_path: Path) -> None:
     config = LlamaConfig(
-        vocab_size=16, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1
+        vocab_size=16,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
     )
     LlamaForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(GromaError, match="holds a llama model"):
