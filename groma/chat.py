@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,13 +97,11 @@ class Groma:
         if conversation is None:
             conversation = Conversation(encoded.original_size)
         if conversation.image_size != encoded.original_size:
-            (height, width), (wanted_height, wanted_width) = (
-                encoded.original_size,
-                conversation.image_size,
-            )
+            sizes = [f"{w} x {h}" for h, w in (conversation.image_size, encoded.original_size)]
             raise GromaError(
-                f"The conversation is about a picture of {wanted_width} x {wanted_height} pixels, "
-                f"but this one has {width} x {height}."
+                "The conversation is about a picture of {} pixels, but this one has {}.".format(
+                    *sizes
+                )
             )
         return Chat(self, encoded, conversation, GenerationSettings(**settings))
 
@@ -121,20 +120,24 @@ class Request:
     """One question, ready for the language model.
 
     Attributes:
-        before: the conversation so far.
+        asked_in: the conversation when the question was asked.
+        before: that part of it which the answer follows.
         question: as typed.
         settings: how to answer.
         new: regions that get their names with this question.
         listed: ids of the regions the model is shown.
         ids: T tokens, all placeholders expanded.
+        limit: most tokens of the answer.
     """
 
+    asked_in: Conversation
     before: Conversation
     question: str
     settings: GenerationSettings
     new: tuple[Region, ...]
     listed: tuple[int, ...]
     ids: tuple[int, ...]
+    limit: int
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -298,53 +301,60 @@ class Chat:
                 f"The conversation is too long: it takes {len(ids)} tokens with this question, and "
                 f"the model reads {longest}; please start a new one."
             )
-        return Request(before, text, settings, new, tuple(listed), tuple(ids))
+        return Request(
+            asked_in=self._conversation,
+            before=before,
+            question=text,
+            settings=settings,
+            new=new,
+            listed=tuple(listed),
+            ids=tuple(ids),
+            limit=min(settings.max_new_tokens, longest - len(ids)),
+        )
 
     def _answer(self, request: Request, stop: Callable[[], bool] | None) -> Stream:
         self._check_idle()
-        self._is_answering = True
-        try:
-            yield from self._grow(request, stop)
-        finally:
-            self._is_answering = False
-
-    def _grow(self, request: Request, stop: Callable[[], bool] | None) -> Stream:
+        if request.asked_in is not self._conversation:
+            raise GromaError("The conversation went on since this question; please ask it again.")
         plain, size = self._template.plain, request.before.image_size
         builder = ReplyBuilder(plain, self._tokens, request.regions, size)
-        limit = min(
-            request.settings.max_new_tokens,
-            self._groma.config.text_config.max_position_embeddings - len(request.ids),
-        )
-        grammar = GroundingGrammar(self._tokens, request.listed, plain.eos, limit)
-        logits = self._decoder.read(
-            self._embedder.keys(request.ids, request.regions),
-            lambda start: self._embedder.embed(request.ids, request.regions, start),
-        )
-        shown, generated, finish = builder.reply(), [], "stop"
+        self._is_answering = True
         try:
-            for token, choice in self._decoder.generate(
-                logits, grammar, request.settings, limit, plain.eos
-            ):
-                if stop is not None and stop():
-                    finish = "cancelled"
-                    break
-                generated.append(token)
-                builder.push(token, self._region_score(token, choice, request.listed))
-                reply = builder.reply()
-                if reply != shown:
-                    yield reply
-                shown = reply
+            ids = yield from self._grow(request, builder, stop)
         except GeneratorExit:
-            self._commit(request, builder.reply("cancelled"))
+            self._commit(request, builder.reply("cancelled"), None)
             raise
-        if finish == "cancelled":
-            yield self._commit(request, builder.reply(finish))
-            return
-        finish = "length" if len(generated) == limit else "stop"
-        yield self._commit(request, builder.reply(finish), tuple(generated))
+        finally:
+            self._is_answering = False
+        if ids is None:
+            yield self._commit(request, builder.reply("cancelled"), None)
+        else:
+            finish = "length" if len(ids) == request.limit else "stop"
+            yield self._commit(request, builder.reply(finish), ids)
+
+    def _grow(
+        self, request: Request, builder: ReplyBuilder, stop: Callable[[], bool] | None
+    ) -> Generator[GroundedReply, None, tuple[int, ...] | None]:
+        """Yield the reply whenever it has grown; return its tokens, or None if it was stopped."""
+        ids, regions, eos = request.ids, request.regions, self._template.plain.eos
+        grammar = GroundingGrammar(self._tokens, request.listed, eos, request.limit)
+        keys = self._embedder.keys(ids, regions)
+        logits = self._decoder.read(keys, partial(self._embedder.embed, ids, regions))
+        steps = self._decoder.generate(logits, grammar, request.settings, request.limit, eos)
+        generated: list[int] = []
+        shown = builder.reply()
+        for token, choice in steps:
+            if stop is not None and stop():
+                return None
+            generated.append(token)
+            builder.push(token, self._region_score(token, choice, request.listed))
+            if (reply := builder.reply()) != shown:
+                yield reply
+                shown = reply
+        return tuple(generated)
 
     def _commit(
-        self, request: Request, reply: GroundedReply, ids: tuple[int, ...] | None = None
+        self, request: Request, reply: GroundedReply, ids: tuple[int, ...] | None
     ) -> GroundedReply:
         turn = Turn(request.question, request.new, request.settings, reply, ids)
         self._conversation = request.before.with_turn(turn)

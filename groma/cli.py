@@ -211,7 +211,7 @@ def format_reply(reply: "GroundedReply") -> str:
         names = " ".join(f"[r{region.id}]" for region in span.regions)
         text += f"{reply.text[at : span.end]} {names}"
         at = span.end
-    text = (text + reply.text[at:]).strip()
+    text = _printable((text + reply.text[at:]).strip())
     if not reply.spans:
         return text
     rows = [
@@ -234,7 +234,18 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _format_region(region: "RegionRef", phrase: str) -> tuple[str, ...]:
     name = f"r{region.id}" if region.user is None else f"r{region.id} = [{region.user}]"
-    return name, phrase, _format_box(region.box), f"{region.score:.3f}", f"{region.objectness:.3f}"
+    return (
+        name,
+        _printable(phrase),
+        _format_box(region.box),
+        f"{region.score:.3f}",
+        f"{region.objectness:.3f}",
+    )
+
+
+def _printable(text: str) -> str:
+    """Text without the control characters that a terminal would obey."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 def _format_box(box: Sequence[float]) -> str:

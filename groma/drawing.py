@@ -1,10 +1,11 @@
 """Boxes and labels on pictures, in one stable colour per region."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import supervision as sv
-from PIL import Image
+from PIL import Image, ImageFont
 
 # Luminance 0.13 or 0.28: each stands out on white (3.1:1 at least) and on black (3.5:1 at least).
 # Ordered so that the first few are far apart.
@@ -53,9 +54,22 @@ def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[s
     annotator = sv.RichLabelAnnotator(
         color=fill,
         text_color=text,
-        font_size=max(11, 5 * unit),
+        font_path=_font(),
+        font_size=max(12, 6 * unit),
         text_padding=max(3, unit),
         max_line_length=32,
         smart_position=True,
     )
     return annotator.annotate(scene, detections, [labels[i] for i in order])
+
+
+@cache
+def _font() -> str | None:
+    """A font of this machine with more letters than Pillow's own, which knows ASCII alone."""
+    for name in ("DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf"):
+        try:
+            ImageFont.truetype(name)
+        except OSError:
+            continue
+        return name
+    return None

@@ -183,7 +183,7 @@ def test_requests_that_cannot_run_here_are_named(folder: Path, tmp_path: Path, m
         loading.load(tmp_path / "packed", "8bit")
     with pytest.raises(GromaError, match="exists already"):
         loading.convert(folder, tmp_path / "packed")
-    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    monkeypatch.setattr(loading, "find_spec", lambda _name: None)
     with pytest.raises(GromaError, match="pip install bitsandbytes"):
         loading.load(folder, "4bit")
 

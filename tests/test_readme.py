@@ -1,6 +1,5 @@
 """The README is true: its paths, symbols, commands, links and front matter exist."""
 
-import ast
 import importlib
 import io
 import re
@@ -15,6 +14,7 @@ import yaml
 
 import groma
 from groma.cli import main
+from tests import talk
 
 ROOT = Path(__file__).parents[1]
 _, FRONT_MATTER, README = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
@@ -125,12 +125,16 @@ def test_make_targets_exist() -> None:
     assert targets <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
 
 
-def test_python_examples_parse_and_name_what_exists() -> None:
-    blocks = code_blocks(README, "python")
-    assert blocks
-    for node in ast.walk(ast.parse("\n".join(blocks))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert node.value.id != "groma" or hasattr(groma, node.attr)
+def test_python_example_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    talk.picture().resize((400, 500)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(groma, "load", lambda _: talk.tiny_groma(longest=4096))
+    (example,) = code_blocks(README, "python")
+    names: dict[str, Any] = {}
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(example, names)
+    assert len(names["chat"].conversation.turns) == example.count("chat.ask(") + 1
+    assert printed.getvalue()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -22,11 +22,11 @@ from groma.model.region_encoder import RegionEncoder
 from groma.model.region_proposer import BoxHead, DetectorOutput, RegionProposer
 from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.model.released import register
-from groma.model.splice import IGNORED, expand_with_labels, match_boxes, name_boxes, splice
+from groma.model.splice import expand_with_labels, match_boxes, name_boxes, splice
 from groma.model.token_merge import Projector, merge_patches
 from groma.ops.boxes import box_cxcywh_to_xyxy
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
-from groma.types import EncodedImage, GromaError, Proposals, Regions, Size
+from groma.types import IGNORED, EncodedImage, GromaError, Proposals, Regions, Size
 
 register()
 AutoConfig.register(GromaConfig.model_type, GromaConfig, exist_ok=True)

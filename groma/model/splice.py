@@ -5,9 +5,7 @@ from torch import Tensor
 
 from groma.ops.boxes import pairwise_iou
 from groma.tokens import IMAGE, REFER_FEATURE, REGION, TokenIds
-
-IGNORED = -100
-"""Label of a position that is not supervised."""
+from groma.types import IGNORED
 
 
 def expand_placeholders(

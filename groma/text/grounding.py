@@ -129,16 +129,20 @@ class SpacedText:
         """The space between the text so far and the next letter."""
         if not self.text:
             return ""
-        if not self._is_cut or "\n" in space:
+        if not self._is_cut:
             return space
-        if _closes(following) or _opens(self.text[-1]):
-            return ""
+        if "\n" in space:
+            return space[space.index("\n") :]
+        # A space beside a tag says little: some tokenizers always write one, most never do.
+        previous = self.text[-1]
         is_quoted = self.text.count('"') % 2 == 1
-        if is_quoted and '"' in (following, self.text[-1]):
-            return ""
-        if not space and (_is_wide(following) or _is_wide(self.text[-1])):
-            return ""
-        return " "
+        attached = (
+            _closes(following)
+            or _opens(previous)
+            or (is_quoted and '"' in (previous, following))
+            or (_is_wide(previous) and _is_wide(following))
+        )
+        return "" if attached else " "
 
 
 def _closes(letter: str) -> bool:

@@ -70,7 +70,7 @@ class PlainText:
         if self._is_special(token_id) or token is None:
             return b""
         if isinstance(self._first.decoder, ByteLevel):
-            letters = _byte_letters()
+            letters = byte_letters()
             return bytes(letters[letter] for letter in token if letter in letters)
         if byte := _BYTE_TOKEN.fullmatch(token):
             return bytes.fromhex(byte[1])
@@ -108,7 +108,7 @@ def _without_dummy_prefix(tokenizer: Tokenizer) -> Tokenizer:
 
 
 @cache
-def _byte_letters() -> dict[str, int]:
+def byte_letters() -> dict[str, int]:
     """The letter that stands for each byte in byte-level vocabularies (as GPT-2 defined it)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]

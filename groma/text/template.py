@@ -73,13 +73,13 @@ class Template:
             if i % 2 == 0:
                 pieces.append(part)
             elif int(part) <= len(names):
-                pieces += self._mention(names[int(part) - 1])
+                pieces += self.mention(names[int(part) - 1])
                 mentioned = True
             else:
                 pieces.append(f"[{part}]")
         if not mentioned:
             for name in names[len(names) - drawn :]:
-                pieces += self._mention(name)
+                pieces += self.mention(name)
         return pieces
 
     def answer(self, text: str, spans: Sequence[tuple[int, int, Sequence[int]]]) -> list[Piece]:
@@ -94,12 +94,19 @@ class Template:
         at = 0
         for start, end, names in spans:
             pieces.append(text[at:start])
-            if end > start:
-                phrase = text[start:end]
-                pieces += [self.tokens[PHRASE_OPEN], phrase, self.tokens[PHRASE_CLOSE]]
-            pieces += [self.tokens[ROI_OPEN], *names, self.tokens[ROI_CLOSE]]
+            pieces += self.phrase(text[start:end], names)
             at = end
         return [*pieces, text[at:]]
+
+    def mention(self, name: int) -> list[Piece]:
+        """A region the user points at; `name` is its `<rN>`, or `<refer_box>`."""
+        roi_open, roi_close = self.tokens[ROI_OPEN], self.tokens[ROI_CLOSE]
+        return [roi_open, name, roi_close, self.tokens[REFER_FEATURE]]
+
+    def phrase(self, text: str, names: Sequence[int]) -> list[Piece]:
+        """Words and the regions they mean; `names` are `<rN>` or `<ground_box>`, one each."""
+        roi: list[Piece] = [self.tokens[ROI_OPEN], *names, self.tokens[ROI_CLOSE]]
+        return [self.tokens[PHRASE_OPEN], text, self.tokens[PHRASE_CLOSE], *roi] if text else roi
 
     def reply(self, reply: GroundedReply) -> list[Piece]:
         """An answer that was given before."""
@@ -191,10 +198,6 @@ class Template:
 
     def _question(self, pieces: Sequence[Piece]) -> list[int]:
         return self._encode(["USER: ", *pieces, " ASSISTANT:"])
-
-    def _mention(self, name: int) -> list[Piece]:
-        roi_open, roi_close = self.tokens[ROI_OPEN], self.tokens[ROI_CLOSE]
-        return [roi_open, name, roi_close, self.tokens[REFER_FEATURE]]
 
     def _encode(self, pieces: Sequence[Piece], first: bool = False) -> list[int]:
         """Spell the text between tags, which drop the spaces beside them."""

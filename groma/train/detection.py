@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from groma.config import RegionProposerConfig
 from groma.data.scenes.nouns import COLOURS
 from groma.image import IMAGE_MEAN, IMAGE_STD
-from groma.model.detection_loss import Match, focal_loss, match_batch
+from groma.model.detection_loss import Match, focal_loss
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_proposer import DetectorOutput
 from groma.ops.boxes import box_area, box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
@@ -109,11 +112,13 @@ class DetectionPretraining(nn.Module):
             terms["patch_name"] = self._classify(
                 "patch_name", hidden[-1].flatten(2).mT.flatten(0, 1), patch_labels.flatten()
             )
-            terms |= self._region_terms(tokens, sampled, pick(labels, chosen), pick(colours, chosen))
+            terms |= self._region_terms(
+                tokens, sampled, pick(labels, chosen), pick(colours, chosen)
+            )
             rows = [query for query, _ in matches]
-            named = [label.repeat(QUERY_REPEATS)[column] for label, (_, column) in zip(labels, matches, strict=True)]
+            named = pick(labels, [column for _, column in matches])
             terms["query_name"] = self._classify(
-                "query_name", pick(output.queries[:, -1], rows), torch.cat(named)
+                "query_name", pick(output.queries[:, -1], rows), named
             )
             total = sum(weight * terms[name] for name, weight in self.weights.items())
         return {"loss": total} | terms
@@ -129,10 +134,11 @@ class DetectionPretraining(nn.Module):
     ) -> dict[str, Tensor]:
         """What the region tokens must tell: name, colour, and where the region lies."""
         found = self.heads["region_box"](tokens.float())
+        distance = (found - box_xyxy_to_cxcywh(torch.cat(list(boxes)))).abs().mean(dim=1)
         return {
             "region_name": self._classify("region_name", tokens, labels),
             "region_colour": self._classify("region_colour", tokens, colours),
-            "region_box": F.l1_loss(found, box_xyxy_to_cxcywh(torch.cat(list(boxes)))),
+            "region_box": distance.sum() / max(1, len(distance)),
         }
 
 
@@ -176,39 +182,69 @@ def detection_terms(
 
     Returns:
         `detection`, the weighted average, with its unweighted parts `objectness`, `box_l1` and
-        `box_giou`, and the last layer's matches to the boxes repeated `QUERY_REPEATS` times.
+        `box_giou`, and the last layer's matches to the boxes.
     """
     truth = [box_xyxy_to_cxcywh(box) for box in boxes]
     objects = [(kind < NUM_OBJECT_KINDS).float() for kind in kinds]
-    heads = (output.logits["sa1b"], output.logits["coco"])
+    heads = torch.stack([output.logits["sa1b"], output.logits["coco"]])
     layers = []
     matches: list[Match] = []
-    targets = [repeat(values, QUERY_REPEATS) for values in (truth, objects, weights)]
     for layer in range(output.boxes_cxcywh.shape[1]):
-        found = output.boxes_cxcywh[:, layer]
-        regions, things = (head[:, layer] for head in heads)
-        matches = match_batch(found, regions, targets[0], config)
-        layers.append(set_terms(found, (regions, things), *targets, matches, config))
-    targets = [repeat(values, LOCATION_REPEATS) for values in (truth, objects, weights)]
-    found, regions = output.location_boxes_cxcywh, output.location_logits
-    located = match_batch(found, regions, targets[0], config)
-    layers.append(set_terms(found, (regions,), *targets, located, config))
-    objectness, distance, giou = torch.stack(layers).mean(dim=0)
-    terms = {"objectness": objectness, "box_l1": distance, "box_giou": giou}
-    total = (
-        config.class_weight * objectness + config.box_weight * distance + config.giou_weight * giou
-    )
+        found, logits = output.boxes_cxcywh[:, layer], heads[:, :, layer]
+        matches = match(found, logits[0], truth, QUERY_REPEATS, config)
+        layers.append(set_terms(found, logits, truth, objects, weights, matches, config))
+    found, logits = output.location_boxes_cxcywh, output.location_logits[None]
+    located = match(found, logits[0], truth, LOCATION_REPEATS, config)
+    layers.append(set_terms(found, logits, truth, objects, weights, located, config))
+    objectness, distance, missing = torch.stack(layers).mean(dim=0)
+    terms = {"objectness": objectness, "box_l1": distance, "box_giou": missing}
+    total = config.class_weight * objectness
+    total = total + config.box_weight * distance + config.giou_weight * missing
     return {"detection": total} | terms, matches
 
 
-def repeat(values: Sequence[Tensor], times: int) -> list[Tensor]:
-    """Each tensor's rows, several times over."""
-    return [value.repeat(times, *[1] * (value.ndim - 1)) for value in values]
+@torch.no_grad()
+def match(
+    boxes_cxcywh: Tensor,
+    logits: Tensor,
+    truth_cxcywh: Sequence[Tensor],
+    repeats: int,
+    config: RegionProposerConfig,
+) -> list[Match]:
+    """Assign each true box to `repeats` predictions at the least total cost (Hungarian method).
+
+    The costs are those of `groma.model.detection_loss.match_boxes`, for a whole batch at once.
+
+    Args:
+        boxes_cxcywh: (B, Q, 4) predictions in [0, 1].
+        logits: (B, Q) objectness.
+        truth_cxcywh: B tensors (M, 4).
+        repeats: predictions per true box.
+        config: the matching costs.
+
+    Returns:
+        Per picture, indices (min(Q, M * repeats),) into the predictions and into the truth.
+    """
+    padded = pad_sequence(list(truth_cxcywh), batch_first=True)
+    probability = logits.sigmoid()
+    error = (1 - probability) ** config.focal_gamma * -(probability + 1e-8).log()
+    denial = probability**config.focal_gamma * -(1 - probability + 1e-8).log()
+    objectness = config.focal_alpha * error - (1 - config.focal_alpha) * denial
+    found, truth = box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(padded)
+    cost = config.class_cost * objectness[:, :, None]
+    cost = cost + config.box_cost * torch.cdist(boxes_cxcywh, padded, p=1)
+    cost = (cost - config.giou_cost * giou(found[:, :, None], truth[:, None])).cpu().numpy()
+    matches = []
+    for costs, boxes in zip(cost, truth_cxcywh, strict=True):
+        rows, columns = linear_sum_assignment(np.tile(costs[:, : len(boxes)], repeats))
+        pair = (rows, columns % max(1, len(boxes)))
+        matches.append(tuple(torch.as_tensor(index, device=logits.device) for index in pair))
+    return matches
 
 
 def set_terms(
     boxes_cxcywh: Tensor,
-    heads: Sequence[Tensor],
+    heads: Tensor,
     truth_cxcywh: Sequence[Tensor],
     objects: Sequence[Tensor],
     weights: Sequence[Tensor],
@@ -219,7 +255,7 @@ def set_terms(
 
     Args:
         boxes_cxcywh: (B, Q, 4).
-        heads: logits (B, Q) of every region and, where there is a second head, of objects alone.
+        heads: (1 or 2, B, Q) logits of any region and, in the second row, of objects alone.
         truth_cxcywh, objects, weights: per picture (M, 4), (M,) and (M,).
         matches: of predictions to truth.
         config: focal parameters.
@@ -242,13 +278,16 @@ def set_terms(
     found, truth = pick(boxes_cxcywh, rows), pick(truth_cxcywh, columns)
     total = weight.sum().clamp(min=1)
     distance = (weight * (found - truth).abs().sum(dim=1)).sum() / total
-    giou = paired_giou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth))
-    return torch.stack([torch.stack(losses).mean(), distance, (weight * (1 - giou)).sum() / total])
+    overlap = giou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth))
+    missing = (weight * (1 - overlap)).sum() / total
+    return torch.stack([torch.stack(losses).mean(), distance, missing])
 
 
-def paired_giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU (N,) of each box in `a` (N, 4) with the one in `b` (N, 4), xyxy."""
-    shared = box_area(torch.cat([a[:, :2].maximum(b[:, :2]), a[:, 2:].minimum(b[:, 2:])], dim=1))
-    hull = box_area(torch.cat([a[:, :2].minimum(b[:, :2]), a[:, 2:].maximum(b[:, 2:])], dim=1))
+def giou(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised IoU (...,) of boxes (..., 4) with boxes (..., 4), xyxy, broadcast."""
+    low, high = a[..., :2].maximum(b[..., :2]), a[..., 2:].minimum(b[..., 2:])
+    shared = box_area(torch.cat([low, high], dim=-1))
+    low, high = a[..., :2].minimum(b[..., :2]), a[..., 2:].maximum(b[..., 2:])
+    hull = box_area(torch.cat([low, high], dim=-1)).clamp(min=1e-9)
     union = (box_area(a) + box_area(b) - shared).clamp(min=1e-9)
-    return shared / union - (hull - union) / hull.clamp(min=1e-9)
+    return shared / union - (hull - union) / hull

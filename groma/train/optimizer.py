@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 _SMALLEST_SIDE = 32
 """Matrices with a shorter side are read-outs (a logit, a box) rather than hidden layers."""
+_LARGEST_RATIO = 16
+"""Orthogonalising a much wider matrix (RoI features, flattened) costs more than it brings."""
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -85,8 +87,13 @@ def split_parameters(
     hidden = {
         id(layer.weight)
         for layer in module.modules()
-        if isinstance(layer, nn.Linear) and min(layer.weight.shape) >= _SMALLEST_SIDE
+        if isinstance(layer, nn.Linear) and _is_hidden(layer)
     } - excluded
     learning = [p for p in module.parameters() if p.requires_grad]
     matrices = [p for p in learning if id(p) in hidden]
     return matrices, [p for p in learning if id(p) not in hidden]
+
+
+def _is_hidden(layer: nn.Linear) -> bool:
+    short, long = sorted(layer.weight.shape)
+    return short >= _SMALLEST_SIDE and long <= _LARGEST_RATIO * short

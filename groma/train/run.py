@@ -81,7 +81,7 @@ def run_detection(stage: Stage, folder: Path, options: argparse.Namespace) -> No
     )
     checkpoint = get_last_checkpoint(str(folder)) if options.resume else None
     trainer.train(resume_from_checkpoint=checkpoint)
-    if trainer.state.global_step >= stage.steps:
+    if trainer.state.global_step >= stage.steps and trainer.is_world_process_zero():
         model.save_pretrained(folder / "model")
         logger.info("The model is in %s.", folder / "model")
 

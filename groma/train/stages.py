@@ -78,3 +78,6 @@ def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
         part: nn.Module = getattr(model, name)
         part.requires_grad_(name in stage.trains)
     model.image_encoder.frozen = "image_encoder" not in stage.trains
+    vit = model.image_encoder.vit
+    for unused in (vit.layernorm, vit.embeddings.mask_token):
+        unused.requires_grad_(False)

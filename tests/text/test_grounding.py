@@ -33,9 +33,7 @@ def pieces_of(text: str, kind: str) -> list[Piece]:
 
 def tokens_of(text: str, kind: str) -> list[int]:
     """Tokens of an answer as training writes them: no space beside a tag."""
-    start = len(template(kind).training([])[0]) + len(template(kind).training([([], [])])[0])
     ids, labels = template(kind).training([([], pieces_of(text, kind))])
-    assert start
     return [i for i, label in zip(ids, labels, strict=True) if label >= 0][:-1]
 
 
@@ -87,8 +85,7 @@ def test_a_list_keeps_its_lines(kind: str) -> None:
         *(tokens[PHRASE_OPEN], *plain.encode("a"), tokens[PHRASE_CLOSE]),
         *(tokens[ROI_OPEN], tokens.region(1), tokens[ROI_CLOSE], *plain.encode("\n- b")),
     ]
-    reply = read(ids, kind)
-    assert reply.text.replace("\n ", "\n") == "a\n- b"
+    assert read(ids, kind).text == "a\n- b"
 
 
 @each_kind

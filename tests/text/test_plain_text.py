@@ -77,7 +77,7 @@ def test_the_dummy_space_comes_once_unless_legacy() -> None:
 @pytest.mark.parametrize("kind", toy.KINDS)
 def test_special_tokens_have_no_bytes(kind: str) -> None:
     codec, tokens = plain(kind, full=True), toy.token_ids(kind)
-    special = [codec.bos, codec.eos, tokens["<image>"], tokens[REGION_NAMES[5]], 10**6]
+    special = [codec.bos or 0, codec.eos, tokens["<image>"], tokens[REGION_NAMES[5]], 10**6]
     assert [codec.to_bytes(i) for i in special] == [b""] * 5
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
@@ -137,7 +138,7 @@ def test_no_text_becomes_a_tag(kind: str, question: str, answer: str) -> None:
     assert [i for i in ids if i in special] == [i for i in empty if i in special]
 
 
-def mentioned(pieces: list[Piece]) -> list[int]:
+def mentioned(pieces: Sequence[Piece]) -> list[Piece]:
     """What stands inside `<roi>`, and that everything around it is in place."""
     tokens = template("llama").tokens
     found = [i for i, piece in enumerate(pieces) if piece == tokens[ROI_OPEN]]

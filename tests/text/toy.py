@@ -4,7 +4,6 @@ import io
 from functools import cache
 
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -61,9 +60,8 @@ def sentencepiece_model() -> sentencepiece.SentencePieceProcessor:
 @cache
 def llama_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """The vocabulary and merges of the sentencepiece model, as transformers derives them."""
-    proto = sentencepiece_model_pb2.ModelProto()
-    proto.ParseFromString(sentencepiece_model().serialized_model_proto())
-    vocabulary = {piece.piece: i for i, piece in enumerate(proto.pieces)}
+    model = sentencepiece_model()
+    vocabulary = {model.IdToPiece(i): i for i in range(len(model))}
     # LLaMA's own vocabulary holds the halves of "</s>", so that letters can grow into it.
     for part in ("</", "s>"):
         vocabulary.setdefault(part, len(vocabulary))

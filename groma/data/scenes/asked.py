@@ -78,7 +78,7 @@ def absent_noun(facts: Facts, dice: Dice) -> str:
 
 
 def grouped_phrases(facts: Facts, indices: list[int]) -> Pieces:
-    """ "a dog, two red cars and an egg": things by noun, in the order of each noun's first.
+    """As in "a dog, two red cars and an egg": things by noun, in the order of each noun's first.
 
     Args:
         facts: of the scene.

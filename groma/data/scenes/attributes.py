@@ -7,7 +7,14 @@ from groma.data.scenes.expressions import PLACES, RELATIONS
 from groma.data.scenes.facts import OPPOSITE, Facts, Relation
 from groma.data.scenes.finding import targets
 from groma.data.scenes.grammar import Words, a
-from groma.data.scenes.references import Reference, by_colour, by_ordinal, by_position, refer
+from groma.data.scenes.references import (
+    Reference,
+    by_colour,
+    by_ordinal,
+    by_position,
+    refer,
+    refer_to_pair,
+)
 from groma.data.scenes.scene import Thing
 from groma.data.scenes.wording import Field, draw_wording, phrase
 
@@ -115,12 +122,46 @@ def things_related(facts: Facts, relation: Relation, anchor: int) -> list[int] |
 def what_related(facts: Facts, dice: Dice) -> Asked | None:
     """What lies to one side of a thing."""
     for anchor in targets(facts, dice):
-        relation = dice.choice(tuple(OPPOSITE))
-        related = things_related(facts, relation, anchor)
+        side = draw_side(facts, dice, anchor)
         reference = _anchor(facts, dice, anchor)
-        if related is not None and reference is not None:
+        if side is not None and reference is not None:
+            relation, related = side
             wording = draw_wording("what_related", dice)
             return ask_related("what_related", wording, facts, dice, related, relation, reference)
+    return None
+
+
+def draw_side(facts: Facts, dice: Dice, anchor: int) -> tuple[Relation, list[int]] | None:
+    """A side of a thing of which it is clear what lies there, mostly one where something does."""
+    clear = [
+        (relation, related)
+        for relation in dice.shuffled(tuple(OPPOSITE))
+        if (related := things_related(facts, relation, anchor)) is not None
+    ]
+    if dice.maybe(0.75):
+        clear.sort(key=lambda side: not side[1])
+    return clear[0] if clear else None
+
+
+def what_from(facts: Facts, dice: Dice) -> Asked | None:
+    """What a thing lies to one side of: the same facts, asked from the other end."""
+    for index in targets(facts, dice):
+        reference = _anchor(facts, dice, index)
+        side = draw_side(facts, dice, index)
+        if reference is None or side is None or not side[1]:
+            continue
+        relation, related = OPPOSITE[side[0]], side[1]
+        pointed = reference.words.text == "it"
+        fields: dict[str, Field] = {
+            "x": reference.pieces,
+            "t": "it" if pointed else phrase(reference.words, index),
+            "relation": RELATIONS[relation][0],
+            "list": grouped_phrases(facts, related),
+            **reference.words.agreement,
+        }
+        expected = Expected(regions=frozenset(related if pointed else (index, *related)))
+        wording = draw_wording("what_from", dice)
+        return ask("what_from", wording, fields, expected, dice, (index,))
     return None
 
 
@@ -144,7 +185,7 @@ def ask_related(
         relation: the side.
         reference: to the thing whose side is meant.
     """
-    question, answer = wording
+    question = wording[0]
     said, plain = dice.choice(RELATIONS[relation][:2]), RELATIONS[relation][0]
     fields: dict[str, Field] = {"x": reference.pieces, "relation": said}
     fields |= agreement(max(1, len(related))) | {"it": reference.words.agreement["it"]}
@@ -159,7 +200,7 @@ def ask_related(
     template = f"{start}{{t}} {{is}} {plain} {{back}}."
     fields |= {"t": listed, "back": back}
     expected = Expected(regions=frozenset(related), yes=bool(related) if yes_or_no else None)
-    focus = tuple(related) or None
+    focus = tuple(related) or (reference.index,)
     return ask(kind, (question, template), fields, expected, dice, focus)
 
 
@@ -202,12 +243,11 @@ def check_relation(facts: Facts, dice: Dice) -> Asked | None:
     return None
 
 
-def _ask_check(
-    facts: Facts, dice: Dice, one: int, other: int, relation: Relation
-) -> Asked | None:
-    first, second = refer(facts, dice, one), refer(facts, dice, other)
-    if first is None or second is None:
+def _ask_check(facts: Facts, dice: Dice, one: int, other: int, relation: Relation) -> Asked | None:
+    named = refer_to_pair(facts, dice, one, other)
+    if named is None:
         return None
+    first, second = named
     yes = dice.maybe(0.5)
     asked = relation if yes else OPPOSITE[relation]
     question, _ = draw_wording("check_relation", dice)
@@ -231,9 +271,10 @@ def check_size(facts: Facts, dice: Dice) -> Asked | None:
     if pair is None:
         return None
     one, other = pair if dice.maybe(0.5) else pair[::-1]
-    first, second = refer(facts, dice, one), refer(facts, dice, other)
-    if first is None or second is None:
+    named = refer_to_pair(facts, dice, one, other)
+    if named is None:
         return None
+    first, second = named
     truth = "bigger" if facts.bigger(one, other) else "smaller"
     comparison = dice.choice(("bigger", "smaller"))
     yes = comparison == truth
@@ -266,6 +307,7 @@ ATTRIBUTES: dict[str, Maker] = {
     "size": size,
     "where": where,
     "what_related": what_related,
+    "what_from": what_from,
     "nearest": nearest,
     "check_relation": check_relation,
     "check_size": check_size,

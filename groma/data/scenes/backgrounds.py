@@ -42,6 +42,37 @@ MIDDLES: dict[str, tuple[str, ...]] = {
 """What can lie between a sky and each ground."""
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which stuff lies behind a scene.
+
+    Attributes:
+        layers: names of stuff from top to bottom; none for a mere pattern.
+        edges: where each layer but the first begins, in shares of the height.
+        indoors: whether the edges are straight.
+    """
+
+    layers: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
+    indoors: bool = False
+
+
+def draw_layout(dice: Dice) -> Layout:
+    """A pattern, sky over ground, a wall over a floor, or one stuff alone."""
+    kind = dice.pick({"pattern": 0.46, "outdoors": 0.3, "room": 0.17, "one stuff": 0.07})
+    if kind == "pattern":
+        return Layout()
+    if kind == "room":
+        return Layout(("wall", "floor"), (dice.uniform(0.45, 0.78),), indoors=True)
+    if kind == "one stuff":
+        return Layout((dice.choice(_ALONE),))
+    ground, horizon = dice.pick(GROUNDS), dice.uniform(0.3, 0.65)
+    if dice.maybe(0.35):
+        middle = dice.choice(MIDDLES[ground])
+        return Layout(("sky", middle, ground), (horizon, horizon + dice.uniform(0.14, 0.24)))
+    return Layout(("sky", ground), (horizon,))
+
+
 def make_backdrop(size: Size, dice: Dice) -> Backdrop:
     """Any background: about half have stuff.
 
@@ -49,54 +80,28 @@ def make_backdrop(size: Size, dice: Dice) -> Backdrop:
         size: (H, W) in pixels.
         dice: where it comes from.
     """
-    kind = dice.pick({"pattern": 0.46, "outdoors": 0.3, "room": 0.17, "one stuff": 0.07})
-    if kind == "pattern":
-        pixels = dice.pick(textures.TEXTURES)(size, dice)
-        if dice.maybe(0.25):
-            pixels = textures.grain(pixels, dice.uniform(3, 22), dice)
-        return Backdrop(pixels)
-    if kind == "one stuff":
-        name = dice.choice(_ALONE)
-        height, width = size
-        return Backdrop(PAINTERS[name](size, dice), (Stuff(name, (0, 0, width, height)),))
-    return outdoors(size, dice) if kind == "outdoors" else room(size, dice)
+    layout = draw_layout(dice)
+    if layout.layers:
+        return stack(size, layout, dice)
+    pixels = dice.pick(textures.TEXTURES)(size, dice)
+    if dice.maybe(0.25):
+        pixels = textures.grain(pixels, dice.uniform(3, 22), dice)
+    return Backdrop(pixels)
 
 
-def outdoors(size: Size, dice: Dice) -> Backdrop:
-    """Sky over ground, sometimes with a strip of something else between them."""
-    ground = dice.pick(GROUNDS)
-    layers = ["sky", ground]
-    if dice.maybe(0.35):
-        layers.insert(1, dice.choice(MIDDLES[ground]))
-    horizon = dice.uniform(0.3, 0.65)
-    edges = [horizon]
-    if len(layers) == 3:
-        edges.append(horizon + dice.uniform(0.14, 0.24))
-    return stack(size, layers, edges, dice)
-
-
-def room(size: Size, dice: Dice) -> Backdrop:
-    """A wall over a floor, the edge between them straight."""
-    return stack(size, ["wall", "floor"], [dice.uniform(0.45, 0.78)], dice, straight=True)
-
-
-def stack(
-    size: Size, layers: list[str], edges: list[float], dice: Dice, straight: bool = False
-) -> Backdrop:
+def stack(size: Size, layout: Layout, dice: Dice) -> Backdrop:
     """Paint stuff in layers from top to bottom.
 
     Args:
         size: (H, W) in pixels.
-        layers: names of stuff, topmost first.
-        edges: where each layer but the first begins, in shares of the height.
+        layout: at least one layer.
         dice: where looks come from.
-        straight: no hills.
     """
     height, width = size
-    pixels = PAINTERS[layers[0]](size, dice)
+    pixels = PAINTERS[layout.layers[0]](size, dice)
     tops, bottoms = [0], []
-    for name, edge in zip(layers[1:], edges, strict=True):
-        flat = straight or name in ("sea", "road")
+    for name, edge in zip(layout.layers[1:], layout.edges, strict=True):
+        flat = layout.indoors or name in ("sea", "road")
         line = _edge_line(size, edge, 0.0 if flat else dice.choice([0.0, 0.02, 0.06]), dice)
         top = int(line.min())
         painted = PAINTERS[name]((height - top, width), dice)
@@ -105,14 +110,14 @@ def stack(
         cv2.copyTo(painted, below.astype(np.uint8), part)
         bottoms.append(int(line.max()))
         tops.append(top)
-        if straight and dice.maybe(0.6):
+        if layout.indoors and dice.maybe(0.6):
             _draw_skirting(pixels, top, dice)
     bottoms.append(height)
     stuff = tuple(
         Stuff(name, (0, top, width, bottom))
-        for name, top, bottom in zip(layers, tops, bottoms, strict=True)
+        for name, top, bottom in zip(layout.layers, tops, bottoms, strict=True)
     )
-    return Backdrop(pixels, stuff, float(tops[1]))
+    return Backdrop(pixels, stuff, float(tops[1]) if len(tops) > 1 else None)
 
 
 def _edge_line(size: Size, edge: float, waviness: float, dice: Dice) -> np.ndarray:

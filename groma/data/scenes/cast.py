@@ -13,6 +13,7 @@ SIZE_RANGES: dict[str, tuple[float, float]] = {
 """Longer side of the drawn sprite against the picture's shorter side; gaps keep words clear."""
 COUNTS: dict[int, float] = {2: 1.0, 3: 1.3, 4: 1.5, 5: 1.5, 6: 1.3, 7: 1.1, 8: 1.0}
 TWINS: dict[int, float] = {2: 3.0, 3: 1.5, 4: 0.7}
+TWIN_SHARE = 0.37
 TINTED_SHARE = 0.75
 
 
@@ -41,7 +42,7 @@ def draw_cast(dice: Dice) -> list[Role]:
     """
     count = dice.pick(COUNTS)
     nouns = dice.sample(NOUNS, count)
-    if dice.maybe(0.37):
+    if dice.maybe(TWIN_SHARE):
         twins = dice.pick(TWINS)
         noun = dice.choice(tuple(COLOURABLE)) if dice.maybe(0.4) else nouns[0]
         nouns = ([noun] * twins + [other for other in nouns if other != noun])[:count]

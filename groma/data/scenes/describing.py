@@ -16,7 +16,7 @@ from groma.data.scenes.wording import draw_wording, phrase
 
 
 def describe_brief(facts: Facts, dice: Dice) -> Asked | None:
-    """ "The picture shows a dog, two cats and a red car."."""
+    """As in "The picture shows a dog, two cats and a red car."."""
     question, _ = draw_wording("describe_brief", dice)
     fields = {"list": grouped_phrases(facts, facts.order)}
     answer = "the picture shows {list}."
@@ -36,13 +36,11 @@ def describe_long(facts: Facts, dice: Dice) -> Asked | None:
         answer = "there is {list}. {background}"
     stuff = range(len(facts.scene.stuff))
     regions = frozenset(facts.order) | {facts.stuff_index(i) for i in stuff}
-    return ask(
-        "describe_long", (question, answer), fields, Expected(regions=regions), dice, ()
-    )
+    return ask("describe_long", (question, answer), fields, Expected(regions=regions), dice, ())
 
 
 def background_sentence(facts: Facts) -> Pieces:
-    """ "The background shows the sky and the grass.", or that there is nothing to name."""
+    """Which stuff lies behind the things, or that there is nothing to name."""
     stuff = facts.scene.stuff
     if not stuff:
         return ("The background shows no place, only colours.",)
@@ -59,7 +57,7 @@ def background(facts: Facts, dice: Dice) -> Asked | None:
         words=tuple((s.name,) for s in stuff),
     )
     fields = {"background": background_sentence(facts)}
-    return ask("background", (question, "{background}"), fields, expected, dice)
+    return ask("background", (question, "{background}"), fields, expected, dice, ())
 
 
 DESCRIPTIONS: dict[str, Maker] = {

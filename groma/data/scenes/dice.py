@@ -1,7 +1,7 @@
 """Randomness that depends on (split, seed, index) alone."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -47,14 +47,14 @@ class Dice:
         """One of the items."""
         return items[int(self.chance() * len(items))]
 
-    def pick(self, weights: dict[T, float]) -> T:
+    def pick(self, weights: Mapping[T, float]) -> T:
         """One of the keys, as likely as its weight says."""
         mark = self.chance() * sum(weights.values())
         for item, weight in weights.items():
             mark -= weight
             if mark < 0:
                 return item
-        return next(reversed(weights))
+        return next(iter(weights))
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
         """`count` different items in random order, or all of them if there are fewer."""

@@ -85,7 +85,12 @@ SIZE_WORDS: dict[str, tuple[str, ...]] = {
     "small": ("small", "little", "tiny"),
     "large": ("large", "big", "huge"),
 }
-ANYTHING: tuple[str, ...] = ("thing in the picture", "object", "thing of all", "object in the image")
+ANYTHING: tuple[str, ...] = (
+    "thing in the picture",
+    "object",
+    "thing of all",
+    "object in the image",
+)
 
 COLOUR_FORMS: tuple[str, ...] = (
     "the {c} {n}",

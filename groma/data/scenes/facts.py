@@ -1,6 +1,7 @@
 """What can be said about a scene beyond doubt: places, sizes, relations, each with a margin."""
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 from groma.data.scenes.scene import Scene, Thing
@@ -70,7 +71,7 @@ class Facts:
         a, b = self.things[one], self.things[other]
         along = b.centre[axis] - a.centre[axis]
         aside = abs(b.centre[1 - axis] - a.centre[1 - axis])
-        if aside > along * (2.0 if axis == 0 else 1.3):
+        if aside > along * (1.6 if axis == 0 else 1.0):
             return False
         return a.centre[axis] < b.box[axis] and b.centre[axis] > a.box[axis + 2]
 
@@ -105,7 +106,7 @@ class Facts:
         """Things in order along x (0) or y (1), or None if two of them are too close to call."""
         ranked = sorted(indices, key=lambda i: self._centres[i][axis])
         places = [self._centres[i][axis] for i in ranked]
-        gaps = (b - a for a, b in zip(places, places[1:], strict=False))
+        gaps = (b - a for a, b in pairwise(places))
         return ranked if all(gap >= ORDER_GAP for gap in gaps) else None
 
     def nearest(self, index: int) -> int | None:

@@ -33,15 +33,23 @@ def tint(rgba: Pixels, dice: Dice, sprite: Sprite, colour: str) -> Pixels:
     elif sprite.hue_share < 0.45:
         chosen |= (value >= 30) & (value <= 235)
     light = colour == "yellow"
-    target = TINT_HUES[colour] * 180 / 255 + dice.uniform(-2, 2) * (1 if light else 2)
-    spread = np.clip(offset * 0.25, -3, 3) if light else np.clip(offset * 0.25, -7, 7)
+    target = TINT_HUES[colour] * 180 / 255 + (dice.uniform(0, 3) if light else dice.uniform(-4, 4))
+    spread = np.clip(offset * 0.25, -1.5, 3) if light else np.clip(offset * 0.25, -7, 7)
     turned = ((target + spread) % 180).astype(np.uint8)
-    lift = dice.uniform(0.4, 0.55) if light else dice.uniform(0.7, 1.0)
-    lighter = cv2.LUT(value, (255 * (np.arange(256) / 255) ** lift).astype(np.uint8))
+    lighter = _lift(value, chosen, dice.uniform(205, 235) if light else dice.uniform(130, 170))
     hue = np.where(chosen, turned, hue)
-    saturation = np.where(chosen, np.maximum(saturation, 140), saturation)
+    saturation = np.where(chosen, np.maximum(saturation, 170 if light else 140), saturation)
     value = np.where(chosen, np.maximum(lighter, 140 if light else 80), value)
     return _with_rgb(rgba, cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2RGB))
+
+
+def _lift(value: Pixels, chosen: Pixels, least: float) -> Pixels:
+    """Brighten so that the chosen pixels' mean is at least `least`: a dark yellow is a brown."""
+    mean = cv2.mean(value, chosen.astype(np.uint8))[0]
+    if not 0 < mean < least:
+        return value
+    exponent = np.log(least / 255) / np.log(mean / 255)
+    return cv2.LUT(value, (255 * (np.arange(256) / 255) ** exponent).astype(np.uint8))
 
 
 def turn_hue(rgba: Pixels, dice: Dice) -> Pixels:

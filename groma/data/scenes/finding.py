@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from groma.data.sample import Expected, Pieces
+from groma.data.sample import Expected
 from groma.data.scenes.asked import Asked, Maker, absent_noun, agreement, ask, word_for
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.expressions import GROUP_RIVALS, GROUP_WORDS
@@ -20,7 +20,7 @@ from groma.data.scenes.grammar import (
 )
 from groma.data.scenes.nouns import COLOURABLE, GROUP_OF, STUFF, TINTS
 from groma.data.scenes.references import REFERRERS, Referrer
-from groma.data.scenes.wording import draw_wording, phrase
+from groma.data.scenes.wording import Field, draw_wording, phrase
 
 
 def find(kind: str, referrer: Referrer, facts: Facts, dice: Dice) -> Asked | None:
@@ -28,8 +28,11 @@ def find(kind: str, referrer: Referrer, facts: Facts, dice: Dice) -> Asked | Non
     for index in targets(facts, dice):
         reference = referrer(facts, dice, index)
         if reference is not None:
-            fields = {"x": reference.pieces, "t": phrase(reference.words, index)}
-            fields |= reference.words.agreement
+            fields: dict[str, Field] = {
+                "x": reference.pieces,
+                "t": phrase(reference.words, index),
+                **reference.words.agreement,
+            }
             expected = Expected(regions=frozenset((index,)))
             return ask(kind, draw_wording("find", dice), fields, expected, dice, (index,))
     return None
@@ -54,9 +57,9 @@ def find_stuff(facts: Facts, dice: Dice) -> Asked | None:
     if name in STUFF_SYNONYMS and dice.maybe(0.2):
         word = dice.choice(STUFF_SYNONYMS[name])
     words = Words(f"the {word}")
-    fields = {"x": words, "t": phrase(words, region)} | words.agreement
+    fields: dict[str, Field] = {"x": words, "t": phrase(words, region), **words.agreement}
     expected = Expected(regions=frozenset((region,)))
-    return ask("rec_stuff", draw_wording("find", dice), fields, expected, dice)
+    return ask("rec_stuff", draw_wording("find", dice), fields, expected, dice, ())
 
 
 def find_absent(facts: Facts, dice: Dice) -> Asked | None:
@@ -64,8 +67,8 @@ def find_absent(facts: Facts, dice: Dice) -> Asked | None:
     words, missing = _draw_absent(facts, dice)
     question, answer = draw_wording("find", dice)
     denial = f"no, {missing}" if answer.startswith("Yes") else missing
-    fields = {"x": words, "t": "", **words.agreement}
-    return ask("find_absent", (question, denial), fields, Expected(regions=frozenset()), dice)
+    fields: dict[str, Field] = {"x": words, **words.agreement}
+    return ask("find_absent", (question, denial), fields, Expected(regions=frozenset()), dice, ())
 
 
 def _draw_absent(facts: Facts, dice: Dice) -> tuple[Words, str]:
@@ -96,7 +99,7 @@ def _absent_colour(facts: Facts, dice: Dice) -> tuple[str, str] | None:
 
 
 def not_there(noun: str, colour: str | None = None, word: str | None = None) -> str:
-    """ "there is no red car in the picture.", "there are no glasses in the picture."."""
+    """As in "there is no red car in the picture.", "there are no glasses in the picture."."""
     verb = "are" if noun in ALWAYS_PLURAL else "is"
     words = " ".join(part for part in (colour, word or noun) if part)
     return f"there {verb} no {words} in the picture."
@@ -117,7 +120,7 @@ class Many:
 
     @property
     def all_of_them(self) -> str:
-        """ "the three dogs", "the only dog"."""
+        """As in "the three dogs", "the only dog"."""
         return f"the {self.counted}" if len(self.indices) > 1 else f"the only {self.one}"
 
     @property
@@ -184,12 +187,16 @@ def find_all(facts: Facts, dice: Dice) -> Asked | None:
     """Every thing of a noun, colour or group; an honest "no" if there is none."""
     many = draw_many(facts, dice, absent=0.12)
     question, answer = draw_wording("find_all", dice)
-    fields = {"x": many.plural, "one": many.one, **agreement(len(many.indices))}
+    fields: dict[str, Field] = {
+        "x": many.plural,
+        "one": many.one,
+        **agreement(len(many.indices)),
+    }
     expected = Expected(regions=many.expected_regions)
     if not many.indices:
         denial = f"there are {many.counted} in the picture."
         wording = (question, f"no, {denial}" if answer.startswith("Yes") else denial)
-        return ask("find_all", wording, fields, expected, dice)
+        return ask("find_all", wording, fields, expected, dice, ())
     fields["t"] = phrase(many.all_of_them, *many.indices)
     focus = tuple(many.indices)
     return ask("find_all", (question, answer), fields, expected, dice, focus)
@@ -198,16 +205,15 @@ def find_all(facts: Facts, dice: Dice) -> Asked | None:
 def exist(facts: Facts, dice: Dice) -> Asked | None:
     """Whether there is such a thing; yes and no are equally frequent."""
     many = draw_many(facts, dice, absent=0.55, everything=0.0)
-    question, _ = draw_wording("exist", dice)
+    question, answer = draw_wording("exist", dice)
     count = len(many.indices)
     one = f"{article(many.one)} {many.one}"
-    fields: dict[str, str | Pieces] = {"a": one, "x": many.plural, **agreement(count)}
+    fields: dict[str, Field] = {"a": one, "x": many.plural, **agreement(count)}
     expected = Expected(regions=many.expected_regions, yes=count > 0)
     if not count:
         denial = f"no, there is no {many.one} in the picture."
-        return ask("exist", (question, denial), fields, expected, dice)
-    fields["t"] = (phrase(one if count == 1 else many.counted, *many.indices),)
-    answer = "yes, there {is} {t}."
+        return ask("exist", (question, denial), fields, expected, dice, ())
+    fields["t"] = phrase(one if count == 1 else many.counted, *many.indices)
     return ask("exist", (question, answer), fields, expected, dice, tuple(many.indices))
 
 
@@ -217,10 +223,10 @@ def count(facts: Facts, dice: Dice) -> Asked | None:
     total = len(many.indices)
     question, answer = draw_wording("count", dice)
     expected = Expected(regions=many.expected_regions, count=total)
-    fields = {"x": many.plural, **agreement(total)}
+    fields: dict[str, Field] = {"x": many.plural, **agreement(total)}
     if not total:
         wording = (question, f"there are {many.counted} in the picture.")
-        return ask("count", wording, fields, expected, dice)
+        return ask("count", wording, fields, expected, dice, ())
     fields["t"] = phrase(many.counted, *many.indices)
     return ask("count", (question, answer), fields, expected, dice, tuple(many.indices))
 

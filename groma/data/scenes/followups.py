@@ -8,11 +8,11 @@ from groma.data.scenes.attributes import (
     ask_related,
     check_place,
     colour_known,
-    things_related,
+    draw_side,
 )
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.expressions import BIGGEST, PLACES, SMALLEST
-from groma.data.scenes.facts import OPPOSITE, Facts
+from groma.data.scenes.facts import Facts
 from groma.data.scenes.grammar import ALWAYS_PLURAL, Words, a, listing, several, with_adjectives
 from groma.data.scenes.references import Reference
 from groma.data.scenes.wording import Field, draw_question, draw_wording, phrase
@@ -174,10 +174,10 @@ def related(facts: Facts, dice: Dice, focus: Focus) -> Asked | None:
     index = _one(focus)
     if index is None:
         return None
-    relation = dice.choice(tuple(OPPOSITE))
-    found = things_related(facts, relation, index)
-    if found is None:
+    side = draw_side(facts, dice, index)
+    if side is None:
         return None
+    relation, found = side
     reference = Reference((), Words("it", facts.things[index].noun in ALWAYS_PLURAL), index)
     wording = draw_wording("follow_related", dice)
     return ask_related("follow_related", wording, facts, dice, found, relation, reference)

@@ -1,7 +1,7 @@
 """Illustrated scenes: everyday things composed into pictures whose truth is known.
 
 A scene depends on (split, seed, index) alone: the splits share no scene, and the same key gives
-the same bytes. The size changes the resolution, not who is in the scene.
+the same bytes. Another size draws the same cast again at another resolution.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,12 @@ from groma.data.scenes.patch import Patch, draw_patch
 from groma.data.scenes.photo import photograph
 from groma.data.scenes.scene import Scene, Split, Thing
 from groma.data.scenes.sprites import STYLES, Sprite, load_style
-from groma.types import Box, Size
+from groma.types import Box, GromaError, Size
 
 _TRIES = 8
 _MIXED_SHARE = 0.15
 _CUT_SHARE = 0.1
+_HARD_SHARE = 0.55
 _SMALLEST_PART = 10 / 224
 
 
@@ -43,6 +44,10 @@ class SceneGenerator:
     style: str | None = None
     augment: bool | None = None
 
+    def __post_init__(self) -> None:
+        if min(self.frame) < 64:
+            raise GromaError(f"Scenes need pictures of at least 64 pixels, not {self.size}.")
+
     @property
     def frame(self) -> Size:
         """(H, W) of every picture."""
@@ -59,7 +64,7 @@ class SceneGenerator:
         """
         dice = Dice.of(self.split, self.seed, index)
         augment = self.split == "train" if self.augment is None else self.augment
-        painter = _Painter(self._draw_style(dice), dice, augment and dice.maybe(0.55))
+        painter = _Painter(self._draw_style(dice), dice, dice.maybe(_HARD_SHARE) and augment)
         canvas, things, backdrop = painter.paint(self.frame, draw_cast(dice))
         smallest = _SMALLEST_PART * min(self.frame)
         parts = [box for i in range(len(things)) for box in canvas.part_boxes(i, smallest)]

@@ -105,7 +105,7 @@ _PLURAL = {"is": "are", "it": "they", "does": "do", "look": "look", "its": "thei
 
 
 def number_word(count: int) -> str:
-    """ "no", "one" … "ten", then digits."""
+    """The word for a small number ("no", "one" … "ten"), digits for a larger one."""
     return NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else str(count)
 
 
@@ -125,7 +125,7 @@ def plural_of(word: str) -> str:
 
 
 def article(words: str) -> str:
-    """ "a" or "an", whichever goes before these words."""
+    """The article, "a" or "an", whichever goes before these words."""
     starts_open = words[0].lower() in "aeiou" and not words.startswith(_LIKE_CONSONANTS)
     return "an" if starts_open else "a"
 
@@ -139,20 +139,20 @@ def with_adjectives(noun: str, size: str | None = None, colour: str | None = Non
 
 
 def a(noun: str, size: str | None = None, colour: str | None = None) -> str:
-    """ "a dog", "an orange", "a small pair of glasses", "an ear of yellow corn"."""
+    """As in "a dog", "an orange", "a small pair of glasses", "an ear of yellow corn"."""
     words = with_adjectives(noun, size, colour)
     return f"{article(words)} {words}"
 
 
 def the(noun: str, size: str | None = None, colour: str | None = None) -> Words:
-    """ "the red car" (is), "the small grapes" (are)."""
+    """As in "the red car" (is), "the small grapes" (are)."""
     colour = None if colour == noun else colour
     words = " ".join(word for word in ("the", size, colour, noun) if word)
     return Words(words, noun in ALWAYS_PLURAL)
 
 
 def several(noun: str, count: int | None = None, colour: str | None = None) -> str:
-    """ "three dogs", "two pairs of glasses", "no bread"; without a count "dogs"."""
+    """As in "three dogs", "two pairs of glasses", "no bread"; without a count "dogs"."""
     measure = MEASURES.get(noun)
     if count is not None and count == 1:
         return f"one {with_adjectives(noun, colour=colour)}"

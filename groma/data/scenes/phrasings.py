@@ -103,7 +103,7 @@ FIND_ALL: Table = {
 }
 
 EXIST: Table = {
-    "there {is} {t}.": (
+    "Yes, there {is} {t}.": (
         "Is there {a} in the picture?",
         "Is there {a}?",
         "Is there {a} in this image?",
@@ -210,6 +210,22 @@ WHAT_RELATED: Table = {
         "Find everything {relation} {x}.",
         "Is anything {relation} {x}?",
         "Please list what is {relation} {x}.",
+    ),
+}
+
+WHAT_FROM: Table = {
+    "{t} {is} {relation} {list}.": (
+        "What {is} {x} {relation}?",
+        "What {is} {x} {relation} in the picture?",
+        "Which things {is} {x} {relation}?",
+        "Which objects {is} {x} {relation}?",
+        "Tell me what {x} {is} {relation}.",
+        "Can you tell me what {x} {is} {relation}?",
+        "Do you know what {x} {is} {relation}?",
+        "Please say what {x} {is} {relation}.",
+        "Show me what {x} {is} {relation}.",
+        "Name the things that {x} {is} {relation}.",
+        "{x} {is} {relation} what?",
     ),
 }
 
@@ -359,7 +375,7 @@ COMPARE_PLACE: Table = {
         "Where do I find {x} if I start from {y}?",
         "Describe where {x} is relative to {y}.",
         "In which direction from {y} is {x}?",
-        "Look at {x} and {y}. Where is the first from the second?",
+        "Look at {x} and {y}. Where does the first lie, seen from the second?",
     ),
 }
 

@@ -34,7 +34,7 @@ Referrer = Callable[[Facts, Dice, int], Reference | None]
 
 
 def by_name(facts: Facts, dice: Dice, index: int) -> Reference | None:
-    """ "the dog", if there is only one."""
+    """As in "the dog", if there is only one."""
     noun = facts.things[index].noun
     if len(facts.by_noun[noun]) > 1:
         return None
@@ -44,7 +44,7 @@ def by_name(facts: Facts, dice: Dice, index: int) -> Reference | None:
 
 
 def by_colour(facts: Facts, dice: Dice, index: int) -> Reference | None:
-    """ "the red car", if all cars have a clear colour and one is red."""
+    """As in "the red car", if all cars have a clear colour and one is red."""
     thing = facts.things[index]
     rivals = [facts.things[i].colour for i in facts.by_noun[thing.noun]]
     if thing.noun not in COLOURABLE or None in rivals or rivals.count(thing.colour) > 1:
@@ -55,7 +55,7 @@ def by_colour(facts: Facts, dice: Dice, index: int) -> Reference | None:
 
 
 def by_size(facts: Facts, dice: Dice, index: int) -> Reference | None:
-    """ "the biggest dog", "the small dog", "the largest thing in the picture"."""
+    """As in "the biggest dog", "the small dog", "the largest thing in the picture"."""
     if dice.maybe(0.2):
         return _by_size_of_all(facts, dice, index)
     thing = facts.things[index]
@@ -90,12 +90,12 @@ def _by_size_of_all(facts: Facts, dice: Dice, index: int) -> Reference | None:
         adjective = dice.choice(expressions.SMALLEST)
     else:
         return None
-    words = Words(f"the {adjective} thing")
-    return Reference((f"the {adjective} {dice.choice(expressions.ANYTHING)}",), words, index)
+    form = f"the {adjective} {dice.choice(expressions.ANYTHING)}"
+    return Reference((form,), _revealed(facts, index), index)
 
 
 def by_position(facts: Facts, dice: Dice, index: int) -> Reference | None:
-    """ "the dog on the left", "the middle dog", "the thing in the top left corner"."""
+    """As in "the dog on the left", "the middle dog", "the thing in the top left corner"."""
     if dice.maybe(0.25):
         return _by_corner(facts, dice, index)
     noun = facts.things[index].noun
@@ -130,11 +130,11 @@ def _by_corner(facts: Facts, dice: Dice, index: int) -> Reference | None:
     if reach(index) > _CORNER or any(reach(i) < _CORNER_CLEAR for i in others):
         return None
     form = dice.choice(expressions.CORNERS[side, level])
-    return Reference((form,), Words(f"the thing at the {level} {side}"), index)
+    return Reference((form,), _revealed(facts, index), index)
 
 
 def by_ordinal(facts: Facts, dice: Dice, index: int) -> Reference | None:
-    """ "the second dog from the left"."""
+    """As in "the second dog from the left"."""
     noun = facts.things[index].noun
     twins = facts.by_noun[noun]
     end = dice.choice(list(expressions.ORDINAL_ENDS))
@@ -148,7 +148,7 @@ def by_ordinal(facts: Facts, dice: Dice, index: int) -> Reference | None:
 
 
 def by_relation(facts: Facts, dice: Dice, index: int) -> Reference | None:
-    """ "the dog to the left of the car", "the thing above the car", "the dog next to the car"."""
+    """As in "the dog to the left of the car", "the thing above it", "the dog next to the car"."""
     noun = facts.things[index].noun
     anchors = [i for i in facts.unique if i != index]
     if not anchors:
@@ -173,7 +173,8 @@ def by_relation(facts: Facts, dice: Dice, index: int) -> Reference | None:
         return None
     head = "thing" if anything else _head(noun, dice)
     place = (Mention(anchor),) if dice.maybe(0.12) else (the(facts.things[anchor].noun).text,)
-    return Reference((f"the {head} {words} ", *place), Words(f"the {head}"), index)
+    shown = _revealed(facts, index) if anything else Words(f"the {head}")
+    return Reference((f"the {head} {words} ", *place), shown, index)
 
 
 REFERRERS: dict[str, Referrer] = {
@@ -197,9 +198,34 @@ def refer(
     return None
 
 
+def refer_to_pair(
+    facts: Facts, dice: Dice, one: int, other: int
+) -> tuple[Reference, Reference] | None:
+    """Name two things, or point at both."""
+    if dice.maybe(0.3):
+        first, second = pair_names(facts, one, other)
+        return Reference((Mention(one),), first, one), Reference((Mention(other),), second, other)
+    named = refer(facts, dice, one), refer(facts, dice, other)
+    return None if named[0] is None or named[1] is None else (named[0], named[1])
+
+
+def pair_names(facts: Facts, one: int, other: int) -> tuple[Words, Words]:
+    """How an answer tells two shown regions apart: by noun, or as the first and the second."""
+    first, second = facts.things[one].noun, facts.things[other].noun
+    if first != second:
+        return the(first), the(second)
+    head = with_adjectives(first)
+    return Words(f"the first {head}"), Words(f"the second {head}")
+
+
 def _head(noun: str, dice: Dice) -> str:
     """One of a noun, countable: "dog", "pair of glasses"."""
     return with_adjectives(noun) if noun in MEASURES else word_for(noun, dice)
+
+
+def _revealed(facts: Facts, index: int) -> Words:
+    """What an answer calls a thing that the question could not name."""
+    return Words(f"the {with_adjectives(facts.things[index].noun)}")
 
 
 def _reference(text: str, index: int) -> Reference:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from groma.data.sample import Expected, Pieces
+from groma.data.sample import Expected, Mention, Pieces
 from groma.data.scenes.asked import Asked, Maker, ask, mention
 from groma.data.scenes.attributes import check_place, clear_pair, colour_known
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.expressions import BIGGER, PLACES, RELATIONS, SMALLER
 from groma.data.scenes.facts import Facts
-from groma.data.scenes.grammar import Words, a, listing, several, the
-from groma.data.scenes.references import by_colour, by_name, by_position, by_size
+from groma.data.scenes.grammar import a, listing, several, the
+from groma.data.scenes.references import by_colour, by_name, by_position, by_size, pair_names
 from groma.data.scenes.scene import Thing
 from groma.data.scenes.wording import Field, draw_wording, phrase, region_list
 
@@ -30,6 +30,7 @@ def region_name(facts: Facts, dice: Dice) -> Asked | None:
             fields,
             Expected(words=((name,),)),
             dice,
+            (),
         )
     index = dice.below(len(facts.things))
     noun = facts.things[index].noun
@@ -53,7 +54,7 @@ def region_describe(facts: Facts, dice: Dice) -> Asked | None:
 
 
 def description(facts: Facts, index: int) -> Pieces:
-    """ "It is a small red car at the top left. The dog is to the right of it."."""
+    """As in "It is a small red car at the top left. The dog is to the right of it."."""
     thing = facts.things[index]
     pieces: Pieces = (f"It is {full_name(thing)} {PLACES[facts.place(index)]}.",)
     neighbour = min(
@@ -73,7 +74,7 @@ def description(facts: Facts, index: int) -> Pieces:
 
 
 def full_name(thing: Thing) -> str:
-    """ "a small red car", "a large pair of glasses", "a dog": medium goes without saying."""
+    """As in "a small red car", "a large pair of glasses", "a dog": medium goes without saying."""
     return a(thing.noun, None if thing.size == "medium" else thing.size, thing.colour)
 
 
@@ -91,14 +92,6 @@ def region_names(facts: Facts, dice: Dice) -> Asked | None:
     return ask("region_names", wording, fields, expected, dice, tuple(regions))
 
 
-def _pair_names(facts: Facts, one: int, other: int) -> tuple[Words, Words]:
-    """How an answer tells two regions apart: by noun, or as the first and the second."""
-    first, second = facts.things[one].noun, facts.things[other].noun
-    if first != second:
-        return the(first), the(second)
-    return Words(f"the first {first}"), Words(f"the second {second}")
-
-
 def compare_size(facts: Facts, dice: Dice) -> Asked | None:
     """Which of two regions is bigger, or smaller."""
     pair = clear_pair(facts, dice)
@@ -108,11 +101,11 @@ def compare_size(facts: Facts, dice: Dice) -> Asked | None:
     bigger = dice.maybe(0.5)
     comparison = dice.choice(BIGGER if bigger else SMALLER)
     shown = pair if dice.maybe(0.5) else pair[::-1]
-    names = dict(zip(shown, _pair_names(facts, *shown), strict=True))
+    names = dict(zip(shown, pair_names(facts, *shown), strict=True))
     right = big if bigger else small
     fields: dict[str, Field] = {
-        "x": mention(shown[0], dice),
-        "y": mention(shown[1], dice)[1:],
+        "x": Mention(shown[0]),
+        "y": Mention(shown[1]),
         "t": phrase(names[right], right),
         "comparison": comparison,
         **names[right].agreement,
@@ -129,10 +122,10 @@ def compare_place(facts: Facts, dice: Dice) -> Asked | None:
             relation = facts.direction(one, other) if one != other else None
             if relation is None or not facts.holds(relation, one, other):
                 continue
-            first, second = _pair_names(facts, one, other)
+            first, second = pair_names(facts, one, other)
             fields: dict[str, Field] = {
-                "x": mention(one, dice),
-                "y": mention(other, dice)[1:],
+                "x": Mention(one),
+                "y": Mention(other),
                 "t": phrase(first, one),
                 "u": phrase(second, other),
                 "relation": RELATIONS[relation][0],
@@ -158,7 +151,7 @@ def compare_same(facts: Facts, dice: Dice) -> Asked | None:
     one, other = pair
     first, second = (facts.things[i].noun for i in pair)
     question, _ = draw_wording("compare_same", dice)
-    fields: dict[str, Field] = {"x": mention(one, dice), "y": mention(other, dice)[1:]}
+    fields: dict[str, Field] = {"x": Mention(one), "y": Mention(other)}
     if first == second:
         fields["both"] = phrase(several(first, 2), one, other)
         answer = "yes, they are {both}."
@@ -181,7 +174,7 @@ def compare_colour(facts: Facts, dice: Dice) -> Asked | None:
     one, other = dice.choice(pairs)
     first, second = _colour(facts, one), _colour(facts, other)
     question, _ = draw_wording("compare_colour", dice)
-    fields: dict[str, Field] = {"x": mention(one, dice), "y": mention(other, dice)[1:]}
+    fields: dict[str, Field] = {"x": Mention(one), "y": Mention(other)}
     if first == second:
         fields["both"] = phrase("both", one, other)
         answer = f"yes, {{both}} are {first}."

@@ -78,6 +78,22 @@ def load_style(style: str) -> dict[str, Sprite]:
 
 
 @cache
+def sprite_shapes(styles: tuple[str, ...]) -> NDArray[np.float64]:
+    """Shapes of all sprites without reading the pictures.
+
+    Args:
+        styles: S atlases.
+
+    Returns:
+        (S, 161, 2) width and height, the longer side 1.
+    """
+    index = _read_index()
+    sizes = [[index[style]["sprites"][noun]["size"] for noun in NOUNS] for style in styles]
+    shapes = np.array(sizes, np.float64)
+    return shapes / shapes.max(axis=-1, keepdims=True)
+
+
+@cache
 def _read_index() -> dict:
     path = ATLAS_FOLDER / "sprites.json"
     if not path.exists():

@@ -11,7 +11,16 @@ from groma.data.scenes.phrasings import TABLES
 
 Field = Piece | Pieces | Words
 CASUAL_SHARE = 0.12
-_OPENERS = ("Hi! ", "Hello! ", "Hey, ", "Okay, ", "Now, ", "Next question: ", "Hi Groma! ", "Well, ")
+_OPENERS = (
+    "Hi! ",
+    "Hello! ",
+    "Hey, ",
+    "Okay, ",
+    "Now, ",
+    "Next question: ",
+    "Hi Groma! ",
+    "Well, ",
+)
 
 
 @cache
@@ -89,7 +98,9 @@ def _american(text: str) -> str:
 
 
 def _contract(text: str) -> str:
-    text = re.sub(r"\b(Where|What|where|what) is (?=(?:the|a|an|in|next|closest)\b)", r"\1's ", text)
+    text = re.sub(
+        r"\b(Where|What|where|what) is (?=(?:the|a|an|in|next|closest)\b)", r"\1's ", text
+    )
     return text.replace("I am ", "I'm ").replace("cannot", "can't")
 
 
@@ -113,7 +124,7 @@ def _lowered(text: str) -> str:
 
 
 def region_list(regions: list[int] | tuple[int, ...], last: str = " and ") -> Pieces:
-    """ "[1], [2] and [3]" as mentions."""
+    """As in "[1], [2] and [3]" as mentions."""
     pieces: list[Piece] = []
     for position, region in enumerate(regions):
         if position:

@@ -1,0 +1,199 @@
+"""The language model the embedded Groma starts from: SmolLM2, with the words it needs.
+
+A GGUF file becomes a plain folder: a vocabulary cut down so that the embedding stays small, and
+Groma's new tokens at its end. Byte-level BPE keeps any text representable.
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from groma.data.sample import plain_text
+from groma.data.scenes.language import converse, language_dice
+from groma.data.scenes.symbolic import SymbolicScenes
+from groma.text.plain_text import byte_letters
+from groma.text.template import GREETING, SYSTEM
+from groma.tokens import NEW_TOKENS
+
+BASE_VOCABULARY = 8192
+"""With it the embedding in 16 bit, new tokens included, is a file of less than 10 MB."""
+
+logger = logging.getLogger(__name__)
+
+Merge = tuple[str, str]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make the folder that the command line names."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("gguf", type=Path, help="SmolLM2-135M-Instruct as a GGUF file")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--vocabulary", type=int, default=BASE_VOCABULARY)
+    parser.add_argument("--conversations", type=int, default=4000, help="whose words are kept")
+    options = parser.parse_args(arguments)
+    model, tokenizer = read_gguf(options.gguf)
+    texts = [SYSTEM, GREETING, *spoken(options.conversations)]
+    small, kept = prune(tokenizer, options.vocabulary, texts)
+    model = take_words(model, kept)
+    add_new_tokens(model)
+    model.save_pretrained(options.out)
+    small.save_pretrained(options.out)
+    logger.info("%s knows %d tokens.", options.out, model.config.vocab_size)
+
+
+def read_gguf(file: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    """The model in fp32, unpacked, and its tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    model = AutoModelForCausalLM.from_pretrained(
+        file.parent,
+        gguf_file=file.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    )
+    del model.config.quantization_config
+    return model, tokenizer
+
+
+def spoken(count: int) -> Iterable[str]:
+    """Everything that is said in `count` conversations about scenes."""
+    scenes = SymbolicScenes("train", 0)
+    for index in range(count):
+        sample = converse(scenes[index], language_dice("train", 0, index))
+        for turn in sample.turns:
+            yield f" {plain_text(turn.question, sample.user_regions)}"
+            yield plain_text(turn.answer)
+
+
+def prune(
+    tokenizer: PreTrainedTokenizerBase, size: int, texts: Iterable[str]
+) -> tuple[PreTrainedTokenizerFast, list[int]]:
+    """Cut a byte-level BPE vocabulary down.
+
+    Kept are bos, eos and unk, all 256 bytes, the merges that spell `texts`, and then the most
+    frequent merges. Merges keep their order, so a text that needs no other merge is spelt as
+    before.
+
+    Args:
+        tokenizer: byte-level BPE in which every merge makes another token.
+        size: V of the new vocabulary.
+        texts: whose tokens are kept in any case.
+
+    Returns:
+        The smaller tokenizer, and for each of its tokens the old id, -1 where there was none.
+
+    Raises:
+        ValueError: if `size` is too small for what must be kept.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    old: dict[str, int] = state["model"]["vocab"]
+    special = [
+        str(token) for token in (tokenizer.unk_token, tokenizer.bos_token, tokenizer.eos_token)
+    ]
+    always = [*dict.fromkeys(special), *byte_letters()]
+    merges = [_pair(merge) for merge in state["model"]["merges"]]
+    kept = choose_merges(merges, size - len(always), _words(tokenizer, texts))
+    vocabulary = [*always, *(left + right for left, right in kept)]
+    state["model"]["vocab"] = {token: i for i, token in enumerate(vocabulary)}
+    state["model"]["merges"] = [list(merge) for merge in kept]
+    state["added_tokens"] = [
+        token | {"id": vocabulary.index(token["content"])}
+        for token in state["added_tokens"]
+        if token["content"] in special
+    ]
+    unk, bos, eos = special
+    smaller = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        unk_token=unk,
+        bos_token=bos,
+        eos_token=eos,
+        clean_up_tokenization_spaces=False,
+    )
+    return smaller, [old.get(token, -1) for token in vocabulary]
+
+
+def choose_merges(merges: Sequence[Merge], count: int, words: set[str]) -> list[Merge]:
+    """The merges that spell `words`, and the first others, as many as there is room for.
+
+    Args:
+        merges: most frequent first.
+        count: how many to keep.
+        words: tokens that must stay.
+
+    Raises:
+        ValueError: if the words alone need more.
+    """
+    made_of = {left + right: (left, right) for left, right in merges}
+    needed: set[str] = set()
+    pending = [word for word in words if word in made_of]
+    while pending:
+        token = pending.pop()
+        if token not in needed:
+            needed.add(token)
+            pending += [part for part in made_of[token] if part in made_of]
+    if len(needed) > count:
+        raise ValueError(f"The texts need {len(needed)} merges, but there is room for {count}.")
+    room = count - len(needed)
+    others = [left + right for left, right in merges if left + right not in needed][:room]
+    kept = needed.union(others)
+    return [merge for merge in merges if merge[0] + merge[1] in kept]
+
+
+def _words(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> set[str]:
+    encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    return {token for encoding in encodings for token in encoding.tokens}
+
+
+def _pair(merge: Any) -> Merge:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def take_words(model: LlamaForCausalLM, kept: Sequence[int]) -> LlamaForCausalLM:
+    """Keep some rows of the (tied) embedding, in this order; -1 makes the mean of all."""
+    old = model.get_input_embeddings().weight.data
+    rows = torch.tensor(kept)
+    chosen = torch.where((rows >= 0)[:, None], old[rows.clamp(min=0)], old.mean(dim=0))
+    return _with_embedding(model, chosen)
+
+
+def add_new_tokens(model: LlamaForCausalLM, seed: int = 0) -> None:
+    """Append Groma's tokens to the embedding, each at random among the words (paper 3.2).
+
+    Every name `<rN>` gets a direction of its own, which is what a pointer needs.
+    """
+    old = model.get_input_embeddings().weight.data
+    noise = torch.randn(
+        len(NEW_TOKENS), old.shape[1], generator=torch.Generator().manual_seed(seed)
+    )
+    _with_embedding(model, torch.cat([old, old.mean(dim=0) + noise * old.std(dim=0)]))
+
+
+def _with_embedding(model: LlamaForCausalLM, rows: Tensor) -> LlamaForCausalLM:
+    """Give a model other words."""
+    embedding = nn.Embedding(*rows.shape)
+    embedding.weight.data.copy_(rows)
+    model.set_input_embeddings(embedding)
+    model.lm_head = nn.Linear(rows.shape[1], rows.shape[0], bias=False)
+    model.config.vocab_size = len(rows)
+    model.tie_weights()
+    return model
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from groma.config import GromaConfig
+from groma.data.scenes.generator import SceneGenerator
+from groma.model.groma import GromaForConditionalGeneration
+from groma.tokens import NEW_TOKENS
+from groma.train.scene_samples import SceneSamples
+
+PATCH = 14
+SIDE = 8 * PATCH
+
+
+@pytest.fixture
+def tiny_config():
+    return GromaConfig(
+        image_size=SIDE,
+        vision_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "patch_size": PATCH,
+            "image_size": SIDE,
+        },
+        proposer_config={
+            "width": 32,
+            "encoder_layers": 0,
+            "decoder_layers": 2,
+            "decoder_ffn_width": 64,
+            "num_heads": 4,
+            "num_queries": 20,
+            "num_levels": 2,
+            "box_head_width": 32,
+            "dropout": 0.0,
+        },
+        region_config={
+            "roi_size": 2,
+            "fuse_rounds": 0,
+            "norm_groups": 4,
+            "width": 32,
+            "position_width": 16,
+        },
+        text_config={
+            "hidden_size": 48,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "vocab_size": 20 + len(NEW_TOKENS),
+        },
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_config):
+    torch.manual_seed(0)
+    return GromaForConditionalGeneration(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    return SceneSamples(SceneGenerator("train", 0, SIDE, style="noto"), 64, PATCH)

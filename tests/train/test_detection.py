@@ -1,0 +1,126 @@
+import pytest
+import torch
+
+from groma.model.detection_loss import detection_loss, match_boxes
+from groma.model.region_proposer import DetectorOutput
+from groma.ops.boxes import box_xyxy_to_cxcywh, pairwise_giou
+from groma.train.detection import (
+    JITTER,
+    DetectionPretraining,
+    choose_regions,
+    giou,
+    jitter,
+    match,
+    set_terms,
+)
+from groma.train.scene_samples import KINDS, collate
+from groma.train.stages import DETECTION, freeze_for
+from groma.train.trainer import build_optimizer
+from groma.types import IGNORED
+
+
+def random_boxes(*shape):
+    corner, side = torch.rand(*shape, 2) * 0.6, torch.rand(*shape, 2) * 0.35 + 0.05
+    return torch.cat([corner, corner + side], dim=-1)
+
+
+@pytest.fixture
+def output(tiny_config):
+    torch.manual_seed(1)
+    queries, layers, places = 12, 2, 30
+    return DetectorOutput(
+        boxes_cxcywh=box_xyxy_to_cxcywh(random_boxes(2, layers, queries)),
+        logits={head: torch.randn(2, layers, queries) for head in ("coco", "sa1b")},
+        location_boxes_cxcywh=box_xyxy_to_cxcywh(random_boxes(2, places)),
+        location_logits=torch.randn(2, places),
+        queries=torch.randn(2, layers, queries, 8),
+    )
+
+
+def test_giou_is_the_diagonal_of_all_pairs():
+    a, b = random_boxes(7), random_boxes(7)
+    torch.testing.assert_close(giou(a, b), pairwise_giou(a, b).diagonal())
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_matching_agrees_with_the_model_s(output, tiny_config, repeats):
+    config = tiny_config.proposer_config
+    truth = [box_xyxy_to_cxcywh(random_boxes(count)) for count in (3, 5)]
+    boxes, logits = output.boxes_cxcywh[:, -1], output.logits["sa1b"][:, -1]
+    ours = match(boxes, logits, truth, repeats, config)
+    for i, (rows, columns) in enumerate(ours):
+        expected = match_boxes(boxes[i], logits[i], truth[i].repeat(repeats, 1), config)
+        assert rows.tolist() == expected[0].tolist()
+        assert columns.tolist() == (expected[1] % len(truth[i])).tolist()
+
+
+def test_terms_agree_with_the_model_s_loss(output, tiny_config):
+    config = tiny_config.proposer_config
+    truth = [random_boxes(3), random_boxes(5)]
+    _, expected = detection_loss(output, truth, "sa1b", config)
+    centred = [box_xyxy_to_cxcywh(boxes) for boxes in truth]
+    ones = [torch.ones(len(boxes)) for boxes in truth]
+    boxes, logits = output.boxes_cxcywh[:, -1], output.logits["sa1b"][:, -1]
+    matches = match(boxes, logits, centred, 1, config)
+    found = set_terms(boxes, logits[None], centred, ones, ones, matches, config)
+    wanted = torch.stack([expected[f"loss_{name}"] for name in ("ce", "bbox", "giou")])
+    torch.testing.assert_close(found, wanted)
+
+
+def test_the_coco_head_learns_objects_alone(output, tiny_config):
+    config = tiny_config.proposer_config
+    truth = [box_xyxy_to_cxcywh(random_boxes(2)) for _ in range(2)]
+    weights = [torch.ones(2)] * 2
+    objects = [torch.tensor([1.0, 0.0])] * 2
+    heads = torch.stack([output.logits["sa1b"][:, -1], output.logits["coco"][:, -1]])
+    heads.requires_grad_(True)
+    boxes = output.boxes_cxcywh[:, -1]
+    matches = match(boxes, heads[0], truth, 1, config)
+    set_terms(boxes, heads, truth, objects, weights, matches, config)[0].backward()
+    for picture, (rows, columns) in enumerate(matches):
+        for row, column in zip(rows, columns, strict=True):
+            assert heads.grad[0, picture, row] < 0
+            assert (heads.grad[1, picture, row] < 0) == (column == 0)
+
+
+def test_jitter_stays_small_and_choice_stays_named():
+    boxes = random_boxes(50)
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    assert ((jitter(boxes) - boxes).abs() <= JITTER * sides + 1e-6).all()
+    labels = torch.tensor([IGNORED, *range(12), IGNORED])
+    chosen = choose_regions(labels)
+    assert len(chosen) == 8
+    assert (labels[chosen] != IGNORED).all()
+
+
+def test_pictures_without_any_name_have_a_loss(tiny_model, scenes):
+    freeze_for(tiny_model, DETECTION)
+    objective = DetectionPretraining(tiny_model, DETECTION.loss_weights)
+    batch = collate([scenes[0], scenes[1]])
+    batch["labels"] = [torch.full_like(labels, IGNORED) for labels in batch["labels"]]
+    batch["boxes"][0] = batch["boxes"][0][:0]
+    for name in ("labels", "colours", "kinds", "weights"):
+        batch[name][0] = batch[name][0][:0]
+    terms = objective(**batch)
+    terms["loss"].backward()
+    assert all(torch.isfinite(value) for value in terms.values())
+    assert terms["region_name"] == 0
+
+
+def test_a_few_steps_on_eight_scenes_lower_every_loss(tiny_model, scenes):
+    freeze_for(tiny_model, DETECTION)
+    objective = DetectionPretraining(tiny_model, DETECTION.loss_weights)
+    optimizer = build_optimizer(objective, DETECTION)
+    batch = collate([scenes[i] for i in range(8)])
+    history = []
+    for _ in range(8):
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = objective(**batch)
+        terms["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        history.append({name: value.item() for name, value in terms.items()})
+    assert history[-1]["loss"] < history[0]["loss"] * 0.9
+    for name in DETECTION.loss_weights:
+        assert history[-1][name] < history[0][name], name
+    assert KINDS.index("stuff") == 3
