@@ -66,7 +66,6 @@ def read_gguf(file: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.float32,
     )
-    del model.config.quantization_config
     return model, tokenizer
 
 

@@ -1,6 +1,7 @@
 """Detection pretraining: the set prediction loss and the side losses (paper 3.3)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ class DetectionPretraining(nn.Module):
     """
 
     main_input_name = "pixels"
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, model: GromaForConditionalGeneration, weights: Mapping[str, float]) -> None:
         """Take the visual parts of a model; they are trained in place.
@@ -67,9 +70,9 @@ class DetectionPretraining(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN)[:, None, None] * 255, False)
         self.register_buffer("std", torch.tensor(IMAGE_STD)[:, None, None] * 255, False)
 
-    def gradient_checkpointing_enable(self, **kwargs: object) -> None:
+    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Recompute the image encoder's blocks in the backward pass."""
-        self.image_encoder.vit.gradient_checkpointing_enable(**kwargs)
+        self.image_encoder.vit.activation_checkpointing_enable(**kwargs)
 
     def encode(self, pixels: Tensor) -> tuple[list[Tensor], DetectorOutput]:
         """Hidden states and proposals of (B, 3, S, S) uint8 pictures."""
@@ -96,10 +99,13 @@ class DetectionPretraining(nn.Module):
             pixels: (B, 3, S, S) uint8.
             patch_labels: (B, P) class of each patch, -100 for none.
             boxes: B tensors (R, 4) of true boxes, xyxy in [0, 1].
-            labels, colours, kinds, weights: B tensors (R,) that say what each box holds.
+            labels: B tensors (R,) indices into `CLASS_NAMES`, -100 for none.
+            colours: B tensors (R,) indices into `COLOURS`, -100 for none.
+            kinds: B tensors (R,) indices into `KINDS`.
+            weights: B tensors (R,), how much each box counts.
 
         Returns:
-            `loss`, the weighted total, and its terms, detached from nothing.
+            `loss`, the weighted total, and its terms by name.
         """
         hidden, output = self.encode(pixels)
         chosen = [choose_regions(label) for label in labels]
@@ -120,8 +126,8 @@ class DetectionPretraining(nn.Module):
             terms["query_name"] = self._classify(
                 "query_name", pick(output.queries[:, -1], rows), named
             )
-            total = sum(weight * terms[name] for name, weight in self.weights.items())
-        return {"loss": total} | terms
+            weighted = [weight * terms[name] for name, weight in self.weights.items()]
+        return {"loss": torch.stack(weighted).sum()} | terms
 
     def _classify(self, head: str, features: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of a head on (N, D) features; 0 where no label is given."""
@@ -230,15 +236,15 @@ def match(
     error = (1 - probability) ** config.focal_gamma * -(probability + 1e-8).log()
     denial = probability**config.focal_gamma * -(1 - probability + 1e-8).log()
     objectness = config.focal_alpha * error - (1 - config.focal_alpha) * denial
-    found, truth = box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(padded)
+    found, wanted = box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(padded)
     cost = config.class_cost * objectness[:, :, None]
     cost = cost + config.box_cost * torch.cdist(boxes_cxcywh, padded, p=1)
-    cost = (cost - config.giou_cost * giou(found[:, :, None], truth[:, None])).cpu().numpy()
+    cost = (cost - config.giou_cost * giou(found[:, :, None], wanted[:, None])).cpu().numpy()
     matches = []
     for costs, boxes in zip(cost, truth_cxcywh, strict=True):
         rows, columns = linear_sum_assignment(np.tile(costs[:, : len(boxes)], repeats))
-        pair = (rows, columns % max(1, len(boxes)))
-        matches.append(tuple(torch.as_tensor(index, device=logits.device) for index in pair))
+        truth = torch.as_tensor(columns, device=logits.device) % max(1, len(boxes))
+        matches.append((torch.as_tensor(rows, device=logits.device), truth))
     return matches
 
 
@@ -256,7 +262,9 @@ def set_terms(
     Args:
         boxes_cxcywh: (B, Q, 4).
         heads: (1 or 2, B, Q) logits of any region and, in the second row, of objects alone.
-        truth_cxcywh, objects, weights: per picture (M, 4), (M,) and (M,).
+        truth_cxcywh: B tensors (M, 4) of true boxes.
+        objects: B tensors (M,), 1 for whole objects.
+        weights: B tensors (M,), how much each box counts.
         matches: of predictions to truth.
         config: focal parameters.
 

@@ -60,7 +60,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share()
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # ty: ignore[invalid-method-override]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # ty: ignore[incompatible-method-override]
         """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:
@@ -89,7 +89,7 @@ def split_parameters(
         for layer in module.modules()
         if isinstance(layer, nn.Linear) and _is_hidden(layer)
     } - excluded
-    learning = [p for p in module.parameters() if p.requires_grad]
+    learning: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
     matrices = [p for p in learning if id(p) in hidden]
     return matrices, [p for p in learning if id(p) not in hidden]
 

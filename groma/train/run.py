@@ -1,4 +1,4 @@
-"""Start or resume a stage from the command line: `python -m groma.train.run detection --out DIR`."""
+"""Start or resume a stage: `python -m groma.train.run detection --out FOLDER`."""
 
 import argparse
 import logging
@@ -19,7 +19,7 @@ from groma.train.stages import DETECTION, Stage, freeze_for
 from groma.train.trainer import StageTrainer, training_arguments
 
 ENDLESS = 10_000_000
-"""Scenes of one pass: no run reaches the end, so a longer run goes on where a shorter one stopped."""
+"""Scenes of one pass; no run reaches the end, so any run can be made longer."""
 
 logger = logging.getLogger(__name__)
 

@@ -79,5 +79,6 @@ def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
         part.requires_grad_(name in stage.trains)
     model.image_encoder.frozen = "image_encoder" not in stage.trains
     vit = model.image_encoder.vit
-    for unused in (vit.layernorm, vit.embeddings.mask_token):
-        unused.requires_grad_(False)
+    vit.layernorm.requires_grad_(False)
+    if vit.embeddings.mask_token is not None:
+        vit.embeddings.mask_token.requires_grad_(False)

@@ -39,7 +39,9 @@ class StageTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Muon and AdamW, or AdamW alone, as the stage says."""
         if self.optimizer is None:
-            self.optimizer = build_optimizer(model or self.model, self.stage)
+            target = self.model if model is None else model
+            assert target is not None
+            self.optimizer = build_optimizer(target, self.stage)
         return self.optimizer
 
     def compute_loss(
@@ -105,7 +107,7 @@ def training_arguments(stage: Stage, output: Path, **overrides: Any) -> Training
         overrides: of single arguments.
     """
     decay_steps = round(stage.steps * stage.decay_share)
-    arguments = {
+    arguments: dict[str, Any] = {
         "output_dir": str(output),
         "max_steps": stage.steps,
         "per_device_train_batch_size": stage.batch_size,

@@ -4,7 +4,7 @@ import re
 
 from groma.data.sample import Mention, Phrase
 from groma.data.scenes.grammar import MEASURES, ORDINALS, SYNONYMS, plural_of
-from groma.data.scenes.nouns import NOUNS, TINTS
+from groma.data.scenes.nouns import COLOURS, NOUNS
 
 _WORDS = {word: noun for noun, words in SYNONYMS.items() for word in words}
 _WORDS |= {noun: noun for noun in NOUNS}
@@ -51,7 +51,7 @@ def matching(scene, noun, colour=None):
 
 
 def colour_in(text):
-    found = [colour for colour in TINTS if re.search(rf"\b{colour}\b", text)]
+    found = [colour for colour in COLOURS if re.search(rf"\b{colour}\b", text)]
     return found[0] if found else None
 
 
@@ -70,7 +70,7 @@ def meant_by_order(scene, text):
 def meant_by_end(scene, text):
     """The thing of "the leftmost dog", "the dog in the middle"."""
     twins = matching(scene, noun_in(text))
-    bare = re.sub(rf"\b({_HEAD})\b", "", text.lower().removeprefix("the ")).strip()
+    bare = re.sub(rf"^[Tt]he |\b({_HEAD})\b", "", text).strip()
     bare = re.sub(r"\s+", " ", bare)
     if "middle" in bare or "between" in bare:
         assert len(twins) == 3

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +46,7 @@ def test_pieces_have_one_form(pieces):
     assert join_pieces(pieces) == pieces
     assert "" not in pieces
     strings = [isinstance(piece, str) for piece in pieces]
-    assert not any(a and b for a, b in zip(strings, strings[1:], strict=False))
+    assert not any(a and b for a, b in pairwise(strings))
 
 
 def test_mentions_are_numbered_by_their_first_use():

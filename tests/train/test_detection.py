@@ -25,7 +25,7 @@ def random_boxes(*shape):
 
 
 @pytest.fixture
-def output(tiny_config):
+def output():
     torch.manual_seed(1)
     queries, layers, places = 12, 2, 30
     return DetectorOutput(

@@ -87,7 +87,7 @@ def test_a_schedule_moves_both_rates(net):
     optimizer = build_optimizer(net, DETECTION)
     optimizer.load_state_dict(optimizer.state_dict())
     before = copy.deepcopy(net.state_dict())
-    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.0)
     run(net, optimizer, 2)
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name]), name

@@ -29,4 +29,5 @@ def run(options: argparse.Namespace) -> str:
 
     scenes = SceneGenerator(options.split, options.seed, options.size, options.style)
     samples = save_examples(options.save, scenes, options.count, options.start)
-    return f"{len(samples)} scenes with their conversations are in {options.save}."
+    scenes_are = "One scene is" if len(samples) == 1 else f"{len(samples)} scenes are"
+    return f"{scenes_are} in {options.save}, each with a conversation."

@@ -15,7 +15,7 @@ from groma.data.scenes.regions import full_name
 from groma.data.scenes.wording import draw_wording, phrase
 
 
-def describe_brief(facts: Facts, dice: Dice) -> Asked | None:
+def describe_brief(facts: Facts, dice: Dice) -> Asked:
     """As in "The picture shows a dog, two cats and a red car."."""
     question, _ = draw_wording("describe_brief", dice)
     fields = {"list": grouped_phrases(facts, facts.order)}
@@ -24,7 +24,7 @@ def describe_brief(facts: Facts, dice: Dice) -> Asked | None:
     return ask("describe_brief", (question, answer), fields, expected, dice, ())
 
 
-def describe_long(facts: Facts, dice: Dice) -> Asked | None:
+def describe_long(facts: Facts, dice: Dice) -> Asked:
     """Each thing with size, colour and place, then the background."""
     question, _ = draw_wording("describe_long", dice)
     items: list[Pieces] = [
@@ -48,7 +48,7 @@ def background_sentence(facts: Facts) -> Pieces:
     return ("The background shows ", *listing(names), ".")
 
 
-def background(facts: Facts, dice: Dice) -> Asked | None:
+def background(facts: Facts, dice: Dice) -> Asked:
     """Which stuff lies behind the things."""
     question, _ = draw_wording("background", dice)
     stuff = facts.scene.stuff

@@ -66,8 +66,8 @@ def jitter_tone(rgba: Pixels, dice: Dice) -> Pixels:
 
 
 def posterise(rgba: Pixels, dice: Dice) -> Pixels:
-    """Keep only four to seven levels of each channel."""
-    levels = 4 + dice.below(4)
+    """Keep only six to nine levels of each channel."""
+    levels = 6 + dice.below(4)
     table = (np.round(np.arange(256) / 255 * (levels - 1)) * 255 / (levels - 1)).astype(np.uint8)
     return _with_rgb(rgba, cv2.LUT(_rgb(rgba), table))
 

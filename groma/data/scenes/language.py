@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from groma.data.sample import QA, GroundedSample, Mention
 from groma.data.scenes.asked import Asked, Maker
 from groma.data.scenes.attributes import ATTRIBUTES
-from groma.data.scenes.describing import DESCRIPTIONS
+from groma.data.scenes.describing import DESCRIPTIONS, describe_brief
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.facts import Facts
 from groma.data.scenes.finding import FINDERS
@@ -171,9 +171,7 @@ def _open_topic(
         asked = OPENERS[kind](facts, dice) if kind not in _ONCE or kind not in used else None
         if asked is not None and all(asked.qa.question != qa.question for qa in said):
             return asked
-    fallback = OPENERS["describe_brief"](facts, dice)
-    assert fallback is not None
-    return fallback
+    return describe_brief(facts, dice)
 
 
 def _follow_up(

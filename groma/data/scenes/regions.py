@@ -8,7 +8,7 @@ from groma.data.scenes.attributes import check_place, clear_pair, colour_known
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.expressions import BIGGER, PLACES, RELATIONS, SMALLER
 from groma.data.scenes.facts import Facts
-from groma.data.scenes.grammar import a, listing, several, the
+from groma.data.scenes.grammar import a, listing, plural_of, several, the
 from groma.data.scenes.references import by_colour, by_name, by_position, by_size, pair_names
 from groma.data.scenes.scene import Thing
 from groma.data.scenes.wording import Field, draw_wording, phrase, region_list
@@ -158,7 +158,8 @@ def compare_same(facts: Facts, dice: Dice) -> Asked | None:
     else:
         fields |= {"t": phrase("the first", one), "u": phrase("the second", other)}
         answer = f"no, {{t}} is {a(first)} and {{u}} is {a(second)}."
-    expected = Expected(yes=first == second, words=((first,), (second,)))
+    names = ((first, plural_of(first)),) if first == second else ((first,), (second,))
+    expected = Expected(yes=first == second, words=names)
     return ask("compare_same", (question, answer), fields, expected, dice, tuple(pair))
 
 

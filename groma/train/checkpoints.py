@@ -1,0 +1,37 @@
+"""Moves what one stage learnt into the model of the next."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from groma.model.groma import GromaForConditionalGeneration
+from groma.types import GromaError
+
+VISUAL_PARTS = ("image_encoder", "region_proposer", "region_encoder")
+
+
+def load_visual_parts(model: GromaForConditionalGeneration, folder: Path) -> None:
+    """Fill the parts that detection pretraining trains.
+
+    Args:
+        model: with visual parts of the same sizes; its language model may be any.
+        folder: a checkpoint of the stage, or the model it left.
+
+    Raises:
+        GromaError: if the folder has no weights, or they do not fit.
+    """
+    if not (folder / SAFE_WEIGHTS_NAME).is_file():
+        raise GromaError(f"{folder} holds no {SAFE_WEIGHTS_NAME}.")
+    weights = load_file(folder / SAFE_WEIGHTS_NAME)
+    for name in VISUAL_PARTS:
+        prefix = f"{name}."
+        part = {
+            key.removeprefix(prefix): value
+            for key, value in weights.items()
+            if key.startswith(prefix)
+        }
+        try:
+            getattr(model, name).load_state_dict(part)
+        except RuntimeError as error:
+            raise GromaError(f"The {name} in {folder} does not fit: {error}") from error

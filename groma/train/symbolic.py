@@ -1,0 +1,239 @@
+"""Language pretraining on scenes without pictures: pointing is learnt before seeing.
+
+The paper's language model, Vicuna-7B, learns to point from pictures alone; one of 135 M parameters
+needs many more examples, which annotations give without an image encoder.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from groma.config import NUM_REGION_TOKENS
+from groma.data.collate import pad_conversations, write
+from groma.data.scenes.dice import Dice
+from groma.data.scenes.language import converse, language_dice
+from groma.data.scenes.nouns import COLOURS, NOUNS, SIZES, STUFF
+from groma.data.scenes.symbolic import SymbolicRegions, SymbolicScenes, symbolic_regions
+from groma.model.groma import next_token_loss
+from groma.model.splice import expand_with_labels, name_boxes, splice
+from groma.ops.boxes import box_xyxy_to_cxcywh
+from groma.text.template import Template
+from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
+from groma.train.language_metrics import kind_indices
+
+WORDS = (*NOUNS, *STUFF)
+"""What a region can be called: things, then stuff."""
+TURNS = 12
+"""Most turns of a conversation; those that do not fit its tokens are cut off."""
+_FREQUENCIES = 6
+_SCATTERED_SHARE = 0.25
+"""Share of scenes whose regions have names with gaps, up to `<r99>`."""
+
+
+class SymbolicRegionEncoder(nn.Module):
+    """Region tokens from annotations instead of pictures; what alignment regresses to.
+
+    The token is a sum: noun, colour and size in the language model's own words, and the box.
+    """
+
+    def __init__(self, width: int, position_width: int = 256) -> None:
+        super().__init__()
+        self.names = nn.Linear(len(WORDS), width, bias=False)
+        self.colours = nn.Linear(len(COLOURS), width, bias=False)
+        self.sizes = nn.Linear(len(SIZES), width, bias=False)
+        self.position = nn.Sequential(
+            nn.Linear(8 * _FREQUENCIES, position_width),
+            nn.GELU(),
+            nn.Linear(position_width, width),
+            nn.LayerNorm(width),
+        )
+
+    def forward(self, boxes: Tensor, names: Tensor, colours: Tensor, sizes: Tensor) -> Tensor:
+        """Encode N regions.
+
+        Args:
+            boxes: (N, 4) xyxy in [0, 1].
+            names, colours, sizes: (N, 169), (N, 10) and (N, 3) weights.
+
+        Returns:
+            (N, D) region tokens.
+        """
+        appearance = self.names(names) + self.colours(colours) + self.sizes(sizes)
+        return appearance + self.position(sinusoids(boxes))
+
+    @torch.no_grad()
+    def speak(self, embedding: nn.Embedding, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Start from words: a noun's vector is the mean embedding of the tokens that spell it."""
+        table = embedding.weight
+        for linear, words in ((self.names, WORDS), (self.colours, COLOURS), (self.sizes, SIZES)):
+            spelt = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+            rows = torch.stack([table[ids].mean(dim=0) for ids in spelt])
+            linear.weight.copy_(rows.mT)
+        norm = self.position[-1]
+        assert isinstance(norm, nn.LayerNorm)
+        norm.weight.fill_(float(table.std()))
+
+
+def sinusoids(boxes: Tensor) -> Tensor:
+    """Sines and cosines (N, 48) of the centres and sizes of (N, 4) boxes, xyxy in [0, 1]."""
+    waves = math.pi * 2.0 ** torch.arange(_FREQUENCIES, device=boxes.device)
+    angles = (box_xyxy_to_cxcywh(boxes.float())[..., None] * waves).flatten(1)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+@dataclass(frozen=True)
+class SymbolicConversations(Dataset):
+    """Conversations about scenes without pictures; the same index is always the same sample.
+
+    Attributes:
+        scenes: where they come from.
+        template: of the language model.
+        length: how many conversations count as one pass.
+        limit: most tokens before the regions are listed.
+    """
+
+    scenes: SymbolicScenes
+    template: Template
+    length: int
+    limit: int = 384
+
+    def __len__(self) -> int:
+        """Conversations of one pass."""
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One conversation.
+
+        Returns:
+            `ids` and `labels` (T,), image tokens left out; the N regions in the order of their
+            names: `boxes` (N, 4), `names`, `colours`, `sizes`; `referred` (K,) rows of the regions
+            that the user points at; `kinds` (turns,) of the questions.
+        """
+        scenes = self.scenes
+        scene = scenes[index]
+        dice = Dice.of(scenes.split, scenes.seed, index, stream=3)
+        sample = converse(scene, language_dice(scenes.split, scenes.seed, index), (TURNS, TURNS))
+        regions = symbolic_regions(scene, dice)
+        written = write(sample, self.template, self.limit)
+        rows = torch.from_numpy(regions.source).argsort(stable=True)[(regions.source < 0).sum() :]
+        referred, tokens = rows[written.refer], self.template.tokens
+        names = draw_names(len(regions), dice)
+        ids, labels = written.ids, written.labels
+        ids = name_boxes(ids, REFER_BOX, names[referred], tokens)
+        named = name_boxes(ids, GROUND_BOX, names[rows[written.ground]], tokens)
+        labels = torch.where(labels == ids, named, labels)
+        ids, labels = expand_with_labels(named, labels, names, tokens, num_image_tokens=0)
+        kinds = kind_indices([turn.kind for turn in sample.turns])
+        return _region_tensors(regions) | {
+            "ids": ids,
+            "labels": labels,
+            "referred": referred,
+            "kinds": kinds,
+        }
+
+
+def draw_names(count: int, dice: Dice) -> Tensor:
+    """(N,) numbers of region names in ascending order: 0 to N - 1, now and then with gaps."""
+    if dice.maybe(1 - _SCATTERED_SHARE):
+        return torch.arange(count)
+    return torch.tensor(sorted(dice.sample(range(NUM_REGION_TOKENS), count)))
+
+
+def _region_tensors(regions: SymbolicRegions) -> dict[str, Tensor]:
+    return {
+        "boxes": torch.from_numpy(regions.boxes),
+        "names": torch.from_numpy(regions.names),
+        "colours": torch.from_numpy(regions.colours),
+        "sizes": torch.from_numpy(regions.sizes),
+    }
+
+
+@dataclass(frozen=True)
+class SymbolicCollator:
+    """Stacks samples of `SymbolicConversations`; the regions of all follow one another."""
+
+    tokens: TokenIds
+
+    def __call__(self, samples: Sequence[dict[str, Tensor]]) -> dict:
+        """A batch as `SymbolicPretraining` takes it, and `kinds` for the evaluation."""
+        starts = torch.tensor([0] + [len(sample["boxes"]) for sample in samples]).cumsum(dim=0)
+        referred = [s["referred"] + start for s, start in zip(samples, starts, strict=False)]
+        return {
+            **pad_conversations(
+                [s["ids"] for s in samples], [s["labels"] for s in samples], self.tokens
+            ),
+            **{
+                part: torch.cat([sample[part] for sample in samples])
+                for part in ("boxes", "names", "colours", "sizes")
+            },
+            "referred": torch.cat(referred),
+            "kinds": [sample["kinds"] for sample in samples],
+        }
+
+
+class SymbolicPretraining(nn.Module):
+    """A language model that reads symbolic region tokens, with its loss."""
+
+    main_input_name = "input_ids"
+
+    def __init__(
+        self, language_model: LlamaForCausalLM, regions: SymbolicRegionEncoder, tokens: TokenIds
+    ) -> None:
+        """Both are trained in place.
+
+        Args:
+            language_model: new tokens included.
+            regions: as wide as the language model.
+            tokens: ids of the new tokens.
+        """
+        super().__init__()
+        self.language_model = language_model
+        self.regions = regions
+        self.tokens = tokens
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        labels: Tensor,
+        boxes: Tensor,
+        names: Tensor,
+        colours: Tensor,
+        sizes: Tensor,
+        referred: Tensor,
+        kinds: Sequence[Tensor] = (),  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """Loss of a batch.
+
+        Args:
+            input_ids: (B, T), expanded, padded on the right.
+            labels: (B, T).
+            boxes, names, colours, sizes: the regions of all rows, one after the other.
+            referred: (K,) which of them `<refer_feat>` stands for, in order.
+            kinds: of the questions; not used.
+
+        Returns:
+            `loss`, and `logits` (B, T, V) outside of training.
+        """
+        tokens = self.regions(boxes, names, colours, sizes)
+        words = self.language_model.get_input_embeddings()(input_ids)
+        spliced = splice(
+            words.flatten(0, 1),
+            input_ids.flatten(),
+            self.tokens,
+            tokens[:0],
+            tokens,
+            tokens[referred],
+        )
+        logits = self.language_model(
+            inputs_embeds=spliced.view_as(words),
+            attention_mask=(input_ids != self.tokens[PAD]).long(),
+            use_cache=False,
+        ).logits
+        loss = {"loss": next_token_loss(logits, labels)}
+        return loss if self.training else loss | {"logits": logits}
