@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
 
@@ -40,12 +41,41 @@ def answer(model: GromaForConditionalGeneration) -> Tensor:
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_quantised_round_trip(folder: Path, tmp_path: Path, quantization, dtype) -> None:
+def test_quantised_round_trip(
+    folder: Path, tmp_path: Path, quantization, dtype, monkeypatch
+) -> None:
     target = tmp_path / "converted"
     loading.convert(folder, target, quantization, dtype=dtype)
+    monkeypatch.setattr(loading, "NARROW", 0)
     direct, _ = loading.load(folder, quantization, device="cpu", dtype=dtype)
     converted, _ = loading.load(target, device="cpu", dtype=dtype)
     assert torch.equal(answer(direct), answer(converted))
+
+
+@pytest.mark.parametrize("reason", ["narrow", "asked for", "no bitsandbytes"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_unpacked_weights_are_those_bitsandbytes_computes_with(
+    folder: Path, tmp_path: Path, dtype, reason, monkeypatch
+) -> None:
+    loading.convert(folder, tmp_path / "packed", "4bit", dtype=dtype)
+    monkeypatch.setattr(loading, "NARROW", 0)
+    packed, _ = loading.load(tmp_path / "packed", device="cpu", dtype=dtype)
+    if reason == "narrow":
+        monkeypatch.setattr(loading, "NARROW", 1024)
+    elif reason == "no bitsandbytes":
+        monkeypatch.setattr(loading, "find_spec", lambda _name: None)
+    wanted = "none" if reason == "asked for" else None
+    plain, _ = loading.load(tmp_path / "packed", wanted, device="cpu", dtype=dtype)
+    assert quantized_linears(packed)
+    assert not quantized_linears(plain)
+    linears = dict(plain.named_modules())
+    for name, module in packed.named_modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            exact = dequantize_4bit(module.weight.data, module.weight.quant_state)
+            assert torch.equal(linears[name].weight, exact)
+    plain.save_pretrained(tmp_path / "plain")
+    again, _ = loading.load(tmp_path / "plain", device="cpu", dtype=dtype)
+    assert torch.equal(answer(again), answer(plain))
 
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])

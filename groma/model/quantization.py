@@ -1,6 +1,13 @@
-"""What bitsandbytes quantises, and when it may repack 4-bit weights for the CPU."""
+"""What bitsandbytes quantises, when it may repack for the CPU, and how to do without it."""
 
-from torch import nn
+import json
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from groma.ops.nf4 import scale_blocks, unpack_codes
 
 SIXTEEN_BIT_PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "lm_head")
 """What quantisation leaves alone: everything visual, and the language model's head."""
@@ -25,3 +32,35 @@ def is_cpu_packed(model: nn.Module) -> bool:
     """Whether any 4-bit layer was repacked."""
     states = [getattr(linear.weight, "quant_state", None) for linear in quantized_linears(model)]
     return any(getattr(state, "packing_format_for_cpu", False) for state in states)
+
+
+_PACKED = re.compile(r"(.+\.weight)\.quant_state\.bitsandbytes__nf4")
+_PACKED_PART = re.compile(r"\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state)\b")
+
+
+def unpack_nf4(stored: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Turn a checkpoint with 4-bit weights into a plain one, without bitsandbytes.
+
+    Args:
+        stored: every tensor of the checkpoint, as bitsandbytes names the parts of a weight.
+        dtype: of the unpacked weights.
+
+    Returns:
+        The same weights that bitsandbytes computes with, and all other tensors as they are.
+    """
+    plain = {name: tensor for name, tensor in stored.items() if not _PACKED_PART.search(name)}
+    for match in filter(None, map(_PACKED.fullmatch, stored)):
+        plain[match[1]] = _unpack(stored, match[1]).to(dtype)
+    return plain
+
+
+def _unpack(stored: Mapping[str, Tensor], name: str) -> Tensor:
+    state = json.loads(bytes(stored[f"{name}.quant_state.bitsandbytes__nf4"].tolist()))
+    scales = stored[f"{name}.absmax"]
+    if f"{name}.nested_absmax" in stored:  # the scales themselves are stored in 8 bit
+        values = stored[f"{name}.nested_quant_map"][scales.int()]
+        block = state["nested_blocksize"]
+        scales = scale_blocks(values, stored[f"{name}.nested_absmax"], block)
+        scales += state["nested_offset"]
+    values = unpack_codes(stored[name], stored[f"{name}.quant_map"])
+    return scale_blocks(values, scales, state["blocksize"]).view(state["shape"])

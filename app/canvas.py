@@ -1,0 +1,98 @@
+"""The region canvas: a picture with boxes that people draw and boxes that replies mean."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData, GradioModel
+from pydantic import Field
+
+from groma.config import NUM_REGION_TOKENS
+from groma.types import Box
+
+HERE = Path(__file__).parent
+NOTHING_SHOWN = {"regions": [], "proposals": [], "next": 1, "colours": []}
+_SCRIPTS = ("picture.js", "boxes.js", "links.js", "canvas.js")
+
+
+class CanvasValue(GradioModel):
+    """What a browser sends.
+
+    Attributes:
+        image: the picture's file.
+        boxes: drawn and not yet asked about, xyxy in pixels.
+    """
+
+    image: FileData | None = None
+    boxes: list[tuple[float, float, float, float]] = Field(
+        default_factory=list, max_length=NUM_REGION_TOKENS
+    )
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a handler gets and gives.
+
+    Attributes:
+        picture: the file, or None.
+        boxes: drawn and not yet asked about, xyxy in pixels.
+    """
+
+    picture: Path | None = None
+    boxes: tuple[Box, ...] = ()
+
+
+class Canvas(gr.HTML):
+    """A picture on which people draw boxes with mouse, touch and keyboard.
+
+    Args:
+        value: the picture and the boxes being drawn; only the browser changes the boxes, so what
+            replies mean arrives in `shown` and disturbs nobody who is drawing.
+        shown: see `app.render.shown_boxes`.
+        options: of every Gradio component.
+    """
+
+    data_model = CanvasValue
+
+    def __init__(
+        self,
+        value: Drawing | None = None,
+        shown: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            value,
+            html_template=(HERE / "canvas.html").read_text(encoding="utf-8"),
+            css_template=(HERE / "canvas.css").read_text(encoding="utf-8"),
+            js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+            apply_default_css=False,
+            shown=shown or NOTHING_SHOWN,
+            **options,
+        )
+
+    def preprocess(self, payload: CanvasValue | None) -> Drawing:
+        """Read what the browser sent; Gradio has checked that the file is its own."""
+        if payload is None:
+            return Drawing()
+        boxes = tuple(box for box in payload.boxes if all(math.isfinite(x) for x in box))
+        return Drawing(Path(payload.image.path) if payload.image else None, boxes)
+
+    def postprocess(self, value: Drawing | None) -> CanvasValue:
+        """What the browser gets."""
+        if value is None or value.picture is None:
+            return CanvasValue()
+        return CanvasValue(image=FileData(path=str(value.picture)), boxes=list(value.boxes))
+
+    def example_payload(self) -> Any:
+        """A value as the browser sends it."""
+        return {"image": None, "boxes": []}
+
+    def example_value(self) -> Any:
+        """A value as a handler gives it."""
+        return Drawing()
+
+    def api_info(self) -> dict[str, Any]:
+        """The value's JSON schema."""
+        return CanvasValue.model_json_schema()

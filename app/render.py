@@ -1,0 +1,239 @@
+"""Conversations as HTML and as boxes for the canvas, in one stable colour per region."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from re import Match, compile
+from typing import Any
+
+from groma.config import NUM_REGION_TOKENS
+from groma.conversation import Conversation
+from groma.drawing import region_colour, text_colour
+from groma.types import Box, GroundedReply, GroundedSpan, Region, RegionRef
+
+LONGEST_LABEL = 28
+"""Characters of a label on the canvas."""
+
+_MENTION = compile(r"\[(\d{1,3})\]")
+_ENDINGS = {"length": "cut off at the length limit", "cancelled": "stopped"}
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A question whose answer is growing.
+
+    Attributes:
+        question: as typed.
+        boxes: drawn with it, xyxy in pixels.
+        reply: the answer so far, or None before it begins.
+    """
+
+    question: str
+    boxes: Sequence[Box] = ()
+    reply: GroundedReply | None = None
+
+
+def region_key(region: RegionRef | Region) -> str:
+    """Name of a region in the page: "u2" is the user's [2], "r7" the proposal `<r7>`."""
+    return f"r{region.id}" if region.user is None else f"u{region.user}"
+
+
+def colour_id(region: RegionRef | Region) -> int:
+    """The id that `region_colour` gives a region its colour by.
+
+    Proposals have their own; the user's count down, because their ids are not known before the
+    question is asked.
+    """
+    return region.id if region.user is None else NUM_REGION_TOKENS - region.user
+
+
+def colour_of(region: RegionRef | Region) -> str:
+    """The colour of a region throughout a conversation, as #rrggbb."""
+    return region_colour(colour_id(region))
+
+
+def user_colours() -> list[str]:
+    """Colour of the user's [1], [2], …"""
+    numbers = range(1, NUM_REGION_TOKENS + 1)
+    return [region_colour(NUM_REGION_TOKENS - number) for number in numbers]
+
+
+def render_talk(
+    conversation: Conversation | None,
+    pending: Pending | None = None,
+    certain: float = 0.0,
+    note: str = "",
+) -> str:
+    """A whole conversation as HTML in which nothing but our own markup is markup.
+
+    Args:
+        conversation: what was said, or None without a picture.
+        pending: the question being answered.
+        certain: phrases whose score is below this are shown as uncertain.
+        note: a sentence above the conversation.
+    """
+    turns = conversation.turns if conversation else ()
+    parts = [render_turn(turn.question, turn.reply, certain) for turn in turns]
+    if pending:
+        parts.append(render_turn(pending.question, pending.reply, certain))
+    if note or not parts:
+        parts.insert(0, f'<p class="groma-note">{escape(note or _welcome(conversation))}</p>')
+    return f'<div class="groma-talk" role="log" aria-label="Conversation">{"".join(parts)}</div>'
+
+
+def render_turn(question: str, reply: GroundedReply | None, certain: float) -> str:
+    """One question and what there is of its answer."""
+    answer = '<span class="groma-wait">…</span>' if reply is None else render_reply(reply, certain)
+    return (
+        f'<div class="groma-question">{render_question(question)}</div>'
+        f'<div class="groma-answer">{answer}</div>'
+    )
+
+
+def render_question(question: str) -> str:
+    """A question with its `[K]` as chips."""
+    return _MENTION.sub(_chip, _escape(question))
+
+
+def render_reply(reply: GroundedReply, certain: float = 0.0) -> str:
+    """An answer with its grounded phrases marked; model text is escaped before that."""
+    text, at = "", 0
+    for span in reply.spans:
+        text += _escape(reply.text[at : span.start]) + _render_span(reply, span, certain)
+        at = span.end
+    text += _escape(reply.text[at:])
+    if reply.finish == "streaming":
+        text += '<span class="groma-cursor"></span>'
+    if reply.finish in _ENDINGS:
+        text += f' <span class="groma-ending">({_ENDINGS[reply.finish]})</span>'
+    return text
+
+
+def shown_boxes(
+    conversation: Conversation | None,
+    proposals: Sequence[Region] = (),
+    pending: Pending | None = None,
+    certain: float = 0.0,
+) -> dict[str, Any]:
+    """What the canvas shows besides the boxes being drawn.
+
+    Args:
+        conversation: what was said.
+        proposals: what was found, while no proposal has a name yet.
+        pending: the question being answered.
+        certain: see `render_talk`.
+
+    Returns:
+        JSON: `regions` that the user drew or a reply points to, `proposals`, `next` number of a
+        user region and the `colours` of the user's regions.
+    """
+    named = conversation.regions if conversation else ()
+    replies = [turn.reply for turn in conversation.turns] if conversation else []
+    users = [region.ref(1.0) for region in named if region.user is not None]
+    if pending:
+        users += [
+            RegionRef(-1, box, 1.0, 1.0, user=number)
+            for number, box in enumerate(pending.boxes, start=len(users) + 1)
+        ]
+        replies.append(pending.reply or GroundedReply("", (), (1, 1)))
+    latest = {region_key(region) for region in (replies[-1].regions if replies else ())}
+    mentioned = {region_key(region): region for region in users}
+    for reply in replies:
+        mentioned |= {region_key(region): region for region in reply.regions}
+    labels = _phrases(replies)
+    found = [region for region in named if region.user is None] or proposals
+    return {
+        "regions": [
+            _shown(region, labels.get(key, ""), key in latest, certain)
+            for key, region in mentioned.items()
+        ],
+        "proposals": [_proposal(region) for region in found],
+        "next": len(users) + 1,
+        "colours": user_colours(),
+    }
+
+
+def certainty(region: RegionRef) -> str:
+    """How sure the model was, for people."""
+    return f"{100 * region.score:.0f} % sure"
+
+
+def _shown(region: RegionRef, label: str, is_latest: bool, certain: float) -> dict[str, Any]:
+    colour = colour_of(region)
+    short = label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1].rstrip() + "…"
+    return {
+        "key": region_key(region),
+        "box": list(region.box),
+        "user": region.user or 0,
+        "colour": colour,
+        "ink": text_colour(colour),
+        "label": short,
+        "score": certainty(region) if label else "",
+        "latest": is_latest,
+        "uncertain": region.score < certain,
+    }
+
+
+def _proposal(region: Region) -> dict[str, Any]:
+    return {
+        "key": region_key(region),
+        "box": list(region.box),
+        "colour": colour_of(region),
+        "score": round(region.objectness, 3),
+    }
+
+
+def _phrases(replies: Sequence[GroundedReply]) -> dict[str, str]:
+    """What each region was called last; its first name in that reply."""
+    names: dict[str, str] = {}
+    for reply in replies:
+        spans = [(region, reply.phrase(span)) for span in reply.spans for region in span.regions]
+        names |= {region_key(region): phrase or "this" for region, phrase in reversed(spans)}
+    return names
+
+
+def _render_span(reply: GroundedReply, span: GroundedSpan, certain: float) -> str:
+    keys = " ".join(region_key(region) for region in span.regions)
+    colours = list(dict.fromkeys(colour_of(region) for region in span.regions))
+    is_uncertain = any(region.score < certain for region in span.regions)
+    tip = _tip(span, is_uncertain)
+    return (
+        f'<span class="groma-phrase{" groma-uncertain" if is_uncertain else ""}" tabindex="0" '
+        f'role="mark" data-regions="{keys}" data-tip="{tip}" aria-description="{tip}" '
+        f'style="--colour: {colours[0]}; --stripes: {_stripes(colours)}">'
+        f"{_escape(reply.phrase(span)) or '▢'}</span>"
+    )
+
+
+def _tip(span: GroundedSpan, is_uncertain: bool) -> str:
+    scores = [certainty(region) for region in span.regions]
+    shown = ", ".join(scores[:4]) + (" …" if len(scores) > 4 else "")
+    return f"{'uncertain: ' if is_uncertain else ''}{shown}"
+
+
+def _stripes(colours: Sequence[str]) -> str:
+    """A line with an equal part of every colour, as a CSS gradient."""
+    width = 100 / len(colours)
+    parts = [f"{c} {width * i:.1f}% {width * (i + 1):.1f}%" for i, c in enumerate(colours)]
+    return f"linear-gradient(90deg, {', '.join(parts)})"
+
+
+def _chip(mention: Match[str]) -> str:
+    number = int(mention[1])
+    if not 1 <= number <= NUM_REGION_TOKENS:
+        return mention[0]
+    colour = region_colour(NUM_REGION_TOKENS - number)
+    return (
+        f'<span class="groma-phrase groma-number" tabindex="0" data-regions="u{number}" '
+        f'style="--colour: {colour}; --ink: {text_colour(colour)}">{number}</span>'
+    )
+
+
+def _escape(text: str) -> str:
+    return escape(text).replace("\n", "<br>")
+
+
+def _welcome(conversation: Conversation | None) -> str:
+    if conversation is None:
+        return "Choose a picture to begin."
+    return "Ask anything about the picture. Words in colour show what they mean."
