@@ -73,7 +73,7 @@ def test_unpacked_weights_are_those_bitsandbytes_computes_with(
         if hasattr(module, "support_avx512bf16_for_cpu"):
             exact = dequantize_4bit(module.weight.data, module.weight.quant_state)
             assert torch.equal(linears[name].weight, exact)
-    plain.save_pretrained(tmp_path / "plain")
+    loading.convert(tmp_path / "packed", tmp_path / "plain", "none", dtype=dtype)
     again, _ = loading.load(tmp_path / "plain", device="cpu", dtype=dtype)
     assert torch.equal(answer(again), answer(plain))
 
@@ -144,7 +144,7 @@ def test_info_counts_bytes_and_packed_parameters(folder: Path, tmp_path: Path) -
         assert plain[name].parameters == packed[name].parameters
         assert plain[name].size == 4 * plain[name].parameters
     assert packed["image encoder"].size == 2 * packed["image encoder"].parameters
-    assert packed["language model"].size < 0.7 * packed["language model"].parameters
+    assert packed["language model"].size < 0.75 * packed["language model"].parameters
     assert "4bit" in packed["language model"].dtypes
 
 

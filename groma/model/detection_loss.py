@@ -9,7 +9,12 @@ from torch import Tensor
 
 from groma.config import RegionProposerConfig
 from groma.model.region_proposer import DetectorOutput
-from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, pairwise_giou
+from groma.ops.boxes import (
+    box_cxcywh_to_xyxy,
+    box_xyxy_to_cxcywh,
+    generalised_iou,
+    pairwise_giou,
+)
 
 Match = tuple[Tensor, Tensor]
 
@@ -109,7 +114,7 @@ def set_loss(
     )
     counts = logits.new_tensor([len(truth) for truth in truths_cxcywh])
     total = counts.sum().clamp(min=1)
-    giou = pairwise_giou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth)).diagonal()
+    giou = generalised_iou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth))
     focal = focal_loss(logits, targets, config.focal_alpha, config.focal_gamma)
     return {
         "loss_ce": focal.sum() / total,

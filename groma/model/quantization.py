@@ -35,7 +35,9 @@ def is_cpu_packed(model: nn.Module) -> bool:
 
 
 _PACKED = re.compile(r"(.+\.weight)\.quant_state\.bitsandbytes__nf4")
-_PACKED_PART = re.compile(r"\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state)\b")
+_PACKED_PART = re.compile(
+    r"\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state)\b"
+)
 
 
 def unpack_nf4(stored: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

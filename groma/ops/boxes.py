@@ -26,19 +26,37 @@ def box_area(boxes: Tensor) -> Tensor:
     return (right - left).clamp(min=0) * (bottom - top).clamp(min=0)
 
 
-def pairwise_intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Areas that two sets of boxes share and cover.
+def intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Areas that boxes share and cover with their partners.
 
     Args:
-        a: (N, 4) xyxy.
-        b: (M, 4) xyxy in the unit of `a`.
+        a: (..., 4) xyxy.
+        b: (..., 4) xyxy in the unit of `a`; both broadcast.
 
     Returns:
-        Intersection and union, both (N, M), in float32 at least.
+        Intersection and union, both (...,), in float32 at least.
     """
     a, b = _promote(a, b)
-    shared = _pairwise_area(a, b, torch.maximum, torch.minimum)
-    return shared, box_area(a)[:, None] + box_area(b)[None, :] - shared
+    shared = _span_area(a, b, torch.maximum, torch.minimum)
+    return shared, box_area(a) + box_area(b) - shared
+
+
+def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised intersection over union (Rezatofighi et al. 2019) of boxes and their partners.
+
+    Args:
+        a: (..., 4) xyxy.
+        b: (..., 4) xyxy in the unit of `a`; both broadcast.
+
+    Returns:
+        (...,) in [-1, 1], in float32 at least: the IoU less the share of the common hull that
+        neither box covers.
+    """
+    a, b = _promote(a, b)
+    shared, union = intersection_union(a, b)
+    hull = _span_area(a, b, torch.minimum, torch.maximum)
+    iou = shared / union.clamp(min=_MIN_AREA)
+    return iou - (hull - union) / hull.clamp(min=_MIN_AREA)
 
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -51,26 +69,13 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         (N, M) in [0, 1], in float32 at least; two boxes without area overlap by 0.
     """
-    intersection, union = pairwise_intersection_union(a, b)
-    return intersection / union.clamp(min=_MIN_AREA)
+    shared, union = intersection_union(a[:, None], b[None])
+    return shared / union.clamp(min=_MIN_AREA)
 
 
 def pairwise_giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised intersection over union (Rezatofighi et al. 2019) of every pair.
-
-    Args:
-        a: (N, 4) xyxy.
-        b: (M, 4) xyxy in the unit of `a`.
-
-    Returns:
-        (N, M) in [-1, 1], in float32 at least: the IoU less the share of the common hull that
-        neither box covers.
-    """
-    a, b = _promote(a, b)
-    intersection, union = pairwise_intersection_union(a, b)
-    hull = _pairwise_area(a, b, torch.minimum, torch.maximum)
-    iou = intersection / union.clamp(min=_MIN_AREA)
-    return iou - (hull - union) / hull.clamp(min=_MIN_AREA)
+    """`generalised_iou` (N, M) of every pair of (N, 4) and (M, 4) boxes."""
+    return generalised_iou(a[:, None], b[None])
 
 
 def _promote(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,8 +83,8 @@ def _promote(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return a.to(dtype), b.to(dtype)
 
 
-def _pairwise_area(a: Tensor, b: Tensor, low: Callable, high: Callable) -> Tensor:
-    # Coordinates lead, so that every operation runs over whole (N, M) planes.
-    a, b = a.T[:, :, None], b.T[:, None, :]
-    width, height = (high(a[2:], b[2:]) - low(a[:2], b[:2])).clamp(min=0)
-    return width * height
+def _span_area(a: Tensor, b: Tensor, low: Callable, high: Callable) -> Tensor:
+    left, top, right, bottom = a.unbind(dim=-1)
+    left_b, top_b, right_b, bottom_b = b.unbind(dim=-1)
+    width = (high(right, right_b) - low(left, left_b)).clamp(min=0)
+    return width * (high(bottom, bottom_b) - low(top, top_b)).clamp(min=0)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from groma.ops.boxes import pairwise_intersection_union
+from groma.ops.boxes import intersection_union
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int | None = None) -> Tensor:
@@ -19,7 +19,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int | None =
         (N,) indices into Q, best first.
     """
     order = scores.argsort(descending=True, stable=True)
-    intersection, union = pairwise_intersection_union(boxes[order], boxes[order])
+    ranked = boxes[order]
+    intersection, union = intersection_union(ranked[:, None], ranked[None])
     # One copy to the host: a loop over a CUDA tensor would wait for the device at every step.
     separate = (intersection <= iou_threshold * union).cpu()
     candidates = torch.arange(len(order))

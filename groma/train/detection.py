@@ -27,6 +27,8 @@ JITTER = 0.06
 """Most that an edge of a true box moves, as a share of the box's side."""
 MAX_REGIONS = 8
 """Regions per picture that the side losses encode."""
+PART = KINDS.index("part")
+"""Parts are found by queries that start elsewhere: as locations they would crowd out things."""
 NUM_OBJECT_KINDS = KINDS.index("stuff")
 """Kinds below this index are whole objects, which the head `coco` learns."""
 
@@ -199,6 +201,11 @@ def detection_terms(
         found, logits = output.boxes_cxcywh[:, layer], heads[:, :, layer]
         matches = match(found, logits[0], truth, QUERY_REPEATS, config)
         layers.append(set_terms(found, logits, truth, objects, weights, matches, config))
+    whole = [kind != PART for kind in kinds]
+    truth, objects, weights = (
+        [value[rows] for value, rows in zip(values, whole, strict=True)]
+        for values in (truth, objects, weights)
+    )
     found, logits = output.location_boxes_cxcywh, output.location_logits[None]
     located = match(found, logits[0], truth, LOCATION_REPEATS, config)
     layers.append(set_terms(found, logits, truth, objects, weights, located, config))

@@ -14,7 +14,7 @@ def groma_mini_config(text_layers: int = 30) -> GromaConfig:
             a single layer.
 
     Returns:
-        224 px pictures, 16 x 16 patches, three feature levels, 50 proposals.
+        224 px pictures, 16 x 16 patches, three feature levels, 100 proposals.
     """
     return GromaConfig(
         image_size=224,
@@ -30,7 +30,7 @@ def groma_mini_config(text_layers: int = 30) -> GromaConfig:
             "encoder_layers": 0,
             "decoder_layers": 3,
             "decoder_ffn_width": 512,
-            "num_queries": 50,
+            "num_queries": 100,
             "num_levels": 3,
             "box_head_width": 128,
             "dropout": 0.0,

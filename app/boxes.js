@@ -1,0 +1,108 @@
+// Boxes: geometry in picture pixels, and the elements that show them.
+
+const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
+
+const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
+const holds = ([x1, y1, x2, y2], [x, y]) => x1 <= x && x <= x2 && y1 <= y && y <= y2;
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+const round = (value) => Math.round(value * 10) / 10;
+
+function overlap(a, b) {
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
+  const shared = Math.max(0, width) * Math.max(0, height);
+  return shared / (area(a) + area(b) - shared);
+}
+
+/** The box between two corners, inside the picture. */
+function boxBetween([ax, ay], [bx, by], { width, height }) {
+  const xs = [ax, bx].map((x) => round(clamp(x, 0, width))).sort((a, b) => a - b);
+  const ys = [ay, by].map((y) => round(clamp(y, 0, height))).sort((a, b) => a - b);
+  return [xs[0], ys[0], xs[1], ys[1]];
+}
+
+/** The box moved by (dx, dy), kept inside the picture. */
+function moved([x1, y1, x2, y2], dx, dy, { width, height }) {
+  const x = clamp(dx, -x1, width - x2);
+  const y = clamp(dy, -y1, height - y2);
+  return [x1 + x, y1 + y, x2 + x, y2 + y].map(round);
+}
+
+/** The box with the edges that a handle names moved by (dx, dy). */
+function resized([x1, y1, x2, y2], handle, dx, dy, size) {
+  if (handle.includes("w")) x1 += dx;
+  if (handle.includes("e")) x2 += dx;
+  if (handle.includes("n")) y1 += dy;
+  if (handle.includes("s")) y2 += dy;
+  return boxBetween([x1, y1], [x2, y2], size);
+}
+
+/** Of all proposals at a point that are at least half as good as the best, the smallest. */
+function proposalAt(proposals, point) {
+  const here = proposals.filter((proposal) => holds(proposal.box, point));
+  const best = Math.max(...here.map((proposal) => proposal.score));
+  return smallest(here.filter((proposal) => proposal.score >= best / 2));
+}
+
+function smallest(boxes) {
+  return boxes.reduce((best, next) => (best && area(best.box) <= area(next.box) ? best : next), null);
+}
+
+/** A box on the stage; `region` has key, box, colour, ink, classes, text and name. */
+function boxElement(region, { width, height }, isSelected) {
+  const [x1, y1, x2, y2] = region.box;
+  const element = document.createElement("div");
+  element.className = `groma-box ${region.classes}`;
+  element.dataset.key = region.key;
+  element.tabIndex = 0;
+  element.setAttribute("role", "button");
+  element.setAttribute("aria-label", region.name);
+  element.style.cssText = `left: ${(100 * x1) / width}%; top: ${(100 * y1) / height}%;
+    width: ${(100 * (x2 - x1)) / width}%; height: ${(100 * (y2 - y1)) / height}%;
+    --colour: ${region.colour}; --ink: ${region.ink || "#fff"}`;
+  if (y1 < height * 0.06) element.classList.add("at-top");
+  if (x1 > width * 0.75) element.classList.add("at-right");
+  if (region.text) element.append(labelElement(region));
+  if (isSelected && region.isDraft) HANDLES.forEach((name) => element.append(handleElement(name)));
+  return element;
+}
+
+function labelElement(region) {
+  const label = document.createElement("span");
+  label.className = "groma-label";
+  label.textContent = region.text;
+  if (region.score) {
+    const score = document.createElement("span");
+    score.className = "groma-score";
+    score.textContent = ` ${region.score}`;
+    label.append(score);
+  }
+  return label;
+}
+
+function handleElement(name) {
+  const handle = document.createElement("i");
+  handle.dataset.handle = name;
+  return handle;
+}
+
+/** Darken everything but some boxes. */
+function drawShade(svg, boxes, { width, height }) {
+  svg.replaceChildren();
+  if (!boxes.length) return;
+  const holes = boxes.map(([x1, y1, x2, y2]) => svgRect(x1 / width, y1 / height, x2 / width, y2 / height));
+  const mask = svgElement("mask", { id: "groma-shade-mask" });
+  holes.forEach((hole) => hole.setAttribute("fill", "black"));
+  mask.append(svgRect(0, 0, 1, 1, { fill: "white" }), ...holes);
+  svg.append(mask, svgRect(0, 0, 1, 1, { mask: "url(#groma-shade-mask)" }));
+}
+
+function svgRect(x1, y1, x2, y2, attributes = {}) {
+  return svgElement("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, ...attributes });
+}
+
+function svgElement(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+  return made;
+}

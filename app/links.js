@@ -1,0 +1,107 @@
+// What ties words to boxes: highlighting both ways, and the question box with its region chips.
+
+const questionBox = () => document.querySelector("#groma-question textarea");
+
+/** Light every phrase, chip and box of some regions. */
+function light(root, keys) {
+  const isLit = (element, own) => element.classList.toggle("lit", own.some((key) => keys.includes(key)));
+  root.querySelectorAll("[data-key]").forEach((box) => isLit(box, [box.dataset.key]));
+  document
+    .querySelectorAll("[data-regions]")
+    .forEach((phrase) => isLit(phrase, phrase.dataset.regions.split(" ")));
+}
+
+/** Call `show(keys)` when a phrase or a box is hovered or focused, `show([])` after. */
+function listenForLinks(root, show) {
+  const keysOf = (target) => {
+    const phrase = target.closest?.("[data-regions]");
+    if (phrase) return phrase.dataset.regions.split(" ");
+    const box = target.closest?.(".groma-box");
+    return box && root.contains(box) ? [box.dataset.key] : null;
+  };
+  const enter = (event) => {
+    const keys = root.isConnected && keysOf(event.target);
+    if (keys) show(keys, Boolean(event.target.closest("[data-regions]")));
+  };
+  const leave = (event) => {
+    if (root.isConnected && keysOf(event.target)) show([], true);
+  };
+  document.addEventListener("pointerover", enter);
+  document.addEventListener("pointerout", leave);
+  document.addEventListener("focusin", enter);
+  document.addEventListener("focusout", leave);
+}
+
+/** Put text into the question box as if it had been typed. */
+function setQuestion(text, start = text.length, end = start) {
+  const box = questionBox();
+  if (!box) return;
+  Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(box, text);
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  box.focus({ preventScroll: true });
+  box.setSelectionRange(start, end);
+}
+
+/** Mention a region where the cursor is; an empty question becomes "What is [K]?". */
+function mention(number) {
+  const box = questionBox();
+  if (!box.value.trim()) return setQuestion(`What is [${number}]?`);
+  const before = box.value.slice(0, box.selectionStart);
+  const space = before && !before.endsWith(" ") ? " " : "";
+  const text = `${before}${space}[${number}]`;
+  setQuestion(text + box.value.slice(box.selectionEnd), text.length);
+}
+
+/** Keep the numbers in the question true after drawn region `gone` was deleted. */
+function forgetMention(gone) {
+  const box = questionBox();
+  if (!box || !box.value.includes("[")) return;
+  const renumber = (all, digits) => {
+    const number = Number(digits);
+    if (number === gone) return "";
+    return number > gone ? `[${number - 1}]` : all;
+  };
+  setQuestion(box.value.replace(/\[(\d+)\]/g, renumber));
+}
+
+/** `@2` becomes `[2]` while it is typed; `@` alone does if there is one region only. */
+function listenForMentions(root, numbers) {
+  document.addEventListener("input", (event) => {
+    const box = event.target;
+    if (!root.isConnected || box !== questionBox() || !event.isTrusted) return;
+    const known = numbers();
+    const before = box.value.slice(0, box.selectionStart);
+    const [typed, digits] = before.match(/@(\d*)$/) || [];
+    const number = digits ? Number(digits) : known.length === 1 ? known[0] : null;
+    if (!typed || !known.includes(number)) return;
+    const text = `${before.slice(0, -typed.length)}[${number}]`;
+    setQuestion(text + box.value.slice(box.selectionEnd), text.length);
+  });
+}
+
+/** Fill in a quick question; "[#]" becomes the region, and what is left open "…" is selected. */
+function fillQuestion({ fill, send }, number, complain) {
+  if (fill.includes("[#]") && !number && send !== undefined) {
+    return complain("Draw a box or click a thing first.");
+  }
+  const text = fill.replace("[#]", number ? `[${number}]` : "…");
+  const open = text.indexOf("…");
+  setQuestion(text, open < 0 ? text.length : open, open < 0 ? text.length : open + 1);
+  if (send !== undefined) setTimeout(() => document.querySelector("#groma-question .submit-button")?.click(), 50);
+}
+
+/** One chip for every region of the user. */
+function drawChips(regions) {
+  const chips = regions.map((region) => {
+    const chip = document.createElement("button");
+    chip.type = "button";
+    chip.className = "groma-chip";
+    chip.dataset.number = region.user;
+    chip.dataset.regions = region.key;
+    chip.style.cssText = `--colour: ${region.colour}; --ink: ${region.ink}`;
+    chip.textContent = region.user;
+    chip.title = `Mention region ${region.user}`;
+    return chip;
+  });
+  document.querySelector("#groma-chips")?.replaceChildren(...chips);
+}

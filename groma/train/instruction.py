@@ -1,0 +1,166 @@
+"""Conversations about pictures: language loss and region regression (paper 3.3, stages 2 and 3)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from groma.data.collate import pad_conversations, write
+from groma.data.scenes.generator import SceneGenerator
+from groma.data.scenes.language import converse, language_dice
+from groma.data.scenes.symbolic import true_regions
+from groma.model.groma import GromaForConditionalGeneration
+from groma.text.template import Template
+from groma.tokens import TokenIds
+from groma.train.alignment import RegionRegression, Truth, normalise
+from groma.train.detection import jitter
+from groma.train.language_metrics import count_answers, kind_indices
+from groma.train.symbolic import TURNS, SymbolicRegionEncoder
+
+
+@dataclass(frozen=True)
+class SceneConversations(Dataset):
+    """Pictures with conversations; the same index is always the same sample.
+
+    Attributes:
+        scenes: where the pictures come from.
+        template: of the language model.
+        length: how many conversations count as one pass.
+        limit: most tokens before image and regions are expanded.
+    """
+
+    scenes: SceneGenerator
+    template: Template
+    length: int
+    limit: int = 384
+
+    def __len__(self) -> int:
+        """Conversations of one pass."""
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        """One conversation.
+
+        Returns:
+            `pixels` (3, H, W) uint8; `ids` and `labels` (T,) with placeholders; `refer_boxes` and
+            `ground_boxes` xyxy in [0, 1], one per placeholder, what the user draws being a little
+            off; `truth`; `kinds` (turns,) of the questions.
+        """
+        scenes = self.scenes
+        scene = scenes[index]
+        dice = language_dice(scenes.split, scenes.seed, index)
+        sample = converse(scene, dice, (TURNS, TURNS))
+        written = write(sample, self.template, self.limit)
+        regions = true_regions(scene)
+        truth = Truth(
+            *(
+                torch.from_numpy(part)
+                for part in (regions.boxes, regions.names, regions.colours, regions.sizes)
+            )
+        )
+        drawn = jitter(truth.boxes, torch.Generator().manual_seed(dice.below(2**31)))
+        assert scene.pixels is not None
+        return {
+            "pixels": torch.from_numpy(np.ascontiguousarray(scene.pixels.transpose(2, 0, 1))),
+            "ids": written.ids,
+            "labels": written.labels,
+            "refer_boxes": drawn[written.refer],
+            "ground_boxes": truth.boxes[written.ground],
+            "truth": truth,
+            "kinds": kind_indices([turn.kind for turn in sample.turns]),
+        }
+
+
+@dataclass(frozen=True)
+class ConversationCollator:
+    """Stacks samples of `SceneConversations`."""
+
+    tokens: TokenIds
+
+    def __call__(self, samples: Sequence[dict]) -> dict:
+        """A batch as `GroundedConversations` takes it."""
+        ids, labels = ([sample[part] for sample in samples] for part in ("ids", "labels"))
+        return {
+            "pixels": torch.stack([sample["pixels"] for sample in samples]),
+            **pad_conversations(ids, labels, self.tokens),
+            **{
+                part: [sample[part] for sample in samples]
+                for part in ("refer_boxes", "ground_boxes", "truth", "kinds")
+            },
+        }
+
+
+class GroundedConversations(nn.Module):
+    """The whole model with the language loss, its region tokens kept where they belong."""
+
+    main_input_name = "input_ids"
+
+    def __init__(
+        self,
+        model: GromaForConditionalGeneration,
+        regions: SymbolicRegionEncoder,
+        weights: Mapping[str, float],
+    ) -> None:
+        """Train a model in place.
+
+        Args:
+            model: frozen as the stage says.
+            regions: what region tokens regress to.
+            weights: of `language`, `region_token` and `region_name`.
+        """
+        super().__init__()
+        self.model = model
+        self.regression = RegionRegression(regions)
+        self.weights = dict(weights)
+
+    def gradient_checkpointing_enable(self, **kwargs: object) -> None:
+        """Recompute the language model's layers in the backward pass."""
+        self.model.language_model.gradient_checkpointing_enable(**kwargs)
+
+    def forward(
+        self,
+        pixels: Tensor,
+        input_ids: Tensor,
+        labels: Tensor,
+        refer_boxes: Sequence[Tensor],
+        ground_boxes: Sequence[Tensor],
+        truth: Sequence[Truth],
+        kinds: Sequence[Tensor] = (),  # noqa: ARG002
+    ) -> dict:
+        """Loss of a batch.
+
+        Args:
+            pixels: (B, 3, S, S) uint8.
+            input_ids, labels: (B, T) with placeholders.
+            refer_boxes, ground_boxes: per row (K, 4), one for each placeholder.
+            truth: of each picture.
+            kinds: of the questions; not used.
+
+        Returns:
+            `loss` and its terms; outside of training also `logits` and the expanded `labels`.
+        """
+        output = self.model(
+            input_ids=input_ids,
+            pixel_values=normalise(pixels),
+            refer_boxes=refer_boxes,
+            ground_boxes=ground_boxes,
+            labels=labels,
+            shuffle_regions=True,
+        )
+        shown = [
+            true.at(picture.boxes) for true, picture in zip(truth, output.regions, strict=True)
+        ]
+        terms = self.regression([picture.tokens for picture in output.regions], shown)
+        terms["language"] = output.loss
+        loss = {"loss": sum(w * terms[name] for name, w in self.weights.items())} | terms
+        extra = {"logits": output.logits, "labels": output.labels}
+        return loss if self.training else loss | extra
+
+
+def count(model: GroundedConversations, batch: dict) -> Tensor:
+    """Count right answers of a batch, as `count_answers` does."""
+    output = model(**batch)
+    return count_answers(output["logits"], output["labels"], batch["kinds"], model.model.tokens)
