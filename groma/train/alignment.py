@@ -4,8 +4,9 @@ The language model has learnt on symbolic region tokens; the token of a seen reg
 the symbolic token of the thing it shows, at its own box.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from groma.train.symbolic import SymbolicRegionEncoder
 SURE_IOU = 0.5
 """From this overlap on, a region shows the whole thing."""
 _SHARPNESS = 20.0
+_DAMPING = 0.01
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,10 @@ class RegionRegression(nn.Module):
             `region_name`, the cross-entropy of the noun among all nouns' vectors, on regions that
             show a whole thing; and the share `region_named` of those that come out right.
         """
-        found = torch.cat(list(tokens)).float()
-        boxes, names, colours, sizes = (
-            torch.cat([getattr(truth, part) for truth in shown])
-            for part in ("boxes", "names", "colours", "sizes")
-        )
+        found, wanted = torch.cat(list(tokens)).float(), self.wanted(shown)
+        names = torch.cat([truth.names for truth in shown])
         with torch.autocast(found.device.type, enabled=False), torch.no_grad():
-            wanted = self.regions(boxes, names, colours, sizes)
-            place = self.regions.place(boxes)
+            place = self.regions.place(torch.cat([truth.boxes for truth in shown]))
             table = F.normalize(self.regions.names.weight, dim=0)
         sure = names.amax(dim=1) > 1 - 1e-6
         similarity = _SHARPNESS * F.normalize(found - place, dim=1) @ table
@@ -96,6 +94,16 @@ class RegionRegression(nn.Module):
             "region_name": name,
             "region_named": (similarity[sure].argmax(dim=1) == labels).sum() / count,
         }
+
+    @torch.no_grad()
+    def wanted(self, shown: Sequence[Truth]) -> Tensor:
+        """The symbolic tokens of the regions of a batch, one picture after the other."""
+        parts = (
+            torch.cat([getattr(truth, part) for truth in shown])
+            for part in ("boxes", "names", "colours", "sizes")
+        )
+        with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", enabled=False):
+            return self.regions(*parts)
 
 
 class RegionAlignment(nn.Module):
@@ -124,23 +132,55 @@ class RegionAlignment(nn.Module):
         self.policy = SelectionPolicy.of(model.config)
         self.weights = dict(weights)
 
-    def forward(self, pixels: Tensor, truth: Sequence[Truth], **unused: object) -> dict:  # noqa: ARG002
+    def forward(
+        self,
+        pixels: Tensor,
+        truth: Sequence[Mapping[str, Tensor]],
+        **unused: object,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
         """Loss of a batch.
 
         Args:
             pixels: (B, 3, S, S) uint8.
-            truth: of each picture; its boxes are encoded too, a little off.
+            truth: fields of each picture's `Truth`; its boxes are encoded too, a little off.
             unused: what only the language model reads.
         """
+        terms = self.regression(*self._encode(pixels, truth))
+        return {"loss": sum(w * terms[name] for name, w in self.weights.items())} | terms
+
+    def _encode(
+        self, pixels: Tensor, truth: Sequence[Mapping[str, Tensor]]
+    ) -> tuple[list[Tensor], list[Truth]]:
+        """Tokens of proposals and of true boxes, and what they show."""
+        truths = [Truth(**true) for true in truth]
         hidden = self.image_encoder(normalise(pixels))
         boxes = [
             torch.cat([found, jitter(true.boxes)])
-            for found, true in zip(self.propose(hidden), truth, strict=True)
+            for found, true in zip(self.propose(hidden), truths, strict=True)
         ]
         tokens = self.region_encoder(self.region_encoder.fuse(hidden[-3:]), boxes)
-        shown = [true.at(box) for true, box in zip(truth, boxes, strict=True)]
-        terms = self.regression(tokens, shown)
-        return {"loss": sum(w * terms[name] for name, w in self.weights.items())} | terms
+        return tokens, [true.at(box) for true, box in zip(truths, boxes, strict=True)]
+
+    @torch.no_grad()
+    def fit_projection(self, batches: Iterable[Mapping[str, Any]]) -> None:
+        """Start from the projection that least squares finds; the rest is left to training.
+
+        Args:
+            batches: as `forward` takes them, a few thousand regions in all.
+        """
+        projection = self.region_encoder.projection
+        inputs: list[Tensor] = []
+        hook = projection.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+        wanted = [self._encode(batch["pixels"], batch["truth"])[1] for batch in batches]
+        hook.remove()
+        features = torch.cat(inputs).float()
+        features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+        targets = torch.cat([self.regression.wanted(shown) for shown in wanted])
+        width = features.shape[1]
+        damped = torch.cat([features, _DAMPING * len(features) ** 0.5 * torch.eye(width)])
+        found = torch.linalg.lstsq(damped, F.pad(targets, (0, 0, 0, width))).solution
+        projection.weight.copy_(found[:-1].mT)
+        projection.bias.copy_(found[-1])
 
     @torch.no_grad()
     def propose(self, hidden: list[Tensor]) -> list[Tensor]:

@@ -15,7 +15,6 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
     LlamaForCausalLM,
@@ -51,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     texts = [SYSTEM, GREETING, *spoken(options.conversations)]
     small, kept = prune(tokenizer, options.vocabulary, texts)
     model = take_words(model, kept)
-    add_new_tokens(model)
+    model = add_new_tokens(model)
     model.save_pretrained(options.out)
     small.save_pretrained(options.out)
     logger.info("%s knows %d tokens.", options.out, model.config.vocab_size)
@@ -59,8 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def read_gguf(file: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     """The model in fp32, unpacked, and its tokenizer."""
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    model = AutoModelForCausalLM.from_pretrained(
+    tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    model = LlamaForCausalLM.from_pretrained(
         file.parent,
         gguf_file=file.name,
         quantization_config=GgufConfig(dequantize=True),
@@ -165,27 +164,27 @@ def _pair(merge: Any) -> Merge:
 
 def take_words(model: LlamaForCausalLM, kept: Sequence[int]) -> LlamaForCausalLM:
     """Keep some rows of the (tied) embedding, in this order; -1 makes the mean of all."""
-    old = model.get_input_embeddings().weight.data
+    old = model.model.embed_tokens.weight.data
     rows = torch.tensor(kept)
     chosen = torch.where((rows >= 0)[:, None], old[rows.clamp(min=0)], old.mean(dim=0))
     return _with_embedding(model, chosen)
 
 
-def add_new_tokens(model: LlamaForCausalLM, seed: int = 0) -> None:
+def add_new_tokens(model: LlamaForCausalLM, seed: int = 0) -> LlamaForCausalLM:
     """Append Groma's tokens to the embedding, each at random among the words (paper 3.2).
 
     Every name `<rN>` gets a direction of its own, which is what a pointer needs.
     """
-    old = model.get_input_embeddings().weight.data
+    old = model.model.embed_tokens.weight.data
     noise = torch.randn(
         len(NEW_TOKENS), old.shape[1], generator=torch.Generator().manual_seed(seed)
     )
-    _with_embedding(model, torch.cat([old, old.mean(dim=0) + noise * old.std(dim=0)]))
+    return _with_embedding(model, torch.cat([old, old.mean(dim=0) + noise * old.std(dim=0)]))
 
 
 def _with_embedding(model: LlamaForCausalLM, rows: Tensor) -> LlamaForCausalLM:
     """Give a model other words."""
-    embedding = nn.Embedding(*rows.shape)
+    embedding = nn.Embedding(len(rows), rows.shape[1])
     embedding.weight.data.copy_(rows)
     model.set_input_embeddings(embedding)
     model.lm_head = nn.Linear(rows.shape[1], rows.shape[0], bias=False)

@@ -16,7 +16,7 @@ from groma.image import IMAGE_MEAN, IMAGE_STD
 from groma.model.detection_loss import Match, focal_loss
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_proposer import DetectorOutput
-from groma.ops.boxes import box_area, box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
+from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalised_iou
 from groma.train.scene_samples import BACKGROUND, CLASS_NAMES, KINDS
 from groma.types import IGNORED
 
@@ -141,7 +141,7 @@ class DetectionPretraining(nn.Module):
         self, tokens: Tensor, boxes: Sequence[Tensor], labels: Tensor, colours: Tensor
     ) -> dict[str, Tensor]:
         """What the region tokens must tell: name, colour, and where the region lies."""
-        found = self.heads["region_box"](tokens.float())
+        found = self.heads["region_box"](tokens.float()).sigmoid()
         distance = (found - box_xyxy_to_cxcywh(torch.cat(list(boxes)))).abs().mean(dim=1)
         return {
             "region_name": self._classify("region_name", tokens, labels),
@@ -246,7 +246,11 @@ def match(
     found, wanted = box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(padded)
     cost = config.class_cost * objectness[:, :, None]
     cost = cost + config.box_cost * torch.cdist(boxes_cxcywh, padded, p=1)
-    cost = (cost - config.giou_cost * giou(found[:, :, None], wanted[:, None])).cpu().numpy()
+    cost = (
+        (cost - config.giou_cost * generalised_iou(found[:, :, None], wanted[:, None]))
+        .cpu()
+        .numpy()
+    )
     matches = []
     for costs, boxes in zip(cost, truth_cxcywh, strict=True):
         rows, columns = linear_sum_assignment(np.tile(costs[:, : len(boxes)], repeats))
@@ -293,16 +297,6 @@ def set_terms(
     found, truth = pick(boxes_cxcywh, rows), pick(truth_cxcywh, columns)
     total = weight.sum().clamp(min=1)
     distance = (weight * (found - truth).abs().sum(dim=1)).sum() / total
-    overlap = giou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth))
+    overlap = generalised_iou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth))
     missing = (weight * (1 - overlap)).sum() / total
     return torch.stack([torch.stack(losses).mean(), distance, missing])
-
-
-def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU (...,) of boxes (..., 4) with boxes (..., 4), xyxy, broadcast."""
-    low, high = a[..., :2].maximum(b[..., :2]), a[..., 2:].minimum(b[..., 2:])
-    shared = box_area(torch.cat([low, high], dim=-1))
-    low, high = a[..., :2].minimum(b[..., :2]), a[..., 2:].maximum(b[..., 2:])
-    hull = box_area(torch.cat([low, high], dim=-1)).clamp(min=1e-9)
-    union = (box_area(a) + box_area(b) - shared).clamp(min=1e-9)
-    return shared / union - (hull - union) / hull

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from groma.data.collate import pad_conversations, write
+from groma.data.scenes.dice import Dice
 from groma.data.scenes.generator import SceneGenerator
 from groma.data.scenes.language import converse, language_dice
 from groma.data.scenes.symbolic import true_regions
@@ -16,7 +17,7 @@ from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.train.alignment import RegionRegression, Truth, normalise
-from groma.train.detection import jitter
+from groma.train.detection import JITTER
 from groma.train.language_metrics import count_answers, kind_indices
 from groma.train.symbolic import TURNS, SymbolicRegionEncoder
 
@@ -55,23 +56,28 @@ class SceneConversations(Dataset):
         sample = converse(scene, dice, (TURNS, TURNS))
         written = write(sample, self.template, self.limit)
         regions = true_regions(scene)
-        truth = Truth(
-            *(
-                torch.from_numpy(part)
-                for part in (regions.boxes, regions.names, regions.colours, regions.sizes)
-            )
-        )
-        drawn = jitter(truth.boxes, torch.Generator().manual_seed(dice.below(2**31)))
+        truth = {
+            part: torch.from_numpy(getattr(regions, part))
+            for part in ("boxes", "names", "colours", "sizes")
+        }
+        drawn = redraw(truth["boxes"], dice)
         assert scene.pixels is not None
         return {
             "pixels": torch.from_numpy(np.ascontiguousarray(scene.pixels.transpose(2, 0, 1))),
             "ids": written.ids,
             "labels": written.labels,
             "refer_boxes": drawn[written.refer],
-            "ground_boxes": truth.boxes[written.ground],
+            "ground_boxes": truth["boxes"][written.ground],
             "truth": truth,
             "kinds": kind_indices([turn.kind for turn in sample.turns]),
         }
+
+
+def redraw(boxes: Tensor, dice: Dice) -> Tensor:
+    """(N, 4) boxes as a user draws them: each edge off by up to a share of the box's side."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    noise = dice.arrays.uniform(-JITTER, JITTER, boxes.shape).astype(np.float32)
+    return (boxes + torch.from_numpy(noise) * sides).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -127,16 +133,18 @@ class GroundedConversations(nn.Module):
         labels: Tensor,
         refer_boxes: Sequence[Tensor],
         ground_boxes: Sequence[Tensor],
-        truth: Sequence[Truth],
+        truth: Sequence[Mapping[str, Tensor]],
         kinds: Sequence[Tensor] = (),  # noqa: ARG002
     ) -> dict:
         """Loss of a batch.
 
         Args:
             pixels: (B, 3, S, S) uint8.
-            input_ids, labels: (B, T) with placeholders.
-            refer_boxes, ground_boxes: per row (K, 4), one for each placeholder.
-            truth: of each picture.
+            input_ids: (B, T) with placeholders.
+            labels: (B, T), -100 where nothing is supervised.
+            refer_boxes: per row (K, 4), one for each `<refer_box>`.
+            ground_boxes: per row (G, 4), one for each `<ground_box>`.
+            truth: fields of each picture's `Truth`.
             kinds: of the questions; not used.
 
         Returns:
@@ -151,7 +159,8 @@ class GroundedConversations(nn.Module):
             shuffle_regions=True,
         )
         shown = [
-            true.at(picture.boxes) for true, picture in zip(truth, output.regions, strict=True)
+            Truth(**true).at(picture.boxes)
+            for true, picture in zip(truth, output.regions, strict=True)
         ]
         terms = self.regression([picture.tokens for picture in output.regions], shown)
         terms["language"] = output.loss

@@ -16,9 +16,17 @@ from groma.tokens import TokenIds
 from groma.types import IGNORED
 
 ALL_KINDS = (*KINDS, "region_colour", "region_size", "region_where")
-GROUPS = tuple(dict.fromkeys([k for k in KINDS if k.startswith("rec_")] + [k.split("_")[0] for k in ALL_KINDS]))
+GROUPS = tuple(
+    dict.fromkeys([k for k in KINDS if k.startswith("rec_")] + [k.split("_")[0] for k in ALL_KINDS])
+)
 """What is reported: each way of referring, and every family of questions."""
-COUNTS = ("tokens", "tokens_right", "pointers", "pointers_right", *(f"{part}_{group}" for group in GROUPS for part in ("asked", "exact")))
+COUNTS = (
+    "tokens",
+    "tokens_right",
+    "pointers",
+    "pointers_right",
+    *(f"{part}_{group}" for group in GROUPS for part in ("asked", "exact")),
+)
 
 
 def kind_indices(kinds: Sequence[str]) -> Tensor:
@@ -27,7 +35,9 @@ def kind_indices(kinds: Sequence[str]) -> Tensor:
 
 
 @torch.no_grad()
-def count_answers(logits: Tensor, labels: Tensor, kinds: Sequence[Tensor], tokens: TokenIds) -> Tensor:
+def count_answers(
+    logits: Tensor, labels: Tensor, kinds: Sequence[Tensor], tokens: TokenIds
+) -> Tensor:
     """Count right tokens, right region names and exact answers.
 
     Args:
@@ -50,10 +60,17 @@ def count_answers(logits: Tensor, labels: Tensor, kinds: Sequence[Tensor], token
     wrong.scatter_add_(1, turns + 1, (supervised & ~right).float())
     exact = wrong[:, 1:] == 0
     asked = torch.arange(num_turns, device=labels.device) <= turns.amax(dim=1, keepdim=True)
-    columns = [supervised.sum(1), (right & supervised).sum(1), pointer.sum(1), (right & pointer).sum(1)]
+    columns = [
+        supervised.sum(1),
+        (right & supervised).sum(1),
+        pointer.sum(1),
+        (right & pointer).sum(1),
+    ]
     padded = padded[:, :num_turns]
     for group in GROUPS:
-        members = torch.tensor([k == group or k.split("_")[0] == group for k in ALL_KINDS], device=labels.device)
+        members = torch.tensor(
+            [k == group or k.split("_")[0] == group for k in ALL_KINDS], device=labels.device
+        )
         among = asked & members[padded]
         columns += [among.sum(1), (among & exact).sum(1)]
     return torch.stack(columns, dim=1).float()
@@ -61,7 +78,9 @@ def count_answers(logits: Tensor, labels: Tensor, kinds: Sequence[Tensor], token
 
 def summarise_answers(prediction: EvalPrediction) -> dict[str, float]:
     """Turn (conversations, number of `COUNTS`) counts into shares."""
-    totals = dict(zip(COUNTS, torch.as_tensor(prediction.predictions).sum(dim=0).tolist(), strict=True))
+    totals = dict(
+        zip(COUNTS, torch.as_tensor(prediction.predictions).sum(dim=0).tolist(), strict=True)
+    )
     shares = {"tokens": totals["tokens_right"] / max(1, totals["tokens"])}
     shares["pointers"] = totals["pointers_right"] / max(1, totals["pointers"])
     asked = sum(totals[f"asked_{k}"] for k in GROUPS if not k.startswith("rec_"))

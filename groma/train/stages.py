@@ -55,7 +55,7 @@ DETECTION = Stage(
         "patch_name": 1.0,
         "region_name": 1.0,
         "region_colour": 0.5,
-        "region_box": 1.0,
+        "region_box": 10.0,
         "query_name": 0.5,
     },
 )
@@ -63,6 +63,57 @@ DETECTION = Stage(
 
 The paper freezes a pretrained image encoder; here it learns along, taught names by side losses.
 """
+
+
+SYMBOLIC = Stage(
+    name="symbolic",
+    trains=("language_model",),
+    batch_size=16,
+    steps=2500,
+    lr=4e-4,
+    warmup_steps=50,
+    clip=1.0,
+)
+"""Language pretraining on scenes without pictures; the paper's larger language model needs none."""
+
+REGIONS = Stage(
+    name="regions",
+    trains=("region_encoder",),
+    batch_size=32,
+    steps=1500,
+    lr=1e-3,
+    muon_lr=1e-3,
+    clip=1.0,
+    loss_weights={"region_token": 1.0, "region_name": 0.5},
+)
+"""The half of alignment pretraining that needs no language model, and so costs little."""
+
+ALIGNMENT = Stage(
+    name="alignment",
+    trains=("projector", "region_encoder"),
+    batch_size=16,
+    steps=200,
+    lr=5e-4,
+    warmup_steps=20,
+    clip=1.0,
+    loss_weights={"language": 1.0, "region_token": 0.5, "region_name": 0.25},
+)
+"""Alignment pretraining: the language model is frozen (paper 3.3, stage 2)."""
+
+INSTRUCTION = Stage(
+    name="instruction",
+    trains=("projector", "region_encoder", "language_model"),
+    batch_size=16,
+    steps=1500,
+    lr=2e-4,
+    warmup_steps=50,
+    decay_share=0.5,
+    clip=1.0,
+    loss_weights={"language": 1.0, "region_token": 0.25, "region_name": 0.1},
+)
+"""Instruction finetuning: everything after the perceiver learns (paper 3.3, stage 3)."""
+
+LANGUAGE_STAGES = {stage.name: stage for stage in (SYMBOLIC, REGIONS, ALIGNMENT, INSTRUCTION)}
 
 
 def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:

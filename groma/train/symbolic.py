@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
@@ -25,7 +24,7 @@ from groma.model.splice import expand_with_labels, name_boxes, splice
 from groma.ops.boxes import box_xyxy_to_cxcywh
 from groma.text.template import Template
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
-from groma.train.language_metrics import kind_indices
+from groma.train.language_metrics import count_answers, kind_indices
 
 WORDS = (*NOUNS, *STUFF)
 """What a region can be called: things, then stuff."""
@@ -59,18 +58,28 @@ class SymbolicRegionEncoder(nn.Module):
 
         Args:
             boxes: (N, 4) xyxy in [0, 1].
-            names, colours, sizes: (N, 169), (N, 10) and (N, 3) weights.
+            names: (N, 169) weights over nouns and stuff.
+            colours: (N, 10) weights.
+            sizes: (N, 3) weights.
 
         Returns:
             (N, D) region tokens.
         """
         appearance = self.names(names) + self.colours(colours) + self.sizes(sizes)
-        return appearance + self.position(sinusoids(boxes))
+        return appearance + self.place(boxes)
+
+    def place(self, boxes: Tensor) -> Tensor:
+        """The part (N, D) of the tokens that tells where (N, 4) boxes lie."""
+        return self.position(sinusoids(boxes))
 
     @torch.no_grad()
-    def speak(self, embedding: nn.Embedding, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Start from words: a noun's vector is the mean embedding of the tokens that spell it."""
-        table = embedding.weight
+    def speak(self, table: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Start from words: a noun's vector is the mean embedding of the tokens that spell it.
+
+        Args:
+            table: (V, D) word embeddings.
+            tokenizer: of these words.
+        """
         for linear, words in ((self.names, WORDS), (self.colours, COLOURS), (self.sizes, SIZES)):
             spelt = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
             rows = torch.stack([table[ids].mean(dim=0) for ids in spelt])
@@ -213,7 +222,10 @@ class SymbolicPretraining(nn.Module):
         Args:
             input_ids: (B, T), expanded, padded on the right.
             labels: (B, T).
-            boxes, names, colours, sizes: the regions of all rows, one after the other.
+            boxes: (N, 4) of the regions of all rows, one after the other.
+            names: (N, 169); this and the next two are weights.
+            colours: (N, 10).
+            sizes: (N, 3).
             referred: (K,) which of them `<refer_feat>` stands for, in order.
             kinds: of the questions; not used.
 
@@ -237,3 +249,9 @@ class SymbolicPretraining(nn.Module):
         ).logits
         loss = {"loss": next_token_loss(logits, labels)}
         return loss if self.training else loss | {"logits": logits}
+
+
+def count(model: SymbolicPretraining, batch: dict) -> Tensor:
+    """Count right answers of a batch, as `count_answers` does."""
+    logits = model(**batch)["logits"]
+    return count_answers(logits, batch["labels"], batch["kinds"], model.tokens)

@@ -67,6 +67,14 @@ class StageTrainer(Trainer):
             self._num_terms = 0
         super().log(logs, start_time)
 
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Write tied tensors twice: safetensors refuses to store one under two names."""
+        state = state_dict or self.accelerator.get_state_dict(self.model)
+        first = {tensor.data_ptr(): name for name, tensor in reversed(state.items())}
+        owners = set(first.values())
+        copies = {name: t if name in owners else t.clone() for name, t in state.items()}
+        super()._save(output_dir, copies)
+
     def prediction_step(
         self,
         model: nn.Module,
@@ -93,7 +101,7 @@ def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
                 "weight_decay": 0.0,
             },
         ]
-        return torch.optim.AdamW(groups, lr=stage.lr, weight_decay=stage.weight_decay)
+        return torch.optim.AdamW(groups, lr=stage.lr, weight_decay=stage.weight_decay, fused=True)
     matrices, others = split_parameters(model, getattr(model, "heads", None))
     return MuonAdamW(matrices, others, stage.muon_lr, stage.lr, stage.weight_decay)
 

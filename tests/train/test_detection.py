@@ -6,8 +6,10 @@ from groma.model.region_proposer import DetectorOutput
 from groma.ops.boxes import box_xyxy_to_cxcywh, pairwise_giou
 from groma.train.detection import (
     JITTER,
+    QUERY_REPEATS,
     DetectionPretraining,
     choose_regions,
+    detection_terms,
     giou,
     jitter,
     match,
@@ -123,4 +125,15 @@ def test_a_few_steps_on_eight_scenes_lower_every_loss(tiny_model, scenes):
     assert history[-1]["loss"] < history[0]["loss"] * 0.9
     for name in DETECTION.loss_weights:
         assert history[-1][name] < history[0][name], name
-    assert KINDS.index("stuff") == 3
+
+
+def test_parts_are_no_places_to_start_from(output, tiny_config):
+    output.location_logits.requires_grad_(True)
+    boxes = [random_boxes(3)] * 2
+    kinds = [torch.full((3,), KINDS.index("part"))] * 2
+    terms, matches = detection_terms(
+        output, boxes, kinds, [torch.ones(3)] * 2, tiny_config.proposer_config
+    )
+    terms["objectness"].backward()
+    assert (output.location_logits.grad >= 0).all()
+    assert all(len(columns) == 3 * QUERY_REPEATS for _, columns in matches)

@@ -1,0 +1,58 @@
+"""The checkpoint that is shipped: 4-bit language model, 16-bit rest, in small files.
+
+`python -m groma.train.package RUN/model --out weights/groma-mini`
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from groma.loading import convert
+from groma.types import GromaError
+
+LARGEST_FILE = 10_000_000
+LARGEST_FOLDER = 100_000_000
+"""Bytes."""
+_SHARD = "9900KB"
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Package the folder that the command line names."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="the folder a stage left")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new or empty")
+    options = parser.parse_args(arguments)
+    size = package(options.model, options.out)
+    logger.info("%s holds %.1f MB.", options.out, size / 1e6)
+
+
+def package(source: Path, target: Path) -> int:
+    """Write a trained model the way it is shipped; `groma.loading.load` reads it.
+
+    Args:
+        source: in 32 or 16 bit.
+        target: a folder that does not exist or is empty.
+
+    Returns:
+        Bytes of the whole folder.
+
+    Raises:
+        GromaError: as `convert`, or if a file or the folder is too large to be shipped.
+    """
+    convert(source, target, "4bit", dtype="bfloat16", max_shard_size=_SHARD)
+    sizes = {file.name: file.stat().st_size for file in target.iterdir()}
+    large = [name for name, size in sizes.items() if size >= LARGEST_FILE]
+    total = sum(sizes.values())
+    if large or total >= LARGEST_FOLDER:
+        raise GromaError(
+            f"{target} is too large to be shipped: {total / 1e6:.1f} MB in all, "
+            f"{', '.join(large) or 'no file'} over {LARGEST_FILE / 1e6:.0f} MB."
+        )
+    return total
+
+
+if __name__ == "__main__":
+    main()
