@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from groma.config import RegionProposerConfig
 from groma.model.region_proposer import DetectorOutput
@@ -13,7 +15,6 @@ from groma.ops.boxes import (
     box_cxcywh_to_xyxy,
     box_xyxy_to_cxcywh,
     generalised_iou,
-    pairwise_giou,
 )
 
 Match = tuple[Tensor, Tensor]
@@ -40,48 +41,47 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> T
 
 @torch.no_grad()
 def match_boxes(
-    boxes_cxcywh: Tensor, logits: Tensor, truth_cxcywh: Tensor, config: RegionProposerConfig
-) -> Match:
-    """Assign every true box to one prediction at the least total cost (Hungarian method).
-
-    Args:
-        boxes_cxcywh: (Q, 4) predictions of one picture in [0, 1].
-        logits: (Q,) their objectness logits.
-        truth_cxcywh: (M, 4) true boxes.
-        config: the three matching costs.
-
-    Returns:
-        Indices (min(Q, M),) into the predictions and into the truth.
-    """
-    alpha, gamma = config.focal_alpha, config.focal_gamma
-    probability = logits.sigmoid()
-    positive = alpha * (1 - probability) ** gamma * -(probability + 1e-8).log()
-    negative = (1 - alpha) * probability**gamma * -(1 - probability + 1e-8).log()
-    distance = torch.cdist(boxes_cxcywh, truth_cxcywh, p=1)
-    giou = pairwise_giou(box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(truth_cxcywh))
-    cost = (
-        config.class_cost * (positive - negative)[:, None]
-        + config.box_cost * distance
-        - config.giou_cost * giou
-    )
-    rows, columns = linear_sum_assignment(cost.cpu().numpy())
-    return (
-        torch.as_tensor(rows, device=logits.device),
-        torch.as_tensor(columns, device=logits.device),
-    )
-
-
-def match_batch(
     boxes_cxcywh: Tensor,
     logits: Tensor,
     truths_cxcywh: Sequence[Tensor],
     config: RegionProposerConfig,
+    repeats: int = 1,
 ) -> list[Match]:
-    """`match_boxes` for every picture of a batch of (B, Q, 4) boxes and (B, Q) logits."""
-    return [
-        match_boxes(boxes, objectness, truth, config)
-        for boxes, objectness, truth in zip(boxes_cxcywh, logits, truths_cxcywh, strict=True)
-    ]
+    """Assign every true box to predictions at the least total cost (Hungarian method).
+
+    Args:
+        boxes_cxcywh: (B, Q, 4) predictions in [0, 1].
+        logits: (B, Q) their objectness logits.
+        truths_cxcywh: B tensors (M, 4) of true boxes.
+        config: the three matching costs.
+        repeats: predictions per true box: 1 as in DETR, more give short trainings a denser
+            signal.
+
+    Returns:
+        Per picture, indices (min(Q, M * repeats),) into the predictions and into the truth.
+    """
+    truth = pad_sequence(list(truths_cxcywh), batch_first=True)
+    alpha, gamma = config.focal_alpha, config.focal_gamma
+    probability = logits.sigmoid()
+    positive = alpha * (1 - probability) ** gamma * -(probability + 1e-8).log()
+    negative = (1 - alpha) * probability**gamma * -(1 - probability + 1e-8).log()
+    found, wanted = box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(truth)
+    cost = (
+        config.class_cost * (positive - negative)[..., None]
+        + config.box_cost * torch.cdist(boxes_cxcywh, truth, p=1)
+        - config.giou_cost * generalised_iou(found[:, :, None], wanted[:, None])
+    )
+    matches = []
+    for costs, boxes in zip(cost.cpu().numpy(), truths_cxcywh, strict=True):
+        rows, columns = linear_sum_assignment(np.tile(costs[:, : len(boxes)], repeats))
+        columns = columns % max(1, len(boxes))
+        matches.append(
+            (
+                torch.as_tensor(rows, device=logits.device),
+                torch.as_tensor(columns, device=logits.device),
+            )
+        )
+    return matches
 
 
 def set_loss(
@@ -102,7 +102,7 @@ def set_loss(
         `loss_ce`, `loss_bbox`, `loss_giou`, and for the log `cardinality_error`: by how many the
         predictions surer than 0.5 miss the number of true boxes.
     """
-    matches = match_batch(boxes_cxcywh, logits, truths_cxcywh, config)
+    matches = match_boxes(boxes_cxcywh, logits, truths_cxcywh, config)
     targets = torch.zeros_like(logits)
     for row, (predicted, _) in zip(targets, matches, strict=True):
         row[predicted] = 1.0
@@ -129,8 +129,6 @@ def detection_loss(
     boxes: Sequence[Tensor],
     head: str,
     config: RegionProposerConfig,
-    query_repeats: int = 1,
-    location_repeats: int = 1,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of every decoder layer and of the encoder's locations (paper 3.3).
 
@@ -139,9 +137,6 @@ def detection_loss(
         boxes: B tensors (M, 4) of true boxes, xyxy in [0, 1].
         head: "coco" or "sa1b", the objectness head that this kind of truth trains.
         config: matching costs and loss weights.
-        query_repeats: how often each true box is matched among the queries; 1 as in DETR, more
-            gives a denser signal to short trainings.
-        location_repeats: the same among the locations.
 
     Returns:
         The weighted total and the unweighted terms: the last layer's under their plain names,
@@ -154,16 +149,14 @@ def detection_loss(
         raise ValueError(f"head must be one of {', '.join(output.logits)}, not {head!r}.")
     device = output.boxes_cxcywh.device
     truths = [box_xyxy_to_cxcywh(box.to(device).float().reshape(-1, 4)) for box in boxes]
-    queried = [truth.repeat(query_repeats, 1) for truth in truths]
-    located = [truth.repeat(location_repeats, 1) for truth in truths]
     last = output.boxes_cxcywh.shape[1] - 1
     terms: dict[str, Tensor] = {}
     for layer in range(last + 1):
         found = output.boxes_cxcywh[:, layer], output.logits[head][:, layer]
         suffix = "" if layer == last else f"_{layer}"
-        terms |= {k + suffix: v for k, v in set_loss(*found, queried, config).items()}
+        terms |= {k + suffix: v for k, v in set_loss(*found, truths, config).items()}
     found = output.location_boxes_cxcywh, output.location_logits
-    terms |= {f"{k}_enc": v for k, v in set_loss(*found, located, config).items()}
+    terms |= {f"{k}_enc": v for k, v in set_loss(*found, truths, config).items()}
     return weighted_total(terms, config), terms
 
 

@@ -43,11 +43,13 @@ class GromaOutput(ModelOutput):
     Attributes:
         loss: mean cross-entropy of the supervised tokens, or None without labels.
         logits: (B, T', V + 114) after the expansion of the placeholders, padded on the right.
+        labels: (B, T') the labels of these positions, or None without labels.
         regions: per picture, in the order of their names `<r0>`, `<r1>`, ...
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    labels: Tensor | None = None
     regions: list[Regions] | None = None
 
 
@@ -242,13 +244,13 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         logits = self.language_model(
             inputs_embeds=embeddings, attention_mask=mask, use_cache=False
         ).logits
-        loss = None
+        loss = targets = None
         if labels is not None:
             targets = pad_sequence(
                 [row.labels for row in rows], batch_first=True, padding_value=IGNORED
             )
             loss = next_token_loss(logits, targets, num_items_in_batch)
-        return GromaOutput(loss=loss, logits=logits, regions=[row.regions for row in rows])
+        return GromaOutput(loss, logits, targets, [row.regions for row in rows])
 
     @torch.no_grad()
     def generate(  # ty: ignore[incompatible-method-override]

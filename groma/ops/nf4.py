@@ -17,7 +17,7 @@ def unpack_codes(packed: Tensor, table: Tensor) -> Tensor:
     """
     byte = torch.arange(256, device=table.device)
     pairs = torch.stack([table[byte >> 4], table[byte & 15]], dim=1)
-    return pairs[packed.flatten().int()].flatten()
+    return pairs.index_select(0, packed.flatten().int()).flatten()
 
 
 def scale_blocks(values: Tensor, scales: Tensor, block: int) -> Tensor:

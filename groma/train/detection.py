@@ -3,17 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from groma.config import RegionProposerConfig
 from groma.data.scenes.nouns import COLOURS
 from groma.image import IMAGE_MEAN, IMAGE_STD
-from groma.model.detection_loss import Match, focal_loss
+from groma.model.detection_loss import Match, focal_loss, match_boxes
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_proposer import DetectorOutput
 from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalised_iou
@@ -199,7 +196,7 @@ def detection_terms(
     matches: list[Match] = []
     for layer in range(output.boxes_cxcywh.shape[1]):
         found, logits = output.boxes_cxcywh[:, layer], heads[:, :, layer]
-        matches = match(found, logits[0], truth, QUERY_REPEATS, config)
+        matches = match_boxes(found, logits[0], truth, config, QUERY_REPEATS)
         layers.append(set_terms(found, logits, truth, objects, weights, matches, config))
     whole = [kind != PART for kind in kinds]
     truth, objects, weights = (
@@ -207,56 +204,13 @@ def detection_terms(
         for values in (truth, objects, weights)
     )
     found, logits = output.location_boxes_cxcywh, output.location_logits[None]
-    located = match(found, logits[0], truth, LOCATION_REPEATS, config)
+    located = match_boxes(found, logits[0], truth, config, LOCATION_REPEATS)
     layers.append(set_terms(found, logits, truth, objects, weights, located, config))
     objectness, distance, missing = torch.stack(layers).mean(dim=0)
     terms = {"objectness": objectness, "box_l1": distance, "box_giou": missing}
     total = config.class_weight * objectness
     total = total + config.box_weight * distance + config.giou_weight * missing
     return {"detection": total} | terms, matches
-
-
-@torch.no_grad()
-def match(
-    boxes_cxcywh: Tensor,
-    logits: Tensor,
-    truth_cxcywh: Sequence[Tensor],
-    repeats: int,
-    config: RegionProposerConfig,
-) -> list[Match]:
-    """Assign each true box to `repeats` predictions at the least total cost (Hungarian method).
-
-    The costs are those of `groma.model.detection_loss.match_boxes`, for a whole batch at once.
-
-    Args:
-        boxes_cxcywh: (B, Q, 4) predictions in [0, 1].
-        logits: (B, Q) objectness.
-        truth_cxcywh: B tensors (M, 4).
-        repeats: predictions per true box.
-        config: the matching costs.
-
-    Returns:
-        Per picture, indices (min(Q, M * repeats),) into the predictions and into the truth.
-    """
-    padded = pad_sequence(list(truth_cxcywh), batch_first=True)
-    probability = logits.sigmoid()
-    error = (1 - probability) ** config.focal_gamma * -(probability + 1e-8).log()
-    denial = probability**config.focal_gamma * -(1 - probability + 1e-8).log()
-    objectness = config.focal_alpha * error - (1 - config.focal_alpha) * denial
-    found, wanted = box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(padded)
-    cost = config.class_cost * objectness[:, :, None]
-    cost = cost + config.box_cost * torch.cdist(boxes_cxcywh, padded, p=1)
-    cost = (
-        (cost - config.giou_cost * generalised_iou(found[:, :, None], wanted[:, None]))
-        .cpu()
-        .numpy()
-    )
-    matches = []
-    for costs, boxes in zip(cost, truth_cxcywh, strict=True):
-        rows, columns = linear_sum_assignment(np.tile(costs[:, : len(boxes)], repeats))
-        truth = torch.as_tensor(columns, device=logits.device) % max(1, len(boxes))
-        matches.append((torch.as_tensor(rows, device=logits.device), truth))
-    return matches
 
 
 def set_terms(

@@ -114,17 +114,29 @@ def test_every_true_box_is_matched_to_its_copy() -> None:
     truth = box_xyxy_to_cxcywh(random_boxes(6))
     order = torch.randperm(6)
     predictions = torch.cat([truth[order], box_xyxy_to_cxcywh(random_boxes(10))])
-    found, columns = match_boxes(predictions, torch.zeros(16), truth, RegionProposerConfig())
+    (found, columns), (none, _) = match_boxes(
+        predictions.expand(2, -1, -1),
+        torch.zeros(2, 16),
+        [truth, truth[:0]],
+        RegionProposerConfig(),
+    )
     assert dict(zip(columns.tolist(), found.tolist(), strict=True)) == {
         int(index): place for place, index in enumerate(order)
     }
+    assert len(none) == 0
 
 
-def test_repeated_truth_is_matched_to_several_locations(
-    output: DetectorOutput, truth: list[Tensor]
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_repeats_match_as_copies_of_the_truth_would(
+    output: DetectorOutput, truth: list[Tensor], repeats: int
 ) -> None:
     config = RegionProposerConfig()
-    _, once = detection_loss(output, truth, "coco", config)
-    _, often = detection_loss(output, truth, "coco", config, location_repeats=4)
-    assert once["loss_bbox"] == often["loss_bbox"]
-    assert once["loss_bbox_enc"] < often["loss_bbox_enc"]
+    centred = [box_xyxy_to_cxcywh(boxes) for boxes in truth]
+    found = output.location_boxes_cxcywh, output.location_logits
+    repeated = match_boxes(*found, centred, config, repeats)
+    copied = match_boxes(*found, [boxes.repeat(repeats, 1) for boxes in centred], config)
+    for boxes, (rows, columns), (wanted_rows, wanted) in zip(
+        centred, repeated, copied, strict=True
+    ):
+        assert rows.tolist() == wanted_rows.tolist()
+        assert columns.tolist() == (wanted % len(boxes)).tolist()

@@ -7,6 +7,7 @@ from groma.ops.boxes import (
     box_area,
     box_cxcywh_to_xyxy,
     box_xyxy_to_cxcywh,
+    generalised_iou,
     pairwise_giou,
     pairwise_iou,
 )
@@ -45,6 +46,12 @@ def test_overlaps_are_symmetric_and_bounded(seed: int) -> None:
     assert giou.min() >= -1
     assert (giou <= iou + 1e-6).all()
     torch.testing.assert_close(pairwise_iou(a, a).diagonal(), torch.ones(5))
+
+
+@given(seeds)
+def test_partners_are_the_diagonal_of_all_pairs(seed: int) -> None:
+    a, b = random_boxes(5, seed), random_boxes(5, seed + 1)
+    torch.testing.assert_close(generalised_iou(a, b), pairwise_giou(a, b).diagonal())
 
 
 def test_degenerate_boxes_give_finite_values_and_gradients() -> None:

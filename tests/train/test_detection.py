@@ -3,16 +3,14 @@ import torch
 
 from groma.model.detection_loss import detection_loss, match_boxes
 from groma.model.region_proposer import DetectorOutput
-from groma.ops.boxes import box_xyxy_to_cxcywh, pairwise_giou
+from groma.ops.boxes import box_xyxy_to_cxcywh
 from groma.train.detection import (
     JITTER,
     QUERY_REPEATS,
     DetectionPretraining,
     choose_regions,
     detection_terms,
-    giou,
     jitter,
-    match,
     set_terms,
 )
 from groma.train.scene_samples import KINDS, collate
@@ -39,23 +37,6 @@ def output():
     )
 
 
-def test_giou_is_the_diagonal_of_all_pairs():
-    a, b = random_boxes(7), random_boxes(7)
-    torch.testing.assert_close(giou(a, b), pairwise_giou(a, b).diagonal())
-
-
-@pytest.mark.parametrize("repeats", [1, 2])
-def test_matching_agrees_with_the_model_s(output, tiny_config, repeats):
-    config = tiny_config.proposer_config
-    truth = [box_xyxy_to_cxcywh(random_boxes(count)) for count in (3, 5)]
-    boxes, logits = output.boxes_cxcywh[:, -1], output.logits["sa1b"][:, -1]
-    ours = match(boxes, logits, truth, repeats, config)
-    for i, (rows, columns) in enumerate(ours):
-        expected = match_boxes(boxes[i], logits[i], truth[i].repeat(repeats, 1), config)
-        assert rows.tolist() == expected[0].tolist()
-        assert columns.tolist() == (expected[1] % len(truth[i])).tolist()
-
-
 def test_terms_agree_with_the_model_s_loss(output, tiny_config):
     config = tiny_config.proposer_config
     truth = [random_boxes(3), random_boxes(5)]
@@ -63,7 +44,7 @@ def test_terms_agree_with_the_model_s_loss(output, tiny_config):
     centred = [box_xyxy_to_cxcywh(boxes) for boxes in truth]
     ones = [torch.ones(len(boxes)) for boxes in truth]
     boxes, logits = output.boxes_cxcywh[:, -1], output.logits["sa1b"][:, -1]
-    matches = match(boxes, logits, centred, 1, config)
+    matches = match_boxes(boxes, logits, centred, config)
     found = set_terms(boxes, logits[None], centred, ones, ones, matches, config)
     wanted = torch.stack([expected[f"loss_{name}"] for name in ("ce", "bbox", "giou")])
     torch.testing.assert_close(found, wanted)
@@ -77,7 +58,7 @@ def test_the_coco_head_learns_objects_alone(output, tiny_config):
     heads = torch.stack([output.logits["sa1b"][:, -1], output.logits["coco"][:, -1]])
     heads.requires_grad_(True)
     boxes = output.boxes_cxcywh[:, -1]
-    matches = match(boxes, heads[0], truth, 1, config)
+    matches = match_boxes(boxes, heads[0], truth, config)
     set_terms(boxes, heads, truth, objects, weights, matches, config)[0].backward()
     for picture, (rows, columns) in enumerate(matches):
         for row, column in zip(rows, columns, strict=True):
