@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; each sets `run` to the function that does it."""
     parser = argparse.ArgumentParser(prog="groma", description="Grounded chat about pictures.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (add_ask, add_regions, add_convert, add_info):
+    for add in (add_ask, add_regions, add_eval, add_data, add_convert, add_info):
         add(commands)
     return parser
 
@@ -145,6 +145,43 @@ def run_regions(options: argparse.Namespace) -> None:
         found = regions_to_detections([region.ref(region.objectness) for region in regions], names)
         labels = [f"{r.id} {r.objectness:.2f}" for r in regions]
         draw_boxes(image, found, labels).save(options.save)
+
+
+def add_eval(commands: Subcommands) -> None:
+    """`groma eval scenes`."""
+    from groma.eval.scenes import command
+
+    parser = commands.add_parser("eval", help="measure how good a model is")
+    benchmarks = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
+    scenes = benchmarks.add_parser("scenes", help="on illustrated scenes")
+    command.add_arguments(scenes)
+    _add_model_options(scenes)
+    scenes.set_defaults(run=run_eval_scenes)
+
+
+def run_eval_scenes(options: argparse.Namespace) -> None:
+    """Measure a model on illustrated scenes."""
+    from groma.eval.scenes import command
+
+    _print(command.run(options, lambda: _load(options)))
+
+
+def add_data(commands: Subcommands) -> None:
+    """`groma data scenes`."""
+    from groma.data.scenes import command
+
+    parser = commands.add_parser("data", help="make or look at what models are trained on")
+    sources = parser.add_subparsers(title="sources", metavar="SOURCE", required=True)
+    scenes = sources.add_parser("scenes", help="illustrated scenes with drawn annotations")
+    command.add_arguments(scenes)
+    scenes.set_defaults(run=run_data_scenes)
+
+
+def run_data_scenes(options: argparse.Namespace) -> None:
+    """Write example scenes."""
+    from groma.data.scenes import command
+
+    _print(command.run(options))
 
 
 def add_convert(commands: Subcommands) -> None:

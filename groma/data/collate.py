@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from groma.data.sample import GroundedSample, Phrase, Pieces, plain_text
+from groma.data.sample import GroundedSample, Mention, Phrase, plain_text
 from groma.text.template import Exchange, Template
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
 from groma.types import IGNORED
@@ -47,7 +47,10 @@ def write(sample: GroundedSample, template: Template, limit: int) -> Written:
     end = int(fitting[-1] if len(fitting) else ends[0])
     ids, labels = ids[:end], labels[:end]
     mentioned = [
-        index for turn in sample.turns for index in _regions(turn.question, sample.user_regions)
+        piece.region
+        for turn in sample.turns
+        for piece in turn.question
+        if isinstance(piece, Mention)
     ]
     grounded = [
         index
@@ -103,7 +106,3 @@ def _exchange(sample: GroundedSample, turn: int, template: Template) -> Exchange
             spans.append((at, at + length, [template.tokens[GROUND_BOX]] * len(piece.regions)))
         at += length
     return question, template.answer(plain_text(qa.answer), spans)
-
-
-def _regions(question: Pieces, users: Sequence[int]) -> list[int]:
-    return [piece.region for piece in question if not isinstance(piece, str | Phrase)]

@@ -177,7 +177,8 @@ class RegionAlignment(nn.Module):
         features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
         targets = torch.cat([self.regression.wanted(shown) for shown in wanted])
         width = features.shape[1]
-        damped = torch.cat([features, _DAMPING * len(features) ** 0.5 * torch.eye(width)])
+        ridge = _DAMPING * len(features) ** 0.5 * torch.eye(width, device=features.device)
+        damped = torch.cat([features, ridge])
         found = torch.linalg.lstsq(damped, F.pad(targets, (0, 0, 0, width))).solution
         projection.weight.copy_(found[:-1].mT)
         projection.bias.copy_(found[-1])

@@ -133,7 +133,7 @@ def run_visual(stage: Stage, options: argparse.Namespace) -> None:
         ),
         ConversationCollator(model.tokens),
     )
-    if isinstance(objective, RegionAlignment) and not options.resume:
+    if isinstance(objective, RegionAlignment) and last_checkpoint(options) is None:
         batches = islice(trainer.get_train_dataloader(), max(1, _FITTED // stage.batch_size))
         objective.fit_projection(batches)
     train(trainer, stage, options)
@@ -171,9 +171,14 @@ def make_trainer(
 
 def train(trainer: StageTrainer, stage: Stage, options: argparse.Namespace) -> None:
     """Run to the end of the stage."""
-    checkpoint = get_last_checkpoint(str(options.out)) if options.resume else None
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=last_checkpoint(options))
     logger.info("%s: %d of %d steps.", stage.name, trainer.state.global_step, stage.steps)
+
+
+def last_checkpoint(options: argparse.Namespace) -> str | None:
+    """Where to go on, if the run is to be resumed and there is something to resume."""
+    exists = options.resume and options.out.is_dir()
+    return get_last_checkpoint(str(options.out)) if exists else None
 
 
 def save(

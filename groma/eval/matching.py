@@ -1,0 +1,63 @@
+"""Which found boxes are which true ones: overlaps and one-to-one matching."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from groma.ops.boxes import pairwise_iou
+from groma.types import Box
+
+IOU = 0.5
+"""From this overlap on two boxes are the same thing."""
+
+
+def overlaps(found: Sequence[Box], truth: Sequence[Box]) -> NDArray[np.float64]:
+    """Intersection over union of every pair.
+
+    Args:
+        found: F boxes xyxy.
+        truth: T boxes in the same unit.
+
+    Returns:
+        (F, T) in [0, 1].
+    """
+    a, b = (torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4) for boxes in (found, truth))
+    return pairwise_iou(a, b).numpy()
+
+
+def match_boxes(
+    found: Sequence[Box],
+    truth: Sequence[Box],
+    threshold: float = IOU,
+    allowed: NDArray[np.bool_] | None = None,
+) -> list[tuple[int, int]]:
+    """Pair as many boxes as can be paired, each at most once; of equal pairings the tightest.
+
+    Args:
+        found: F boxes xyxy.
+        truth: T boxes in the same unit.
+        threshold: least overlap of a pair.
+        allowed: (F, T) which pairs may be made at all; None is every pair.
+
+    Returns:
+        (found, true) indices, in the order of `found`.
+    """
+    if not found or not truth:
+        return []
+    iou = overlaps(found, truth)
+    possible = iou >= threshold
+    if allowed is not None:
+        possible &= allowed
+    # One more pair is worth more than any tightness of the others.
+    worth = np.where(possible, min(iou.shape) + 1 + iou, 0.0)
+    rows, columns = linear_sum_assignment(worth, maximize=True)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return [(row, column) for row, column in pairs if possible[row, column]]
+
+
+def num_matched(found: Sequence[Box], truth: Sequence[Box], threshold: float = IOU) -> int:
+    """How many boxes `match_boxes` pairs."""
+    return len(match_boxes(found, truth, threshold))
