@@ -2,11 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --constraint constraints.txt
-BENCHMARKS := $(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
-
-ifneq ($(filter demo,$(MAKECMDGOALS)),)
-$(if $(and $(MODEL),$(IMAGE)),,$(error Say which: make demo MODEL=groma-7b-4bit IMAGE=photo.jpg))
-endif
+BENCHMARKS := $(filter-out app,$(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))))
 
 .PHONY: help install demo test check bench
 
@@ -15,8 +11,8 @@ help:  ## list the targets
 
 install: .venv/.dev  ## make .venv with everything for running and developing
 
-demo: .venv/.run  ## MODEL=folder IMAGE=picture [QUESTION=…]: ask, print the answer, draw it into demo.png
-	$(BIN)/python -m groma ask "$(IMAGE)" "$(or $(QUESTION),Describe the picture.)" --model "$(MODEL)" --save demo.png
+demo: .venv/.run  ## MODEL=folder: the application in the browser
+	$(BIN)/python app.py --open $(if $(MODEL),--model "$(MODEL)")
 
 test: .venv/.dev  ## every test
 	$(BIN)/python -m pytest
@@ -28,7 +24,7 @@ check: .venv/.dev  ## format, lint, types, import rules and the tests that take 
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not slow"
 
-bench: .venv/.dev  ## speed and memory, as tables
+bench: .venv/.dev  ## speed and memory, as tables (the application: python -m benchmarks.app --model FOLDER)
 	$(foreach name,$(BENCHMARKS),$(BIN)/python -m benchmarks.$(name) &&) true
 
 .venv:

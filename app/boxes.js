@@ -1,5 +1,6 @@
 // Boxes: geometry in picture pixels, and the elements that show them.
 
+const LABEL_PLACES = ["above", "inside", "above end", "inside end", "below", "below end"];
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
 
 const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
@@ -60,11 +61,29 @@ function boxElement(region, { width, height }, isSelected) {
   element.style.cssText = `left: ${(100 * x1) / width}%; top: ${(100 * y1) / height}%;
     width: ${(100 * (x2 - x1)) / width}%; height: ${(100 * (y2 - y1)) / height}%;
     --colour: ${region.colour}; --ink: ${region.ink || "#fff"}`;
-  if (y1 < height * 0.06) element.classList.add("at-top");
-  if (x1 > width * 0.75) element.classList.add("at-right");
   if (region.text) element.append(labelElement(region));
   if (isSelected && region.isDraft) HANDLES.forEach((name) => element.append(handleElement(name)));
   return element;
+}
+
+/** Put each label where it covers no other one; where there is no room, it waits for a hover. */
+function placeLabels(layer) {
+  const stage = layer.getBoundingClientRect();
+  const taken = [];
+  const collides = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const fits = (label) =>
+    label.left >= stage.left - 4 && label.right <= stage.right + 4 && label.top >= stage.top - 4 &&
+    label.bottom <= stage.bottom + 4 && !taken.some((other) => collides(label, other));
+  // Small boxes come last in the layer and choose first.
+  [...layer.querySelectorAll(".groma-label")].reverse().forEach((label) => {
+    if (!label.offsetWidth) return;
+    const place = LABEL_PLACES.find((one) => {
+      label.dataset.place = one;
+      return fits(label.getBoundingClientRect());
+    });
+    label.dataset.place = place || "inside crowded";
+    if (place) taken.push(label.getBoundingClientRect());
+  });
 }
 
 function labelElement(region) {

@@ -14,7 +14,7 @@ from groma.types import Box
 
 HERE = Path(__file__).parent
 NOTHING_SHOWN = {"regions": [], "proposals": [], "next": 1, "colours": []}
-_SCRIPTS = ("picture.js", "boxes.js", "links.js", "canvas.js")
+_SCRIPTS = ("picture.js", "boxes.js", "links.js", "canvas.js", "gestures.js", "wiring.js")
 
 
 class CanvasValue(GradioModel):
@@ -72,14 +72,14 @@ class Canvas(gr.HTML):
             **options,
         )
 
-    def preprocess(self, payload: CanvasValue | None) -> Drawing:
+    def preprocess(self, payload: CanvasValue | None) -> Drawing:  # ty: ignore[incompatible-method-override]
         """Read what the browser sent; Gradio has checked that the file is its own."""
         if payload is None:
             return Drawing()
         boxes = tuple(box for box in payload.boxes if all(math.isfinite(x) for x in box))
         return Drawing(Path(payload.image.path) if payload.image else None, boxes)
 
-    def postprocess(self, value: Drawing | None) -> CanvasValue:
+    def postprocess(self, value: Drawing | None) -> CanvasValue:  # ty: ignore[incompatible-method-override]
         """What the browser gets."""
         if value is None or value.picture is None:
             return CanvasValue()

@@ -11,25 +11,18 @@ function light(root, keys) {
     .forEach((phrase) => isLit(phrase, phrase.dataset.regions.split(" ")));
 }
 
-/** Call `show(keys)` when a phrase or a box is hovered or focused, `show([])` after. */
+/** Call `show(keys, isPhrase)` when a phrase or a box is hovered or focused, with no keys after. */
 function listenForLinks(root, show) {
-  const keysOf = (target) => {
-    const phrase = target.closest?.("[data-regions]");
-    if (phrase) return phrase.dataset.regions.split(" ");
-    const box = target.closest?.(".groma-box");
-    return box && root.contains(box) ? [box.dataset.key] : null;
+  const look = ({ target }) => {
+    if (!root.isConnected || !target.closest) return;
+    const phrase = target.closest("[data-regions]");
+    const box = target.closest(".groma-box");
+    if (phrase) show(phrase.dataset.regions.split(" "), true);
+    else show(box && root.contains(box) ? [box.dataset.key] : [], false);
   };
-  const enter = (event) => {
-    const keys = root.isConnected && keysOf(event.target);
-    if (keys) show(keys, Boolean(event.target.closest("[data-regions]")));
-  };
-  const leave = (event) => {
-    if (root.isConnected && keysOf(event.target)) show([], true);
-  };
-  document.addEventListener("pointerover", enter);
-  document.addEventListener("pointerout", leave);
-  document.addEventListener("focusin", enter);
-  document.addEventListener("focusout", leave);
+  document.addEventListener("pointerover", look);
+  document.addEventListener("focusin", look);
+  document.addEventListener("focusout", () => show([], false));
 }
 
 /** Put text into the question box as if it had been typed. */

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from re import Match, compile
 from typing import Any
 
@@ -11,11 +12,18 @@ from groma.conversation import Conversation
 from groma.drawing import region_colour, text_colour
 from groma.types import Box, GroundedReply, GroundedSpan, Region, RegionRef
 
+HERE = Path(__file__).parent
+
 LONGEST_LABEL = 28
 """Characters of a label on the canvas."""
 
 _MENTION = compile(r"\[(\d{1,3})\]")
 _ENDINGS = {"length": "cut off at the length limit", "cancelled": "stopped"}
+
+
+def read_styles() -> str:
+    """All style sheets; for the page's head, because Gradio rewrites those it is given."""
+    return "\n".join((HERE / name).read_text("utf-8") for name in ("canvas.css", "talk.css"))
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,11 @@ def colour_of(region: RegionRef | Region) -> str:
     return region_colour(colour_id(region))
 
 
-def user_colours() -> list[str]:
-    """Colour of the user's [1], [2], …"""
+def user_colours() -> list[dict[str, str]]:
+    """Colour of each of the user's regions, from [1] on, and of text on it."""
     numbers = range(1, NUM_REGION_TOKENS + 1)
-    return [region_colour(NUM_REGION_TOKENS - number) for number in numbers]
+    colours = [region_colour(NUM_REGION_TOKENS - number) for number in numbers]
+    return [{"colour": colour, "ink": text_colour(colour)} for colour in colours]
 
 
 def render_talk(
@@ -138,13 +147,16 @@ def shown_boxes(
         replies.append(pending.reply or GroundedReply("", (), (1, 1)))
     latest = {region_key(region) for region in (replies[-1].regions if replies else ())}
     mentioned = {region_key(region): region for region in users}
+    doubted: set[str] = set()
     for reply in replies:
         mentioned |= {region_key(region): region for region in reply.regions}
+        doubted -= {region_key(region) for region in reply.regions}
+        doubted |= {region_key(r) for span in reply.spans for r in doubts(span, certain)}
     labels = _phrases(replies)
     found = [region for region in named if region.user is None] or proposals
     return {
         "regions": [
-            _shown(region, labels.get(key, ""), key in latest, certain)
+            _shown(region, labels.get(key, ""), key in latest, key in doubted)
             for key, region in mentioned.items()
         ],
         "proposals": [_proposal(region) for region in found],
@@ -158,7 +170,22 @@ def certainty(region: RegionRef) -> str:
     return f"{100 * region.score:.0f} % sure"
 
 
-def _shown(region: RegionRef, label: str, is_latest: bool, certain: float) -> dict[str, Any]:
+def doubts(span: GroundedSpan, certain: float) -> list[RegionRef]:
+    """Regions of a phrase that the model was not sure of.
+
+    Where a phrase means several, each choice is shared with those that are still to be named: the
+    first of three dogs is certain at a third of the score that a single dog needs.
+
+    Args:
+        span: the phrase.
+        certain: least score of a single region.
+    """
+    to_name = range(len(span.regions), 0, -1)
+    pairs = zip(span.regions, to_name, strict=True)
+    return [region for region, share in pairs if region.score * share < certain]
+
+
+def _shown(region: RegionRef, label: str, is_latest: bool, is_uncertain: bool) -> dict[str, Any]:
     colour = colour_of(region)
     short = label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1].rstrip() + "…"
     return {
@@ -170,14 +197,14 @@ def _shown(region: RegionRef, label: str, is_latest: bool, certain: float) -> di
         "label": short,
         "score": certainty(region) if label else "",
         "latest": is_latest,
-        "uncertain": region.score < certain,
+        "uncertain": is_uncertain,
     }
 
 
 def _proposal(region: Region) -> dict[str, Any]:
     return {
         "key": region_key(region),
-        "box": list(region.box),
+        "box": [round(side, 1) for side in region.box],
         "colour": colour_of(region),
         "score": round(region.objectness, 3),
     }
@@ -195,7 +222,7 @@ def _phrases(replies: Sequence[GroundedReply]) -> dict[str, str]:
 def _render_span(reply: GroundedReply, span: GroundedSpan, certain: float) -> str:
     keys = " ".join(region_key(region) for region in span.regions)
     colours = list(dict.fromkeys(colour_of(region) for region in span.regions))
-    is_uncertain = any(region.score < certain for region in span.regions)
+    is_uncertain = bool(doubts(span, certain))
     tip = _tip(span, is_uncertain)
     return (
         f'<span class="groma-phrase{" groma-uncertain" if is_uncertain else ""}" tabindex="0" '

@@ -3,16 +3,18 @@
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from groma.chat import Chat, Groma
-from groma.conversation import Conversation
-from groma.types import EncodedImage, GromaError, GroundedReply, Region
+from app.pictures import read_picture
+from groma.chat import Boxes, Chat, Groma
+from groma.conversation import Conversation, Turn
+from groma.types import GromaError, GroundedReply, Region
 
 Clock = Callable[[], float]
 """Seconds of a clock that never goes back."""
@@ -98,14 +100,15 @@ class Sessions:
             return session
 
     def open(
-        self, tab: str, picture: Path, conversation: Conversation | None = None
-    ) -> EncodedImage:
+        self, tab: str, picture: Path, conversation: Conversation | None = None, **settings: Any
+    ) -> None:
         """Start a talk about a picture, or continue one; what the tab had before is forgotten.
 
         Args:
             tab: id of the browser tab.
             picture: a file.
             conversation: what was said so far, for instance from a file.
+            settings: fields of `GenerationSettings`.
 
         Raises:
             GromaError: if the picture cannot be read or does not fit the conversation, or the tab
@@ -113,14 +116,42 @@ class Sessions:
         """
         session = self.get(tab)
         with _exclusive(session):
-            chat = self._retrying(lambda: self._groma.chat(picture, conversation))
+            chat = self._retrying(lambda: self._groma.chat(read_picture(picture), conversation))
+            session.proposals = self._groma.regions(chat.image, **settings)
             session.picture, session.chat = picture, chat
-            session.conversation, session.proposals = chat.conversation, ()
+            session.conversation = chat.conversation
         self._free_surplus()
-        return chat.image
+
+    def propose(self, tab: str, **settings: Any) -> None:
+        """Find the tab's proposals anew, with other settings.
+
+        Raises:
+            GromaError: as `talk`.
+        """
+        with self.talk(tab) as chat:
+            self.get(tab).proposals = self._groma.regions(chat.image, **settings)
+
+    def undo(self, tab: str) -> Turn:
+        """Forget the last turn of a tab's talk, and return it.
+
+        Raises:
+            GromaError: as `talk`, or if there is no turn.
+        """
+        with self.talk(tab) as chat:
+            return chat.undo()
+
+    def clear(self, tab: str) -> None:
+        """Forget everything that was said in a tab, but not its picture.
+
+        Raises:
+            GromaError: as `talk`.
+        """
+        with self.talk(tab) as chat:
+            while chat.conversation.turns:
+                chat.undo()
 
     @contextmanager
-    def talk(self, tab: str) -> Iterator[Chat]:
+    def talk(self, tab: str) -> Generator[Chat]:
         """Exclusive use of a tab's conversation; what was freed is silently made again.
 
         Raises:
@@ -133,7 +164,9 @@ class Sessions:
             session.stopping.clear()
             if session.chat is None:
                 picture, conversation = session.picture, session.conversation
-                session.chat = self._retrying(lambda: self._groma.chat(picture, conversation))
+                session.chat = self._retrying(
+                    lambda: self._groma.chat(read_picture(picture), conversation)
+                )
             chat = session.chat
             try:
                 yield chat
@@ -142,25 +175,33 @@ class Sessions:
         self._free_surplus()
 
     def stream(
-        self, tab: str, start: Callable[[Chat], Iterator[GroundedReply]]
-    ) -> Iterator[GroundedReply]:
+        self,
+        tab: str,
+        text: str | None,
+        boxes: Boxes | None = None,
+        again: bool = False,
+        **settings: Any,
+    ) -> Generator[GroundedReply]:
         """Answer in a tab's conversation; if the GPU's memory is full, free it and try once more.
 
         Args:
             tab: id of the browser tab.
-            start: begins the answer; called again for the second try.
+            text: the question; None keeps the last one, with `again`.
+            boxes: drawn with it; None keeps the last ones, with `again`.
+            again: whether this replaces the last turn.
+            settings: fields of `GenerationSettings`.
 
         Raises:
-            GromaError: what `talk` and `start` raise, or if the memory does not suffice.
+            GromaError: as `talk` and `Chat.stream`, or if the memory does not suffice.
         """
         try:
-            yield from self._stream_once(tab, start)
+            yield from self._stream_once(tab, text, boxes, again, settings)
             return
         except torch.OutOfMemoryError:
             pass  # The error's frames hold tensors, which go with it.
         self.free()
         try:
-            yield from self._stream_once(tab, start)
+            yield from self._stream_once(tab, text, boxes, again, settings)
         except torch.OutOfMemoryError as error:
             raise _too_little_memory() from error
 
@@ -182,10 +223,19 @@ class Sessions:
             _free(session)
 
     def _stream_once(
-        self, tab: str, start: Callable[[Chat], Iterator[GroundedReply]]
-    ) -> Iterator[GroundedReply]:
+        self,
+        tab: str,
+        text: str | None,
+        boxes: Boxes | None,
+        again: bool,
+        settings: dict[str, Any],
+    ) -> Generator[GroundedReply]:
+        stop = self.get(tab).stopping.is_set
         with self.talk(tab) as chat:
-            yield from start(chat)
+            if again:
+                yield from chat.stream_again(text, boxes, stop, **settings)
+            else:
+                yield from chat.stream(text or "", boxes or (), stop, **settings)
 
     def _retrying(self, run: Callable[[], Chat]) -> Chat:
         """Run once more after freeing memory where it was too little."""
@@ -224,12 +274,17 @@ class Sessions:
 def chat_bytes(chat: Chat) -> int:
     """Memory of a conversation: its encoded picture and its caches."""
     image = chat.image
-    tensors = (image.image_tokens, *image.feature_maps, image.proposals.boxes, image.proposals.scores)
+    tensors = (
+        image.image_tokens,
+        *image.feature_maps,
+        image.proposals.boxes,
+        image.proposals.scores,
+    )
     return sum(tensor.nbytes for tensor in tensors) + chat.num_cached_bytes
 
 
 @contextmanager
-def _exclusive(session: Session) -> Iterator[None]:
+def _exclusive(session: Session) -> Generator[None]:
     if not session.busy.acquire(blocking=False):
         raise GromaError("This conversation is still answering; please wait or press Stop.")
     try:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from groma.config import GromaConfig
-from groma.model.region_encoder import LEVEL_SCALES, RegionEncoder
+from groma.model.region_encoder import LEVEL_SCALES, FusionRound, RegionEncoder
 from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
 
 PARITY = Path(__file__).parents[1] / "tests" / "data" / "parity"
@@ -38,6 +38,7 @@ def plain_fuse(encoder: RegionEncoder, hidden_states: Sequence[Tensor]) -> list[
         coordinates = torch.stack([x, y]).expand(len(large), -1, -1, -1)
         maps.append(conv(torch.cat([large, coordinates], dim=1)).contiguous())
     for fusion_round in encoder.fusion.rounds:
+        assert isinstance(fusion_round, FusionRound)
         quarter = maps[0].shape[1] // 4
         mixed = []
         for level, own in enumerate(maps):
@@ -100,7 +101,7 @@ def seconds(action: Callable[[], object]) -> float:
 def measure(encoder: RegionEncoder, dtype: torch.dtype, boxes: Tensor) -> dict[str, list[float]]:
     """Seconds per stage: plainly written, and ours."""
     encoder = encoder.to(dtype).eval()
-    channels = encoder.level_convs[0].in_channels
+    channels = encoder.get_parameter("level_convs.0.weight").shape[1]
     hidden = [torch.randn(1, channels, 32, 32).to(dtype) for _ in LEVEL_SCALES]
     maps = encoder.fuse(hidden)
     plain_maps = [level.contiguous() for level in maps]

@@ -6,6 +6,7 @@ import re
 from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,10 @@ def all_code() -> list[str]:
 
 
 @cache
-def help_of(command: str) -> str:
-    """What `groma COMMAND --help` prints."""
+def help_of(*words: str) -> str:
+    """What `groma WORDS --help` prints; the words name a command and perhaps its subcommand."""
     with redirect_stdout(io.StringIO()) as printed, pytest.raises(SystemExit) as end:
-        main([command, "--help"])
+        main([*words, "--help"])
     assert not end.value.code
     return printed.getvalue()
 
@@ -113,9 +114,10 @@ def test_paper_map(path: str, symbol: str) -> None:
 
 @pytest.mark.parametrize("line", commands())
 def test_commands_exist_with_their_options(line: str) -> None:
-    command, *arguments = line.split()
+    arguments = line.partition("#")[0].split()
+    words = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
     options = [argument for argument in arguments if argument.startswith("--")]
-    assert [option for option in options if option not in help_of(command)] == []
+    assert [option for option in options if option not in help_of(*words)] == []
 
 
 def test_make_targets_exist() -> None:

@@ -96,7 +96,7 @@ def test_a_few_steps_on_eight_scenes_lower_every_loss(tiny_model, scenes):
     optimizer = build_optimizer(objective, DETECTION)
     batch = collate([scenes[i] for i in range(8)])
     history = []
-    for _ in range(8):
+    for _ in range(16):
         with torch.autocast("cpu", torch.bfloat16):
             terms = objective(**batch)
         terms["loss"].backward()

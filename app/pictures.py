@@ -1,0 +1,46 @@
+"""Picture files that people sent."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from groma.image import load_image
+from groma.types import GromaError
+
+_SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+
+
+def read_picture(picture: Path) -> Image.Image:
+    """Read a file without ever telling where it lies.
+
+    Args:
+        picture: a file.
+
+    Returns:
+        The upright RGB picture.
+
+    Raises:
+        GromaError: if it cannot be read.
+    """
+    try:
+        content = picture.read_bytes()
+    except OSError as error:
+        raise GromaError("The picture is gone; please choose it again.") from error
+    return load_image(content)
+
+
+def displayable(picture: Path) -> Path:
+    """A file of the same upright pixels that every browser shows.
+
+    Args:
+        picture: a file that `read_picture` reads.
+
+    Returns:
+        The file itself, or a PNG beside it.
+    """
+    with Image.open(picture) as image:
+        if image.format in _SHOWN_BY_BROWSERS:
+            return picture
+    copy = picture.with_suffix(".shown.png")
+    read_picture(picture).save(copy)
+    return copy

@@ -1,0 +1,227 @@
+"""The page: layout and wiring, no logic."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import api, export
+from app.canvas import Canvas
+from app.chat_tab import ChatTab, Settings, View
+from app.examples import Example, pick, render_examples
+from app.render import render_talk, shown_boxes
+from groma.chat import Groma
+from groma.types import GromaError
+
+MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+"""Everything that computes with the model waits in one line."""
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+PLAIN: dict[str, Any] = {"apply_default_css": False, "elem_classes": "groma-plain"}
+
+QUICK = """<div id="groma-chips" role="group" aria-label="Your regions"></div>
+<div class="groma-quick" role="group" aria-label="Quick questions">
+<button type="button" data-fill="Describe the picture." data-send>Describe</button>
+<button type="button" data-fill="What is [#]?" data-send>What is this?</button>
+<button type="button" data-fill="Where is the …?">Find …</button>
+<button type="button" data-fill="How many … are there?">How many …</button>
+<button type="button" data-fill="What is to the left of [#]?">Left of …</button>
+</div>"""
+
+
+class Page:
+    """All components of the chat tab.
+
+    Args:
+        groma: the model, for its defaults and the named endpoints.
+        chat: the handlers.
+        examples: pictures with questions, if there are any.
+    """
+
+    def __init__(self, groma: Groma, chat: ChatTab, examples: list[Example]) -> None:
+        self.groma = groma
+        self.chat = chat
+        self.examples = examples
+
+    def build(self, name: str, note: str, status: Callable[[], str]) -> gr.Blocks:
+        """Make the page.
+
+        Args:
+            name: of the model.
+            note: what it can and cannot do, one sentence.
+            status: tells the device and its memory.
+        """
+        self.status_text = status
+        blocks = gr.Blocks(title="Groma", analytics_enabled=False, delete_cache=(3600, 86400))
+        with blocks:
+            gr.HTML(_header(name, note), **PLAIN)
+            with gr.Row():
+                with gr.Column(scale=6, min_width=300):
+                    self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
+                    if self.examples:
+                        gr.HTML(render_examples(self.examples), **PLAIN)
+                with gr.Column(scale=5, min_width=300):
+                    self._build_talk()
+            self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
+            self._wire(blocks)
+            api.add(self.groma, MODEL_QUEUE)
+        return blocks.queue(default_concurrency_limit=8)
+
+    def _build_talk(self) -> None:
+        self.talk = gr.HTML(
+            render_talk(None),
+            apply_default_css=False,
+            elem_id="groma-talk",
+            max_height=430,
+            min_height=250,
+            autoscroll=True,
+        )
+        gr.HTML(QUICK, **PLAIN)
+        self.question = gr.Textbox(
+            placeholder="Ask; @1 means region 1",
+            label="Question",
+            show_label=False,
+            elem_id="groma-question",
+            lines=1,
+            max_lines=5,
+            max_length=4000,
+            submit_btn="Ask",
+        )
+        with gr.Row(elem_classes="groma-actions"):
+            names = ("Regenerate", "Edit", "Undo", "Clear")
+            buttons = [gr.Button(name, size="sm", min_width=60) for name in names]
+            self.regenerate, self.edit, self.undo, self.clear = buttons
+        with gr.Accordion("Settings", open=False):
+            self._build_settings()
+        with gr.Accordion("Save and load", open=False):
+            self.save = gr.Button("Make files of this talk", size="sm")
+            self.files = gr.File(label="Files", file_count="multiple", visible=False)
+            self.load = gr.UploadButton("Load a saved talk", file_types=[".json"], size="sm")
+
+    def _build_settings(self) -> None:
+        config = self.groma.config
+        threshold, limit = config.score_threshold, config.max_regions
+        with gr.Row():
+            self.settings = [
+                gr.Checkbox(True, label="Grounding", info="Answer with boxes", min_width=200),
+                _slider("Temperature", "0 takes the likeliest words", 0, 2, 0, 0.05),
+                _slider("Top-p", "Only with a temperature", 0.05, 1, 1, 0.05),
+                _slider("Longest answer", "In tokens", 16, 1024, 512, 16),
+                _slider("Score threshold", "Least objectness of a proposal", 0, 1, threshold, 0.01),
+                _slider("Regions", "Most proposals the model sees", 1, limit, limit, 1),
+                _slider("Certain from", "Below it, a phrase gets a ?", 0, 1, 0.5, 0.05),
+            ]
+
+    def _wire(self, blocks: gr.Blocks) -> None:
+        chat, settings = self.chat, self.settings
+        model: dict[str, Any] = (
+            MODEL_QUEUE | PRIVATE | {"show_progress_on": self.talk, "show_progress": "full"}
+        )
+        quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
+        outputs = [self.canvas, self.talk, self.question, self.status]
+        work: dict[str, Any] = {"outputs": outputs} | model
+        self.canvas.picture(self._once(chat.open), [self.canvas, *settings], **work)
+        asking = [self.canvas, self.question, *settings]
+        self.question.submit(self._stream(chat.ask), asking, **work)
+        self.question.stop(_stop(chat), **quick)
+        self.regenerate.click(self._stream(chat.regenerate), settings, **work)
+        self.undo.click(self._once(chat.undo), settings, **work)
+        self.edit.click(self._once(chat.edit), [self.canvas, *settings], **work)
+        self.clear.click(self._once(chat.clear), [self.canvas, *settings], **work)
+        for setting in settings[-3:]:
+            setting.change(self._once(chat.redraw), settings, **work)
+        self.save.click(_save(chat), None, self.files, **PRIVATE)
+        self.load.upload(self._once(self._load), [self.load, *settings], **work)
+        self.canvas.example(self._open_example, settings, **work)
+        blocks.load(self.status_text, None, self.status, **quick)
+        blocks.unload(_leave(chat))
+
+    def _load(self, tab: str, file: str, settings: Settings) -> View:
+        try:
+            picture, conversation = export.read_talk(Path(file))
+        except GromaError as error:
+            return View(warning=str(error))
+        return self.chat.resume(tab, picture, conversation, settings)
+
+    def _open_example(self, request: gr.Request, event: gr.EventData, *values: Any) -> tuple:
+        example = pick(self.examples, event._data)
+        if example is None:
+            return self._updates(View())
+        (settings,) = _with_settings(values)
+        tab = str(request.session_hash)
+        found = (example.picture, None, settings, example.question, example.boxes)
+        return self._updates(self.chat.resume(tab, *found))
+
+    def _once(self, handler: Callable[..., View]) -> Callable[..., tuple]:
+        def run(request: gr.Request, *values: Any) -> tuple:
+            return self._updates(handler(request.session_hash, *_with_settings(values)))
+
+        return run
+
+    def _stream(self, handler: Callable[..., Iterator[View]]) -> Callable[..., Iterator[tuple]]:
+        def run(request: gr.Request, *values: Any) -> Iterator[tuple]:
+            for view in handler(request.session_hash, *_with_settings(values)):
+                yield self._updates(view)
+
+        return run
+
+    def _updates(self, view: View) -> tuple:
+        """For canvas, conversation, question box and status."""
+        if view.warning:
+            gr.Warning(view.warning)
+        box: dict[str, Any] = {"value": view.question}
+        if view.is_answering is not None:
+            box |= {"submit_btn": False if view.is_answering else "Ask"}
+            box |= {"stop_btn": "Stop" if view.is_answering else False}
+        canvas = {"value": view.drawing, "shown": view.shown}
+        return _update(canvas), _update({"value": view.talk}), _update(box), self.status_text()
+
+
+def _slider(label: str, info: str, low: float, high: float, value: float, step: float) -> gr.Slider:
+    return gr.Slider(low, high, value, step=step, label=label, info=info, min_width=200)
+
+
+def _update(changes: dict[str, Any]) -> Any:
+    known = {name: value for name, value in changes.items() if value is not None}
+    return gr.update(**known) if known else gr.skip()
+
+
+def _with_settings(values: tuple) -> tuple:
+    """The inputs of a handler; the last ones are the settings panel."""
+    count = len(Settings.__dataclass_fields__)
+    return (*values[:-count], Settings(*values[-count:]))
+
+
+def _stop(chat: ChatTab) -> Callable[..., None]:
+    def stop(request: gr.Request) -> None:
+        chat.stop(str(request.session_hash))
+
+    return stop
+
+
+def _save(chat: ChatTab) -> Callable[..., Any]:
+    def save(request: gr.Request) -> Any:
+        session = chat.sessions.get(str(request.session_hash))
+        if session.picture is None or not session.conversation or not session.conversation.turns:
+            gr.Warning("There is nothing to save yet.")
+            return gr.skip()
+        files = export.write_files(session.picture, session.conversation)
+        return gr.update(value=[str(file) for file in files], visible=True)
+
+    return save
+
+
+def _leave(chat: ChatTab) -> Callable[..., None]:
+    def leave(request: gr.Request) -> None:
+        chat.sessions.leave(str(request.session_hash))
+
+    return leave
+
+
+def _header(name: str, note: str) -> str:
+    return (
+        '<div id="groma-header"><h1>Groma</h1><p>Chat about a picture in words and boxes.</p>'
+        f"<p><strong>{name}</strong> {note}</p></div>"
+    )

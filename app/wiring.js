@@ -1,0 +1,79 @@
+// What brings the canvas to life: new pictures, news from the server, buttons and listeners.
+
+async function takePicture(file) {
+  say("Uploading …");
+  try {
+    const { path, url } = await upload(file);
+    select(null);
+    props.value = { image: { path, url, orig_name: file.name, meta: { _type: "gradio.FileData" } }, boxes: [] };
+    sync();
+    trigger("picture");
+  } catch {
+    say("The picture could not be uploaded; it may be too large.");
+  }
+}
+
+/** Show what `props` say. */
+function sync() {
+  const url = props.value?.image?.url || "";
+  if (url !== local.url) {
+    local.url = url;
+    local.selected = local.hinted = null;
+    if (url) image.src = url;
+    else image.removeAttribute("src");
+    say(url ? HINT : "");
+  }
+  // What was drawn and has been asked about is no longer in anybody's hands.
+  if (!regions().some(({ key, isDraft, user }) => key === local.selected && (isDraft || !user))) local.selected = null;
+  render();
+}
+
+image.addEventListener("load", () => {
+  stage.style.setProperty("--ratio", size().width / size().height);
+  render();
+});
+
+const camera = cameraPanel(root.querySelector(".groma-camera"), takePicture, say);
+const lastUser = () => regions().filter((region) => region.user).at(-1);
+const actions = {
+  open: () => root.querySelector("input[type=file]").click(),
+  camera: camera.open,
+  shoot: camera.shoot,
+  "close-camera": camera.close,
+  explore: () => {
+    local.exploring = !local.exploring;
+    render();
+  },
+  fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()),
+  ask: () => ask(local.selected),
+  delete: () => {
+    const region = regions().find(({ key }) => key === local.selected);
+    if (region?.isDraft) deleteBox(region.index);
+  },
+};
+
+root.addEventListener("click", (event) => {
+  actions[event.target.closest("[data-do]")?.dataset.do]?.();
+});
+document.addEventListener("click", (event) => {
+  if (!root.isConnected) return;
+  const chip = event.target.closest(".groma-chip");
+  const quick = event.target.closest("[data-fill]");
+  const selected = regions().find(({ key, user }) => user && key === local.selected);
+  const example = event.target.closest("[data-example]");
+  if (example) trigger("example", { index: Number(example.dataset.example) });
+  if (chip) mention(Number(chip.dataset.number));
+  if (quick) fillQuestion(quick.dataset, (selected || lastUser())?.user, say);
+});
+stage.addEventListener("pointerdown", startGesture);
+stage.addEventListener("pointermove", continueGesture);
+stage.addEventListener("pointerup", endGesture);
+stage.addEventListener("pointercancel", endGesture);
+stage.addEventListener("pointerleave", leaveStage);
+stage.addEventListener("keydown", pressKey);
+listenForPictures(root, takePicture);
+listenForLinks(root, showLinks);
+listenForMentions(root, () => regions().filter(({ user }) => user).map(({ user }) => user));
+new ResizeObserver(() => placeLabels(layer)).observe(stage);
+watch(["value", "shown"], sync);
+sync();

@@ -1,0 +1,388 @@
+"""The application in a real browser, from an uploaded picture to a coloured answer."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, expect
+
+from tests.app.conftest import CHROMIUM
+from tests.app.scripted import BALL, DOG, SIZE, picture
+
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium")
+
+IDLE = "#groma-question button:text('Ask')"
+BUSY = "#groma-question button:text('Stop')"
+
+
+class Tab:
+    """A page of the application, and what people do with it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        page.set_default_timeout(15_000)
+        page.goto(url)
+        self.problems: list[str] = []
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        expect(page.locator(".groma-drop")).to_be_visible()
+
+    def open(self, file: Path) -> None:
+        self.page.set_input_files(".groma-canvas input[type=file]", file)
+        self.page.locator("[data-do=explore]", has_text="3").wait_for()
+        self.page.wait_for_function("document.querySelector('.groma-stage img').complete")
+
+    @property
+    def frame(self) -> FloatRect:
+        frame = self.page.locator(".groma-stage img").bounding_box()
+        assert frame
+        return frame
+
+    def at(self, x: float, y: float, size: tuple[int, int] = SIZE) -> tuple[float, float]:
+        """Where a pixel of the picture is on the page."""
+        frame = self.frame
+        across, down = x / size[0], y / size[1]
+        return frame["x"] + across * frame["width"], frame["y"] + down * frame["height"]
+
+    def draw(self, box: tuple[float, ...], size: tuple[int, int] = SIZE) -> None:
+        mouse = self.page.mouse
+        mouse.move(*self.at(*box[:2], size))
+        mouse.down()
+        mouse.move(*self.at(box[0] + 9, box[1] + 9, size), steps=2)
+        mouse.move(*self.at(*box[2:], size), steps=2)
+        mouse.up()
+
+    def click(self, x: float, y: float) -> None:
+        self.page.mouse.click(*self.at(x, y))
+
+    def ask(self, question: str = "") -> None:
+        """Ask and wait for the whole answer."""
+        before = self.answers.count()
+        if question:
+            self.page.fill("#groma-question textarea", question)
+        self.page.click(IDLE)
+        expect(self.answers).to_have_count(before + 1)
+        self.wait()
+
+    def wait(self) -> None:
+        expect(self.page.locator(IDLE)).to_be_visible()
+
+    def sent_boxes(self, action: Callable[[], None]) -> list[list[float]]:
+        """The drawn boxes of the next request that carries a canvas."""
+
+        def has_canvas(request: Request) -> bool:
+            return "queue/join" in request.url and '"boxes"' in (request.post_data or "")
+
+        with self.page.expect_request(has_canvas) as info:
+            action()
+        data = json.loads(info.value.post_data or "")["data"]
+        return next(value["boxes"] for value in data if isinstance(value, dict))
+
+    @property
+    def answers(self) -> Locator:
+        return self.page.locator(".groma-answer")
+
+    def phrase(self, text: str) -> Locator:
+        return self.page.locator(".groma-answer .groma-phrase", has_text=text)
+
+    def box(self, key: str) -> Locator:
+        return self.page.locator(f'.groma-box[data-key="{key}"]')
+
+
+@pytest.fixture
+def tab(page: Page, url: str, scene: Path) -> Tab:
+    tab = Tab(page, url)
+    tab.open(scene)
+    yield tab
+    assert tab.problems == []
+
+
+LIT = re.compile(r"\blit\b")
+
+
+def near(found: list[float], wanted: tuple[float, ...]) -> bool:
+    return found == pytest.approx(wanted, abs=1.5)
+
+
+def test_draw_ask_and_links_both_ways(tab: Tab) -> None:
+    wanted = (100, 190, 290, 440)
+    tab.draw(wanted)
+    expect(tab.page.locator(".groma-chip")).to_have_text("1")
+    tab.page.click("text=Ask about this")
+    expect(tab.page.locator("#groma-question textarea")).to_have_value("What is [1]?")
+    (box,) = tab.sent_boxes(lambda: tab.page.click(IDLE))
+    assert near(box, wanted)
+    tab.wait()
+    expect(tab.phrase("the thing you mean")).to_be_visible()
+
+    tab.ask("Describe what is beside [1].")
+    phrase = tab.phrase("a red ball")
+    phrase.hover()
+    expect(tab.box("r1")).to_have_class(LIT)
+    expect(tab.box("u1")).not_to_have_class(LIT)
+    expect(tab.page.locator(".groma-shade rect")).not_to_have_count(0)
+    assert phrase.get_attribute("data-tip") == "91 % sure"
+    tab.page.mouse.move(*tab.at(400, 380))
+    expect(phrase).to_have_class(LIT)
+    expect(tab.phrase("a tree")).not_to_have_class(LIT)
+    expect(tab.phrase("a tree")).to_have_class(re.compile("groma-uncertain"))
+    expect(tab.page.locator(".groma-question .groma-number")).to_have_count(2)
+
+    tab.click(400, 380)
+    tab.page.click("text=Ask about this")
+    expect(tab.page.locator("#groma-question textarea")).to_have_value("What is [2]?")
+    expect(tab.page.locator(".groma-chip")).to_have_count(2)
+    (box,) = tab.sent_boxes(lambda: tab.page.click(IDLE))
+    assert near(box, BALL)
+    tab.wait()
+
+
+def test_answer_streams_and_can_be_stopped(tab: Tab) -> None:
+    tab.page.fill("#groma-question textarea", "a long story")
+    tab.page.click(IDLE)
+    tab.page.wait_for_function("document.querySelector('.groma-answer')?.innerText.length > 20")
+    tab.page.click(BUSY)
+    expect(tab.page.locator(".groma-ending")).to_contain_text("stopped")
+    tab.wait()
+    tab.page.click("text=Regenerate")
+    expect(tab.page.locator(BUSY)).to_be_visible()
+    tab.page.click(BUSY)
+    tab.wait()
+    expect(tab.answers).to_have_count(1)
+    tab.page.click("button:text-is('Undo')")
+    expect(tab.answers).to_have_count(0)
+    tab.ask("Describe")
+    expect(tab.page.locator(".groma-answer .groma-phrase")).to_have_count(3)
+
+
+def test_click_takes_a_proposal_and_edit_gives_it_back(tab: Tab) -> None:
+    tab.click(400, 380)
+    tab.click(620, 20)  # Nothing is there.
+    expect(tab.page.locator(".groma-box.draft")).to_have_count(1)
+    tab.page.click("text=What is this?")
+    tab.wait()
+    expect(tab.answers).to_have_count(1)
+    expect(tab.page.locator(".groma-box.draft")).to_have_count(0)
+    tab.page.click("button:text-is('Edit')")
+    expect(tab.page.locator("#groma-question textarea")).to_have_value("What is [1]?")
+    (box,) = tab.sent_boxes(lambda: tab.ask("How many are like [1]?"))
+    assert near(box, BALL)
+    tab.page.click("button:text-is('Clear')")
+    expect(tab.page.locator(".groma-note")).to_contain_text("Cleared")
+    expect(tab.page.locator(".groma-chip")).to_have_count(0)
+
+
+def test_proposal_explorer(tab: Tab) -> None:
+    tab.page.mouse.move(*tab.at(200, 300))
+    expect(tab.page.locator(".hinted .groma-label")).to_have_text("r0 · 0.90")
+    tab.page.click("[data-do=explore]")
+    expect(tab.page.locator(".groma-box.proposal")).to_have_count(3)
+    tab.page.mouse.move(*tab.at(500, 100))
+    expect(tab.box("r2").locator(".groma-label")).to_be_visible()
+    tab.click(500, 100)
+    expect(tab.page.locator(".groma-box.proposal")).to_have_count(2)
+    expect(tab.page.locator(".groma-box.draft")).to_have_count(1)
+
+
+def test_move_resize_and_delete(tab: Tab) -> None:
+    tab.draw((100, 100, 200, 200))
+    tab.draw((150, 150, 180, 190))  # Inside the selected box, so it moves that.
+    tab.page.locator("[data-handle=nw]").hover()
+    tab.page.mouse.down()
+    tab.page.mouse.move(*tab.at(60, 70), steps=3)
+    tab.page.mouse.up()
+    (box,) = tab.sent_boxes(lambda: tab.ask("Describe"))
+    assert near(box, (60, 70, 230, 240))
+    tab.draw((300, 100, 350, 150))
+    tab.draw((400, 100, 450, 150))
+    tab.page.fill("#groma-question textarea", "[2] or [3]?")
+    tab.click(325, 125)
+    tab.page.click("[data-do=delete]")
+    expect(tab.page.locator("#groma-question textarea")).to_have_value(" or [2]?")
+    assert near(tab.sent_boxes(lambda: tab.ask())[0], (400, 100, 450, 150))
+
+
+def test_keyboard_only(page: Page, url: str, scene: Path) -> None:
+    tab = Tab(page, url)
+    tab.open(scene)
+    page.locator(".groma-stage").focus()
+    page.keyboard.press("Enter")
+    for key in ("Alt+ArrowRight", "Alt+ArrowDown", "ArrowLeft", "Shift+ArrowUp"):
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    expect(page.locator("#groma-question textarea")).to_be_focused()
+    (box,) = tab.sent_boxes(lambda: page.keyboard.press("Enter"))
+    assert near(box, (240 + 1 - 6.4, 180 + 1, 400 + 1 - 6.4, 300 + 1 - 6.4))
+    tab.wait()
+    phrase = page.locator(".groma-answer .groma-phrase").first
+    phrase.focus()
+    expect(page.locator(".groma-box.lit")).to_have_count(1)
+    page.locator(".groma-stage").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".groma-box.draft")).to_have_count(1)
+    page.keyboard.press("Delete")
+    expect(page.locator(".groma-box.draft")).to_have_count(0)
+
+
+def test_typing_mentions_and_chips(tab: Tab) -> None:
+    tab.click(400, 380)
+    tab.click(200, 300)
+    question = tab.page.locator("#groma-question textarea")
+    question.press_sequentially("Is @1")
+    expect(question).to_have_value("Is [1]")
+    tab.page.locator(".groma-chip", has_text="2").click()
+    expect(question).to_have_value("Is [1] [2]")
+    tab.page.click("text=How many …")
+    tab.page.keyboard.type("dogs")
+    expect(question).to_have_value("How many dogs are there?")
+
+
+def test_new_picture_starts_a_new_talk_and_a_bad_one_does_not(
+    tab: Tab, scene: Path, tmp_path: Path
+) -> None:
+    tab.ask("Describe")
+    (tmp_path / "bad.png").write_bytes(b"no picture at all")
+    tab.page.set_input_files(".groma-canvas input[type=file]", tmp_path / "bad.png")
+    expect(tab.page.locator(".toast-body")).to_contain_text("The picture is not a")
+    tab.page.wait_for_function("document.querySelector('.groma-stage img').naturalWidth === 640")
+    expect(tab.answers).to_have_count(1)
+    tab.page.set_input_files(".groma-canvas input[type=file]", scene)
+    expect(tab.page.locator(".groma-note")).to_have_text("A new picture, a new talk.")
+    expect(tab.answers).to_have_count(0)
+
+
+def test_two_people_do_not_mix(browser: Browser, url: str, scene: Path) -> None:
+    tabs = [Tab(browser.new_context().new_page(), url) for _ in range(2)]
+    for one in tabs:
+        one.open(scene)
+    tabs[0].draw((100, 100, 200, 200))
+    for one, question in zip(tabs, ("Describe", "How many?"), strict=True):
+        one.page.fill("#groma-question textarea", question)
+        one.page.click(IDLE)
+    for one in tabs:
+        expect(one.answers).to_have_count(1)
+        one.wait()
+    expect(tabs[0].phrase("a tree")).to_be_visible()
+    expect(tabs[1].phrase("two things")).to_be_visible()
+    expect(tabs[1].page.locator(".groma-chip")).to_have_count(0)
+    for one in tabs:
+        one.page.context.close()
+
+
+def test_leaving_frees_memory(browser: Browser, url: str, scene: Path) -> None:
+    tab, other = (Tab(browser.new_context().new_page(), url) for _ in range(2))
+    status = other.page.locator("#groma-status")
+
+    def held() -> int:
+        other.page.reload()
+        return int(re.findall(r"hold (\d+) MB", status.inner_text())[0])
+
+    tab.open(scene)
+    before = held()
+    assert before >= 1
+    tab.page.context.close()
+    assert any(held() < before for _ in range(20))
+    other.page.context.close()
+
+
+def test_model_markup_stays_text(tab: Tab) -> None:
+    tab.ask("show markup")
+    expect(tab.answers).to_contain_text("<img src=x onerror=alert(1)> **bold** &")
+    expect(tab.page.locator(".groma-answer img")).to_have_count(0)
+
+
+def test_phone(browser: Browser, url: str, scene: Path) -> None:
+    context = browser.new_context(
+        viewport={"width": 420, "height": 860}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    tab = Tab(context.new_page(), url)
+    tab.open(scene)
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 420
+    tab.page.touchscreen.tap(*tab.at(400, 380))
+    tab.page.tap("text=Ask about this")
+    (box,) = tab.sent_boxes(lambda: tab.page.tap(IDLE))
+    assert near(box, BALL)
+    tab.wait()
+    tab.page.tap(".groma-answer .groma-phrase")
+    expect(tab.page.locator(".groma-box.lit")).to_have_count(1)
+    context.close()
+
+
+def test_touch_draws(browser: Browser, url: str, scene: Path) -> None:
+    context = browser.new_context(viewport={"width": 420, "height": 860}, has_touch=True)
+    tab = Tab(context.new_page(), url)
+    tab.open(scene)
+    finger = context.new_cdp_session(tab.page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        places = [{"x": x, "y": y} for x, y in points]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    touch("touchStart", tab.at(100, 100))
+    for x in (150, 200, 250):
+        touch("touchMove", tab.at(x, x))
+    touch("touchEnd")
+    (box,) = tab.sent_boxes(lambda: tab.ask("Describe"))
+    assert near(box, (100, 100, 250, 250))
+    context.close()
+
+
+@pytest.mark.parametrize("kind", ["portrait", "huge", "exif"])
+def test_pixels_are_exact(page: Page, url: str, tmp_path: Path, kind: str) -> None:
+    tab = Tab(page, url)
+    size = {"portrait": (300, 900), "huge": (4000, 3000), "exif": (480, 640)}[kind]
+    file = tmp_path / "picture.jpg"
+    if kind == "exif":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture().save(file, exif=exif)
+    else:
+        Image.new("RGB", size, "gray").save(file)
+    tab.open(file)
+    page.evaluate("document.body.style.zoom = 1.25")
+    wanted = tuple(side * size[i % 2] for i, side in enumerate((0.2, 0.3, 0.7, 0.6)))
+    tab.draw(wanted, size)
+    (box,) = tab.sent_boxes(lambda: tab.ask("Describe"))
+    assert box == pytest.approx(wanted, abs=max(size) / 300)
+
+
+def test_paste_and_drop(page: Page, url: str, scene: Path) -> None:
+    tab = Tab(page, url)
+    give = """(bytes) => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], "scene.png", { type: "image/png" }));
+        return data;
+    }"""
+    data = page.evaluate_handle(give, list(scene.read_bytes()))
+    page.evaluate(
+        "(data) => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data }))",
+        data,
+    )
+    page.locator("[data-do=explore]", has_text="3").wait_for()
+    data = page.evaluate_handle(give, list(scene.read_bytes()))
+    page.dispatch_event(".groma-stage", "drop", {"dataTransfer": data})
+    expect(page.locator(".groma-note")).to_have_text("A new picture, a new talk.")
+    assert tab.problems == []
+
+
+def test_save_and_load(tab: Tab, tmp_path: Path) -> None:
+    tab.click(*DOG[:2])
+    tab.click(200, 300)
+    tab.ask("Describe [1].")
+    tab.page.click("text=Save and load")
+    tab.page.click("text=Make files of this talk")
+    with tab.page.expect_download() as download:
+        tab.page.locator("a[download='talk.json']").first.click()
+    saved = tmp_path / "talk.json"
+    download.value.save_as(saved)
+    tab.page.click("button:text-is('Clear')")
+    expect(tab.answers).to_have_count(0)
+    with tab.page.expect_file_chooser() as chooser:
+        tab.page.click("text=Load a saved talk")
+    chooser.value.set_files(saved)
+    expect(tab.answers).to_have_count(1)
+    expect(tab.page.locator(".groma-chip")).to_have_text("1")
+    tab.ask("How many?")
+    expect(tab.answers).to_have_count(2)

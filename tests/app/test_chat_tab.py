@@ -1,0 +1,174 @@
+"""What the handlers of the chat tab do, without a browser."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.canvas import Drawing
+from app.chat_tab import CLEARED, NEW_TALK, ChatTab, Settings, View
+from app.state import Sessions
+from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
+
+BOX = (300.0, 300.0, 460.0, 450.0)
+
+
+@pytest.fixture
+def tab() -> ChatTab:
+    groma = ScriptedGroma()
+    return ChatTab(Sessions(groma, budget=10**9))
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Drawing:
+    picture().save(tmp_path / "scene.png")
+    return Drawing(tmp_path / "scene.png")
+
+
+def opened(tab: ChatTab, drawing: Drawing) -> Drawing:
+    assert tab.open("me", drawing, Settings()).warning is None
+    return drawing
+
+
+def ask(tab: ChatTab, drawing: Drawing, question: str = "Describe", **settings) -> list[View]:
+    return list(tab.ask("me", drawing, question, Settings(**settings)))
+
+
+def keys(view: View) -> set[str]:
+    return {region["key"] for region in view.shown["regions"]}
+
+
+def test_opening_a_picture_finds_proposals(tab: ChatTab, drawing: Drawing) -> None:
+    view = tab.open("me", drawing, Settings())
+    assert [proposal["key"] for proposal in view.shown["proposals"]] == ["r0", "r1", "r2"]
+    assert view.drawing is None
+    assert NEW_TALK not in view.talk
+    assert NEW_TALK in tab.open("me", drawing, Settings()).talk
+
+
+def test_answer_streams_and_colours_as_phrases_close(tab: ChatTab, drawing: Drawing) -> None:
+    first, *middle, last = ask(tab, opened(tab, drawing))
+    assert (first.question, first.is_answering, last.is_answering) == ("", True, False)
+    assert "Describe" in first.talk
+    counts = [view.talk.count("groma-phrase") for view in middle]
+    assert counts == sorted(counts)
+    assert set(counts) == {0, 1, 2, 3}
+    assert keys(last) == {"r0", "r1", "r2"}
+
+
+def test_regions_drawn_with_a_question_keep_their_number(tab: ChatTab, drawing: Drawing) -> None:
+    drawing = opened(tab, drawing)
+    views = ask(tab, Drawing(drawing.picture, (BOX,)), "What is [1]?")
+    assert views[0].drawing == drawing
+    assert "u1" in keys(views[0])
+    (turn,) = tab.sessions.get("me").conversation.turns
+    assert turn.boxes == (BOX,)
+    last = ask(tab, drawing, "How many are left of [1]?")[-1]
+    assert "u1" in keys(last)
+    assert last.shown["next"] == 2
+
+
+def test_mistakes_lose_nothing(tab: ChatTab, drawing: Drawing) -> None:
+    (view,) = ask(tab, Drawing(), "Describe")[-1:]
+    assert "choose a picture" in view.warning
+    drawing = opened(tab, drawing)
+    ask(tab, drawing)
+    bad = Drawing(drawing.picture, ((700.0, 10.0, 800.0, 20.0),))
+    view = ask(tab, bad, "What is [1]?")[-1]
+    assert "outside the picture" in view.warning
+    assert (view.drawing, view.question, view.is_answering) == (bad, "What is [1]?", False)
+    assert view.talk.count("groma-answer") == 1
+    assert "question is empty" in ask(tab, drawing, "  ")[-1].warning
+    assert "temperature" in ask(tab, drawing, temperature=99)[-1].warning
+
+
+def test_unexpected_errors_are_one_sentence(
+    tab: ChatTab, drawing: Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing = opened(tab, drawing)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("secret path")
+
+    monkeypatch.setattr("groma.chat.Chat.stream", fail)
+    view = ask(tab, drawing)[-1]
+    assert "Something went wrong" in view.warning
+    assert (view.question, view.is_answering) == ("Describe", False)
+
+
+def test_unreadable_picture_keeps_the_talk(tab: ChatTab, drawing: Drawing, tmp_path: Path) -> None:
+    ask(tab, opened(tab, drawing))
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 broken")
+    view = tab.open("me", Drawing(tmp_path / "bad.jpg"), Settings())
+    assert view.warning
+    assert view.drawing == drawing
+    assert len(tab.sessions.get("me").conversation.turns) == 1
+
+
+def test_pictures_that_browsers_cannot_show_are_converted(tab: ChatTab, tmp_path: Path) -> None:
+    picture().save(tmp_path / "scene.tiff")
+    view = tab.open("me", Drawing(tmp_path / "scene.tiff"), Settings())
+    with Image.open(view.drawing.picture) as shown:
+        assert (shown.format, shown.size) == ("PNG", SIZE)
+
+
+def test_stop_keeps_what_was_said(tab: ChatTab, drawing: Drawing) -> None:
+    stream = tab.ask("me", opened(tab, drawing), "a long story", Settings())
+    next(stream)
+    next(stream)
+    tab.stop("me")
+    assert "stopped" in list(stream)[-1].talk
+    assert "stopped" not in ask(tab, drawing)[-1].talk.rpartition("groma-question")[2]
+
+
+def test_regenerate_replaces_the_answer(tab: ChatTab, drawing: Drawing) -> None:
+    assert "no question" in list(tab.regenerate("me", Settings()))[-1].warning
+    ask(tab, opened(tab, drawing))
+    views = list(tab.regenerate("me", Settings()))
+    assert views[0].talk.count("groma-question") == 1
+    assert len(tab.sessions.get("me").conversation.turns) == 1
+    assert all(view.drawing is None for view in views)
+
+
+def test_undo_edit_and_clear(tab: ChatTab, drawing: Drawing) -> None:
+    drawing = opened(tab, drawing)
+    ask(tab, Drawing(drawing.picture, (BOX,)), "What is [1]?")
+    ask(tab, drawing, "Describe")
+    assert tab.undo("me", Settings()).talk.count("groma-answer") == 1
+    view = tab.edit("me", drawing, Settings())
+    assert (view.question, view.drawing.boxes) == ("What is [1]?", (BOX,))
+    assert view.shown["next"] == 1
+    assert "no question" in tab.undo("me", Settings()).warning
+    ask(tab, drawing, "Describe")
+    view = tab.clear("me", drawing, Settings())
+    assert CLEARED in view.talk
+    assert view.shown["regions"] == []
+    assert len(view.shown["proposals"]) == 3
+
+
+def test_settings_change_what_is_shown(tab: ChatTab, drawing: Drawing) -> None:
+    opened(tab, drawing)
+    assert len(tab.redraw("me", Settings(score_threshold=0.75)).shown["proposals"]) == 2
+    ask(tab, drawing)
+    assert "groma-uncertain" in tab.redraw("me", Settings(certain=1.0)).talk
+    assert "groma-uncertain" not in tab.redraw("me", Settings(certain=0.0)).talk
+    assert tab.redraw("nobody", Settings()) == View()
+
+
+def test_forgotten_session_begins_anew(tab: ChatTab, drawing: Drawing) -> None:
+    view = ask(tab, drawing)[-1]
+    assert view.warning is None
+    assert keys(view) == {"r0", "r1", "r2"}
+
+
+def test_model_markup_is_escaped(tab: ChatTab, drawing: Drawing) -> None:
+    view = ask(tab, opened(tab, drawing), "show markup")[-1]
+    assert "<img" not in view.talk
+    assert "&lt;img" in view.talk
+
+
+def test_two_tabs(tab: ChatTab, drawing: Drawing) -> None:
+    ask(tab, opened(tab, drawing))
+    other = tab.open("you", drawing, Settings())
+    assert "groma-answer" not in other.talk
+    assert BALL in {tuple(p["box"]) for p in other.shown["proposals"]}

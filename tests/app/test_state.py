@@ -1,0 +1,192 @@
+"""Sessions: whose is what, what is freed and when, what comes back."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from app.state import Sessions
+from groma.chat import Chat
+from groma.types import GromaError, GroundedReply
+from tests.app.scripted import ScriptedGroma, picture
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def groma() -> ScriptedGroma:
+    return ScriptedGroma()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "scene.png"
+    picture().save(path)
+    return path
+
+
+def ask(sessions: Sessions, tab: str, question: str = "Describe") -> GroundedReply:
+    *_, reply = sessions.stream(tab, question)
+    return reply
+
+
+def held(sessions: Sessions) -> list[bool]:
+    """Which sessions hold memory, least recently used first."""
+    return [session.chat is not None for session in sessions._sessions.values()]
+
+
+def test_two_tabs_never_mix(groma: ScriptedGroma, file: Path) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    for tab in ("a", "b"):
+        sessions.open(tab, file)
+    ask(sessions, "a")
+    assert len(sessions.get("a").conversation.turns) == 1
+    assert sessions.get("b").conversation.turns == ()
+    assert sessions.get("a").chat is not sessions.get("b").chat
+
+
+def test_budget_frees_the_least_recently_used_and_it_comes_back(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    sessions.open("a", file)
+    one = sessions.num_bytes
+    sessions = Sessions(groma, budget=int(2.5 * one))
+    for tab in ("a", "b", "c"):
+        sessions.open(tab, file)
+        ask(sessions, tab)
+    assert held(sessions) == [False, True, True]
+    assert sessions.num_bytes <= 2.5 * one
+    before = groma.num_encoded
+    ask(sessions, "a", "How many?")
+    assert groma.num_encoded == before + 1
+    assert [turn.question for turn in sessions.get("a").conversation.turns] == [
+        "Describe",
+        "How many?",
+    ]
+    assert held(sessions) == [False, True, True]
+
+
+def test_the_tab_at_work_may_exceed_the_budget(groma: ScriptedGroma, file: Path) -> None:
+    sessions = Sessions(groma, budget=1)
+    sessions.open("a", file)
+    assert ask(sessions, "a").spans
+    assert held(sessions) == [True]
+
+
+def test_leaving_frees_memory_but_not_the_talk(groma: ScriptedGroma, file: Path) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    sessions.open("a", file)
+    ask(sessions, "a")
+    sessions.leave("a")
+    sessions.leave("nobody")
+    assert sessions.num_bytes == 0
+    ask(sessions, "a")
+    assert len(sessions.get("a").conversation.turns) == 2
+
+
+def test_sessions_are_forgotten_after_their_lifetime(groma: ScriptedGroma, file: Path) -> None:
+    clock = Clock()
+    sessions = Sessions(groma, budget=10**9, lifetime=60, clock=clock)
+    sessions.open("a", file)
+    clock.now = 50
+    sessions.open("b", file)
+    clock.now = 100
+    sessions.get("c")
+    assert len(sessions) == 2
+    assert sessions.get("b").picture == file
+    clock.now = 1000
+    assert sessions.get("b").picture is None
+    assert len(sessions) == 1
+
+
+def test_number_of_sessions_is_limited(groma: ScriptedGroma) -> None:
+    sessions = Sessions(groma, budget=1, capacity=3)
+    first = sessions.get("0")
+    for tab in range(1, 10):
+        sessions.get(str(tab))
+    assert len(sessions) == 3
+    assert sessions.get("9") is sessions.get("9")
+    assert sessions.get("0") is not first
+
+
+def test_one_answer_at_a_time_in_a_tab(groma: ScriptedGroma, file: Path) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    with pytest.raises(GromaError, match="choose a picture"):
+        ask(sessions, "a")
+    sessions.open("a", file)
+    stream = sessions.stream("a", "Describe")
+    next(stream)
+    with pytest.raises(GromaError, match="still answering"):
+        ask(sessions, "a")
+    with pytest.raises(GromaError, match="still answering"):
+        sessions.open("a", file)
+    sessions.free()
+    assert held(sessions) == [True]
+    stream.close()
+    assert [turn.reply.finish for turn in sessions.get("a").conversation.turns] == ["cancelled"]
+    assert ask(sessions, "a").finish == "stop"
+
+
+def test_bad_picture_changes_nothing(groma: ScriptedGroma, file: Path, tmp_path: Path) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    sessions.open("a", file)
+    ask(sessions, "a")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(GromaError, match="is not a"):
+        sessions.open("a", tmp_path / "bad.png")
+    assert sessions.get("a").picture == file
+    assert len(sessions.get("a").conversation.turns) == 1
+
+
+def test_out_of_memory_frees_everything_and_tries_once_more(
+    groma: ScriptedGroma, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [1, 2, 3]
+    answer = Chat.stream
+
+    def stream(self: Chat, *args: object) -> Iterator[GroundedReply]:
+        replies = answer(self, *args)
+        yield next(replies)
+        if failures:
+            failures.pop()
+            raise torch.OutOfMemoryError
+        yield from replies
+
+    monkeypatch.setattr(Chat, "stream", stream)
+    sessions = Sessions(groma, budget=10**9)
+    for tab in ("a", "b"):
+        sessions.open(tab, file)
+    with pytest.raises(GromaError, match="memory is full"):
+        ask(sessions, "a")
+    assert not sessions.get("b").chat
+    assert ask(sessions, "a").finish == "stop"
+    assert failures == []
+
+
+def test_many_threads(groma: ScriptedGroma, file: Path) -> None:
+    sessions = Sessions(groma, budget=1)
+    errors: list[Exception] = []
+
+    def work(tab: str) -> None:
+        try:
+            for _ in range(3):
+                sessions.open(tab, file)
+                ask(sessions, tab)
+                assert len(sessions.get(tab).conversation.turns) == 1
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(str(i),)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
