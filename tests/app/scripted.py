@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from weakref import ref
 
 import torch
 from PIL import Image, ImageDraw
@@ -41,22 +42,25 @@ class ScriptedGroma(Groma):
 
     Args:
         delay: seconds before every token.
+
+    `encoded` holds every picture that was encoded, alive or not.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
         real = talk.tiny_groma(longest=4096, score_threshold=0.15)
         self.model, self.template = real.model, real.template
         self.delay = delay
-        self.num_encoded = 0
+        self.encoded: list[ref[EncodedImage]] = []
 
     def encode_image(self, image: object) -> EncodedImage:
         if isinstance(image, EncodedImage):
             return image
-        self.num_encoded += 1
         encoded = super().encode_image(image)
         boxes = torch.tensor(list(THINGS.values())) / torch.tensor([*SIZE, *SIZE])
         proposals = Proposals(boxes, torch.tensor([0.9, 0.8, 0.7]))
-        return replace(encoded, proposals=proposals)
+        image = replace(encoded, proposals=proposals)
+        self.encoded.append(ref(image))
+        return image
 
     def chat(self, *args: object, **settings: object) -> Chat:
         chat = super().chat(*args, **settings)
