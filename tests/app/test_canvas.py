@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from app.canvas import Canvas, CanvasValue, Drawing
 
-FILE = {"path": "/tmp/x.png", "meta": {"_type": "gradio.FileData"}}
+FILE = {"path": "x.png", "meta": {"_type": "gradio.FileData"}}
 
 
 def test_drawing_goes_round() -> None:
     canvas = Canvas()
-    drawing = Drawing(Path("/tmp/x.png"), ((1.0, 2.0, 3.0, 4.0),))
+    drawing = Drawing(Path("x.png"), ((1.0, 2.0, 3.0, 4.0),))
     assert canvas.preprocess(canvas.postprocess(drawing)) == drawing
     assert canvas.preprocess(None) == Drawing()
     assert canvas.postprocess(None) == CanvasValue()
