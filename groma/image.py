@@ -78,10 +78,24 @@ def to_pixels(image: Image.Image, image_size: int) -> PixelInput:
         Pixels (3, S, S) float32 and the (H, W) of `image`.
     """
     resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-    values = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
-    mean, std = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD)
-    pixels = (values - mean[:, None, None]) / std[:, None, None]
+    pixels = normalise_pixels(torch.from_numpy(np.array(resized)).permute(2, 0, 1))
     return PixelInput(pixels=pixels.contiguous(), original_size=(image.height, image.width))
+
+
+def normalise_pixels(pixels: Tensor) -> Tensor:
+    """Apply the ImageNet statistics.
+
+    Args:
+        pixels: (..., 3, H, W), values from 0 to 255.
+
+    Returns:
+        The same shape in float32, as the image encoder wants it.
+    """
+    mean, std = (
+        torch.tensor(values, device=pixels.device)[:, None, None]
+        for values in (IMAGE_MEAN, IMAGE_STD)
+    )
+    return (pixels.float() / 255 - mean) / std
 
 
 def check_boxes(boxes_px: Sequence[Sequence[float]], size: Size, limit: int) -> list[Box]:

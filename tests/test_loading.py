@@ -135,16 +135,26 @@ def test_released_layout_converts_exactly(tmp_path: Path) -> None:
     assert counts[0] == counts[1]
 
 
-def test_info_counts_bytes_and_packed_parameters(folder: Path, tmp_path: Path) -> None:
-    loading.convert(folder, tmp_path / "packed", "4bit")
-    plain = {part.name: part for part in loading.info(folder)}
+def test_info_counts_bytes_and_packed_parameters(tmp_path: Path) -> None:
+    # Wide enough that the packed weights outweigh what describes their packing.
+    text = {
+        "vocab_size": BASE_VOCABULARY + 114,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    tiny_model(text_config=text).save_pretrained(tmp_path / "plain")
+    released.write_tokenizer(tmp_path / "plain")
+    loading.convert(tmp_path / "plain", tmp_path / "packed", "4bit")
+    plain = {part.name: part for part in loading.info(tmp_path / "plain")}
     packed = {part.name: part for part in loading.info(tmp_path / "packed")}
     assert plain.keys() == packed.keys()
     for name in plain:
         assert plain[name].parameters == packed[name].parameters
         assert plain[name].size == 4 * plain[name].parameters
     assert packed["image encoder"].size == 2 * packed["image encoder"].parameters
-    assert packed["language model"].size < 0.75 * packed["language model"].parameters
+    assert packed["language model"].size < 0.7 * packed["language model"].parameters
     assert "4bit" in packed["language model"].dtypes
 
 

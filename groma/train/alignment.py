@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from groma.image import IMAGE_MEAN, IMAGE_STD
+from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.ops.boxes import box_cxcywh_to_xyxy, pairwise_iou
@@ -153,7 +153,7 @@ class RegionAlignment(nn.Module):
     ) -> tuple[list[Tensor], list[Truth]]:
         """Tokens of proposals and of true boxes, and what they show."""
         truths = [Truth(**true) for true in truth]
-        hidden = self.image_encoder(normalise(pixels))
+        hidden = self.image_encoder(normalise_pixels(pixels))
         boxes = [
             torch.cat([found, jitter(true.boxes)])
             for found, true in zip(self.propose(hidden), truths, strict=True)
@@ -193,12 +193,3 @@ class RegionAlignment(nn.Module):
             boxes[select_regions(boxes, score, self.policy)]
             for boxes, score in zip(found, scores, strict=True)
         ]
-
-
-def normalise(pixels: Tensor) -> Tensor:
-    """(B, 3, S, S) uint8 as the image encoder wants it."""
-    mean, std = (
-        torch.tensor(values, device=pixels.device)[:, None, None] * 255
-        for values in (IMAGE_MEAN, IMAGE_STD)
-    )
-    return (pixels - mean) / std

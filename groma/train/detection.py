@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from groma.config import RegionProposerConfig
 from groma.data.scenes.nouns import COLOURS
-from groma.image import IMAGE_MEAN, IMAGE_STD
+from groma.image import normalise_pixels
 from groma.model.detection_loss import Match, focal_loss, match_boxes
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_proposer import DetectorOutput
@@ -39,8 +39,6 @@ class DetectionPretraining(nn.Module):
     """
 
     main_input_name = "pixels"
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, model: GromaForConditionalGeneration, weights: Mapping[str, float]) -> None:
         """Take the visual parts of a model; they are trained in place.
@@ -66,8 +64,6 @@ class DetectionPretraining(nn.Module):
                 "query_name": read_out(self.config.proposer_config.width, len(CLASS_NAMES)),
             }
         )
-        self.register_buffer("mean", torch.tensor(IMAGE_MEAN)[:, None, None] * 255, False)
-        self.register_buffer("std", torch.tensor(IMAGE_STD)[:, None, None] * 255, False)
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Recompute the image encoder's blocks in the backward pass."""
@@ -75,7 +71,7 @@ class DetectionPretraining(nn.Module):
 
     def encode(self, pixels: Tensor) -> tuple[list[Tensor], DetectorOutput]:
         """Hidden states and proposals of (B, 3, S, S) uint8 pictures."""
-        hidden = self.image_encoder((pixels - self.mean) / self.std)
+        hidden = self.image_encoder(normalise_pixels(pixels))
         return hidden, self.region_proposer(hidden)
 
     def encode_regions(self, hidden: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:

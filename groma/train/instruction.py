@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,11 @@ from groma.data.scenes.dice import Dice
 from groma.data.scenes.generator import SceneGenerator
 from groma.data.scenes.language import converse, language_dice
 from groma.data.scenes.symbolic import true_regions
+from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
 from groma.tokens import TokenIds
-from groma.train.alignment import RegionRegression, Truth, normalise
+from groma.train.alignment import RegionRegression, Truth
 from groma.train.detection import JITTER
 from groma.train.language_metrics import count_answers, kind_indices
 from groma.train.symbolic import TURNS, SymbolicRegionEncoder
@@ -122,9 +124,9 @@ class GroundedConversations(nn.Module):
         self.regression = RegionRegression(regions)
         self.weights = dict(weights)
 
-    def gradient_checkpointing_enable(self, **kwargs: object) -> None:
+    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Recompute the language model's layers in the backward pass."""
-        self.model.language_model.gradient_checkpointing_enable(**kwargs)
+        self.model.language_model.activation_checkpointing_enable(**kwargs)
 
     def forward(
         self,
@@ -152,7 +154,7 @@ class GroundedConversations(nn.Module):
         """
         output = self.model(
             input_ids=input_ids,
-            pixel_values=normalise(pixels),
+            pixel_values=normalise_pixels(pixels),
             refer_boxes=refer_boxes,
             ground_boxes=ground_boxes,
             labels=labels,

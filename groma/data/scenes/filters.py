@@ -11,7 +11,7 @@ import numpy as np
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.nouns import TINT_HUES
 from groma.data.scenes.scene import Pixels
-from groma.data.scenes.sprites import VISIBLE_ALPHA, Sprite
+from groma.data.scenes.sprites import Sprite
 
 _SATURATED = 60
 _FAR = 24
@@ -138,11 +138,6 @@ def draw_filters(dice: Dice, keep_colour: bool) -> tuple[list[Filter], bool]:
     if keep_colour or dice.maybe(0.6):
         return filters, True
     return [*filters, dice.pick(_DISCOLOURING)], False
-
-
-def is_solid(rgba: Pixels) -> bool:
-    """Whether anything is left to see."""
-    return bool((rgba[..., 3] >= VISIBLE_ALPHA).any())
 
 
 def _rgb(rgba: Pixels) -> Pixels:

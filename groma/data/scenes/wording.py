@@ -6,7 +6,7 @@ from functools import cache
 
 from groma.data.sample import Mention, Phrase, Piece, Pieces, join_pieces
 from groma.data.scenes.dice import Dice
-from groma.data.scenes.grammar import Words, capitalised, sentence
+from groma.data.scenes.grammar import Words, sentence
 from groma.data.scenes.phrasings import TABLES
 
 Field = Piece | Pieces | Words
@@ -136,8 +136,3 @@ def region_list(regions: list[int] | tuple[int, ...], last: str = " and ") -> Pi
 def phrase(words: Words | str, *regions: int) -> Phrase:
     """Words that mean these regions."""
     return Phrase(words.text if isinstance(words, Words) else words, regions)
-
-
-def capital_phrase(words: Words | str, *regions: int) -> Phrase:
-    """The same at the start of a sentence."""
-    return phrase(capitalised(words.text if isinstance(words, Words) else words), *regions)
