@@ -14,10 +14,12 @@ from PIL import Image
 
 from app.pictures import read_picture
 from app.render import colour_id, read_styles, region_key, render_talk, shown_boxes
-from groma.conversation import Conversation, Turn
+from groma.conversation import Conversation
+from groma.data.groma_instruct import format_item
+from groma.data.talks import talk_to_sample
 from groma.drawing import draw_boxes
 from groma.image import load_image
-from groma.types import GromaError, GroundedReply, RegionRef, regions_to_detections
+from groma.types import GromaError, RegionRef, regions_to_detections
 
 HERE = Path(__file__).parent
 
@@ -84,25 +86,8 @@ def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
 
 
 def to_instruct(file_name: str, conversation: Conversation) -> dict[str, Any]:
-    """One item of a Groma-Instruct file, as the released data has them.
-
-    Boxes are x, y, width, height in pixels; answers point to them with `box_inds`, in order of
-    `<ground_box>`.
-    """
-    height, width = conversation.image_size
-    regions = [region for region, _ in _mentions(conversation)]
-    row = {region_key(region): index for index, region in enumerate(regions)}
-    said: list[dict[str, Any]] = []
-    for turn in conversation.turns:
-        said += [_instruct_question(turn, row), _instruct_answer(turn.reply, row)]
-    return {
-        "file_name": file_name,
-        "height": height,
-        "width": width,
-        "id": 1,
-        "boxes": [_to_xywh(region.box) for region in regions],
-        "conversation": said,
-    }
+    """One item of a Groma-Instruct file; see `groma.data.groma_instruct`."""
+    return format_item(talk_to_sample(file_name, conversation))
 
 
 def to_talk(picture: Path, conversation: Conversation) -> dict[str, Any]:
@@ -201,25 +186,6 @@ def _mentions(conversation: Conversation) -> list[tuple[RegionRef, str]]:
 def _label(region: RegionRef, phrase: str) -> str:
     number = f"[{region.user}]" if region.user else ""
     return f"{number} {phrase} {region.score:.2f}".strip() if phrase else number
-
-
-def _instruct_question(turn: Turn, row: dict[str, int]) -> dict[str, Any]:
-    return {"from": "human", "value": turn.question, "box_inds": _numbered(turn, row)}
-
-
-def _numbered(turn: Turn, row: dict[str, int]) -> list[int]:
-    return [row[region_key(region)] for region in turn.regions if region.user is not None]
-
-
-def _instruct_answer(reply: GroundedReply, row: dict[str, int]) -> dict[str, Any]:
-    value, at = "", 0
-    indices: list[int] = []
-    for span in reply.spans:
-        boxes = "<ground_box>" * len(span.regions)
-        value += f"{reply.text[at : span.start]}<p>{reply.phrase(span)}</p><roi>{boxes}</roi>"
-        indices += [row[region_key(region)] for region in span.regions]
-        at = span.end
-    return {"from": "gpt", "value": value + reply.text[at:], "box_inds": indices}
 
 
 def _to_xywh(box: Sequence[float]) -> list[float]:

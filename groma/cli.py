@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from groma.chat import Groma
+    from groma.text.template import Template
     from groma.types import GroundedReply, RegionRef
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "groma-mini"
@@ -63,7 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; each sets `run` to the function that does it."""
     parser = argparse.ArgumentParser(prog="groma", description="Grounded chat about pictures.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (add_ask, add_regions, add_eval, add_data, add_convert, add_info):
+    for add in (add_ask, add_regions, add_annotate, add_eval, add_train, add_data, add_instruct):
+        add(commands)
+    for add in (add_convert, add_info):
         add(commands)
     return parser
 
@@ -92,13 +95,17 @@ def add_ask(commands: Subcommands) -> None:
     _add_region_options(parser)
     _add_output_options(parser)
     _add_model_options(parser)
+    _add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
     parser.set_defaults(run=run_ask)
 
 
 def run_ask(options: argparse.Namespace) -> None:
     """Answer one question about one picture."""
     image = _read_image(options)
-    chat = _load(options).chat(image)
+    groma = _load(options)
+    if options.adapter:
+        groma = groma.with_adapter(options.adapter)
+    chat = groma.chat(image)
     reply = chat.ask(
         options.question,
         options.boxes,
@@ -147,8 +154,27 @@ def run_regions(options: argparse.Namespace) -> None:
         draw_boxes(image, found, labels).save(options.save)
 
 
+def add_annotate(commands: Subcommands) -> None:
+    """`groma annotate FOLDER`."""
+    from groma.instruct import command
+
+    parser = commands.add_parser("annotate", help="grounded captions for a folder of pictures")
+    command.add_annotate_arguments(parser)
+    _add_model_options(parser)
+    parser.set_defaults(run=run_annotate)
+
+
+def run_annotate(options: argparse.Namespace) -> None:
+    """Write grounded captions and boxes."""
+    from groma.instruct import command
+
+    _print(_printable(command.run_annotate(options, lambda: _load(options))))
+
+
 def add_eval(commands: Subcommands) -> None:
-    """`groma eval scenes`."""
+    """`groma eval scenes | adapter | rec | lvis-ground | …`."""
+    from groma.eval import adapter_command
+    from groma.eval import command as public
     from groma.eval.scenes import command
 
     parser = commands.add_parser("eval", help="measure how good a model is")
@@ -157,6 +183,15 @@ def add_eval(commands: Subcommands) -> None:
     command.add_arguments(scenes)
     _add_model_options(scenes)
     scenes.set_defaults(run=run_eval_scenes)
+    adapter = benchmarks.add_parser("adapter", help="base and adapter on the same questions (A/B)")
+    adapter_command.add_arguments(adapter)
+    _add_model_options(adapter)
+    adapter.set_defaults(run=run_eval_adapter)
+    for name, what in public.BENCHMARKS.items():
+        benchmark = benchmarks.add_parser(name, help=what)
+        public.add_arguments(benchmark, name)
+        _add_model_options(benchmark)
+        benchmark.set_defaults(run=run_eval_public)
 
 
 def run_eval_scenes(options: argparse.Namespace) -> None:
@@ -166,15 +201,64 @@ def run_eval_scenes(options: argparse.Namespace) -> None:
     _print(command.run(options, lambda: _load(options)))
 
 
+def run_eval_public(options: argparse.Namespace) -> None:
+    """Measure a model on a public benchmark."""
+    from groma.eval import command
+
+    _print(command.run(options, lambda: _load(options)))
+
+
+def run_eval_adapter(options: argparse.Namespace) -> None:
+    """Compare a model with and without an adapter."""
+    from groma.eval import adapter_command
+
+    result = adapter_command.run(options, lambda: _load(options))
+    _print(_printable(result) if isinstance(result, str) else result)
+
+
+def add_train(commands: Subcommands) -> None:
+    """`groma train detection | alignment | instruction …`."""
+    from groma.train import command
+
+    parser = commands.add_parser("train", help="train a model, stage by stage")
+    command.add_arguments(parser)
+    parser.set_defaults(run=run_train)
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Run a stage of the training."""
+    from groma.train import command
+
+    result = command.run(options)
+    if result is not None:
+        _print(result)
+
+
 def add_data(commands: Subcommands) -> None:
-    """`groma data scenes`."""
+    """`groma data scenes | stats | show | check`."""
+    from groma.data import command as public
+    from groma.data.doctor import command as doctor
     from groma.data.scenes import command
 
     parser = commands.add_parser("data", help="make or look at what models are trained on")
-    sources = parser.add_subparsers(title="sources", metavar="SOURCE", required=True)
-    scenes = sources.add_parser("scenes", help="illustrated scenes with drawn annotations")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    scenes = actions.add_parser("scenes", help="illustrated scenes with drawn annotations")
     command.add_arguments(scenes)
     scenes.set_defaults(run=run_data_scenes)
+    stats = actions.add_parser("stats", help="what the sources of a configuration hold")
+    public.add_stats_arguments(stats)
+    stats.set_defaults(run=run_data_stats)
+    show = actions.add_parser("show", help="one sample: its boxes, and what is learnt of its text")
+    public.add_show_arguments(show)
+    show.add_argument(
+        "--model",
+        default=str(DEFAULT_MODEL),
+        help="folder or Hugging Face id whose tokenizer spells the text",
+    )
+    show.set_defaults(run=run_data_show)
+    check = actions.add_parser("check", help="what is wrong with an instruction set, and mend it")
+    doctor.add_arguments(check)
+    check.set_defaults(run=run_data_check)
 
 
 def run_data_scenes(options: argparse.Namespace) -> None:
@@ -184,12 +268,56 @@ def run_data_scenes(options: argparse.Namespace) -> None:
     _print(command.run(options))
 
 
+def run_data_stats(options: argparse.Namespace) -> None:
+    """Print what the sources of a configuration hold."""
+    from groma.data import command
+    from groma.train.configuration import find
+
+    options.config = find(options.config)
+    _print(format_table(*command.stats(options)))
+
+
+def run_data_show(options: argparse.Namespace) -> None:
+    """Draw one sample, and print what is learnt of it."""
+    from groma.data import command
+    from groma.train.configuration import find
+
+    options.config = find(options.config)
+    _print(_printable(command.show(options, lambda: _load_template(options.model))))
+
+
+def run_data_check(options: argparse.Namespace) -> None:
+    """Say what is wrong with an instruction set, and mend it."""
+    from groma.data.doctor import command
+
+    for text in command.run(options, _load_template, format_table):
+        _print(_printable(text))
+
+
+def add_instruct(commands: Subcommands) -> None:
+    """`groma instruct FOLDER`."""
+    from groma.instruct import command
+
+    parser = commands.add_parser("instruct", help="make grounded conversations to learn from")
+    command.add_instruct_arguments(parser)
+    _add_model_options(parser)
+    parser.set_defaults(run=run_instruct)
+
+
+def run_instruct(options: argparse.Namespace) -> None:
+    """Have conversations written."""
+    from groma.instruct import command
+
+    _print(_printable(command.run_instruct(options, lambda: _load(options))))
+
+
 def add_convert(commands: Subcommands) -> None:
     """`groma convert SRC DST`."""
     parser = commands.add_parser("convert", help="write a model folder that loads fast")
     parser.add_argument("source", metavar="SRC", help="folder or Hugging Face id")
     parser.add_argument("target", metavar="DST", help="new folder")
     parser.add_argument("--quantization", choices=("none", "8bit", "4bit"), default="none")
+    _add_adapter_option(parser, "merge this adapter (LoRA) into the model")
     parser.set_defaults(run=run_convert)
 
 
@@ -198,7 +326,7 @@ def run_convert(options: argparse.Namespace) -> None:
     from groma import loading
 
     quantization = None if options.quantization == "none" else options.quantization
-    loading.convert(options.source, options.target, quantization)
+    loading.convert(options.source, options.target, quantization, adapter=options.adapter)
 
 
 def add_info(commands: Subcommands) -> None:
@@ -311,12 +439,27 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
 
 
+def _add_adapter_option(parser: argparse.ArgumentParser, purpose: str) -> None:
+    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help=purpose)
+
+
 def _load(options: argparse.Namespace) -> "Groma":
     import groma
 
     return groma.load(
         options.model, options.quantization, device=options.device, dtype=options.dtype
     )
+
+
+def _load_template(source: str) -> "Template":
+    """How the text of a model is spelt."""
+    from groma import loading
+    from groma.text.template import Template
+    from groma.tokens import TokenIds
+
+    folder = loading.resolve(source)
+    tokens = TokenIds.of(loading.read_config(folder))
+    return Template(loading.load_tokenizer(folder), tokens)
 
 
 def _read_image(options: argparse.Namespace) -> "Image.Image":

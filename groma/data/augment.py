@@ -1,0 +1,114 @@
+"""Changes to pictures and their boxes while training: mirroring and scale jitter (paper 3.3)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from PIL import Image, ImageOps
+
+from groma.data.sample import GroundedSample, plain_text
+from groma.data.scenes.dice import Dice
+from groma.data.sources.items import DetectionSample, Sample
+from groma.types import Box
+
+SMALLEST_CROP = 0.5
+"""Shortest side of a crop as a share of the picture's."""
+LEAST_VISIBLE = 0.4
+"""A box of which less than this share lies in a crop is left out."""
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_SIDED = re.compile(
+    r"\b(left|right|leftmost|rightmost|lefthand|righthand|lefty|righty|clockwise|"
+    r"counter-?clockwise|anti-?clockwise|east|west|eastern|western|o'clock|mirror(ed)?|"
+    r"text|words?|letters?|sign|says|reads?|written|logo|numbers?|numerals?)\b|\d|\b[lr]\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often a picture is changed.
+
+    Attributes:
+        flip: probability of mirroring, where the words stay true.
+        crop: probability of showing only a part, for detection alone.
+    """
+
+    flip: float = 0.0
+    crop: float = 0.0
+
+    def draw(self, sample: Sample, dice: Dice) -> "View":
+        """Decide what is done to one sample."""
+        flip = dice.maybe(self.flip) and is_mirrorable(sample)
+        if isinstance(sample, DetectionSample) and dice.maybe(self.crop):
+            return View(_draw_window(dice), flip)
+        return View(flip=flip)
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of a picture, perhaps mirrored.
+
+    Attributes:
+        window: xyxy in [0, 1] of the picture.
+        flip: whether it is mirrored after cutting.
+    """
+
+    window: Box = _WHOLE
+    flip: bool = False
+
+    def picture(self, image: Image.Image, side: int) -> Image.Image:
+        """What is seen, as a square of `side` pixels."""
+        left, top, right, bottom = self.window
+        frame = left * image.width, top * image.height, right * image.width, bottom * image.height
+        seen = image.resize((side, side), Image.Resampling.BICUBIC, box=frame)
+        return ImageOps.mirror(seen) if self.flip else seen
+
+    def box(self, box: Box) -> Box:
+        """Where a box is in the view, cut at its edges; xyxy in [0, 1]."""
+        left, top, right, bottom = self.window
+        width, height = right - left, bottom - top
+        x1, x2 = ((x - left) / width for x in (box[0], box[2]))
+        y1, y2 = ((y - top) / height for y in (box[1], box[3]))
+        if self.flip:
+            x1, x2 = 1 - x2, 1 - x1
+        return max(0.0, x1), max(0.0, y1), min(1.0, x2), min(1.0, y2)
+
+    def apply(self, sample: GroundedSample) -> GroundedSample:
+        """A conversation about the view; its window is the whole picture."""
+        return replace(sample, boxes=tuple(self.box(box) for box in sample.boxes))
+
+    def keep(self, sample: DetectionSample) -> tuple[Self, list[Box]]:
+        """Boxes that can be seen, and the view; without a crop if it would show none."""
+        shown = [self.box(box) for box in sample.boxes if self._shows(box)]
+        if shown:
+            return self, shown
+        whole = replace(self, window=_WHOLE)
+        return whole, [whole.box(box) for box in sample.boxes]
+
+    def _shows(self, box: Box) -> bool:
+        left, top, right, bottom = self.window
+        width = min(box[2], right) - max(box[0], left)
+        height = min(box[3], bottom) - max(box[1], top)
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        return width > 0 and height > 0 and width * height >= LEAST_VISIBLE * area
+
+
+def is_mirrorable(sample: Sample) -> bool:
+    """Whether everything said stays true in a mirror: no word of sides, signs or writing."""
+    if isinstance(sample, DetectionSample):
+        return True
+    return not any(turn.kind == "chat" for turn in sample.turns) and not has_sides(
+        [plain_text(p, sample.user_regions) for t in sample.turns for p in (t.question, t.answer)]
+    )
+
+
+def has_sides(texts: Sequence[str]) -> bool:
+    """Whether a text may become untrue in a mirror."""
+    return any(_SIDED.search(text) for text in texts)
+
+
+def _draw_window(dice: Dice) -> Box:
+    width, height = (dice.uniform(SMALLEST_CROP, 1) for _ in range(2))
+    left, top = dice.uniform(0, 1 - width), dice.uniform(0, 1 - height)
+    return left, top, left + width, top + height

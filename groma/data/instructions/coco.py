@@ -1,0 +1,125 @@
+"""COCO-like files: boxes with classes, captions or expressions."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from groma.data.instructions.items import Note
+from groma.data.instructions.labelled import LabelledPicture
+from groma.data.instructions.values import read_box, read_size, read_text
+from groma.data.sample import QA
+from groma.data.sources.items import BrokenItem, refused
+from groma.data.sources.spans import grounded_pieces
+
+Annotation = Mapping[str, Any]
+
+
+def is_coco(data: Any) -> bool:
+    """Whether it looks like a COCO-like file."""
+    return isinstance(data, Mapping) and {"images", "annotations"} <= data.keys()
+
+
+def read_pictures(data: Mapping[str, Any]) -> tuple[list[LabelledPicture], list[Note]]:
+    """Read a COCO-like file.
+
+    A box is called by its own caption, by that of its image if it is the only one there, or by its
+    class.
+
+    Returns:
+        Pictures with something to learn, and notes on what was left out.
+    """
+    images, strays = _objects(data["images"])
+    annotations, others = _objects(data["annotations"])
+    classes = _read_classes(data.get("categories"))
+    by_image: dict[Any, list[Annotation]] = {}
+    for annotation in annotations:
+        by_image.setdefault(_key(annotation.get("image_id")), []).append(annotation)
+    pictures = []
+    missed: Counter[str] = Counter()
+    for image in images:
+        found = by_image.pop(_key(image.get("id")), [])
+        picture = _read_picture(image, found, classes, missed)
+        if any(picture.labels) or picture.captions or picture.flaws:
+            pictures.append(picture)
+        else:
+            missed["empty"] += 1
+    missed["stray"] = sum(len(found) for found in by_image.values())
+    missed["object"] = strays + others
+    return pictures, list(_explain(missed))
+
+
+def _read_picture(
+    image: Annotation,
+    annotations: Sequence[Annotation],
+    classes: Mapping[Any, str],
+    missed: Counter[str],
+) -> LabelledPicture:
+    crowds = {_key(a.get("category_id")) for a in annotations if a.get("iscrowd")}
+    missed["crowd"] += sum(_key(a.get("category_id")) in crowds for a in annotations)
+    kept = [a for a in annotations if _key(a.get("category_id")) not in crowds]
+    caption = read_text(image.get("caption"))
+    spans = [span for i, a in enumerate(kept) for span in _spans(a, i)]
+    flaws: list[str] = []
+    captions = []
+    if caption and spans:
+        try:
+            answer, _ = grounded_pieces(image["caption"], spans, len(kept))
+            captions.append(QA((), answer, "grounded_caption"))
+        except BrokenItem as error:
+            flaws.append(f"its caption has {error}")
+    shared = caption if len(kept) == 1 and not spans else ""
+    labels = [_label(a, shared, classes) for a in kept]
+    if not captions:
+        missed["label"] += sum(not label for label in labels)
+    return LabelledPicture(
+        read_text(image.get("file_name")),
+        read_size(image),
+        tuple(read_box(a.get("bbox")) for a in kept),
+        tuple(labels) if not captions else ("",) * len(kept),
+        tuple(captions),
+        tuple(flaws),
+    )
+
+
+def _label(annotation: Annotation, shared: str, classes: Mapping[Any, str]) -> str:
+    own = read_text(annotation.get("caption")) or shared
+    return own or classes.get(_key(annotation.get("category_id")), "")
+
+
+def _spans(annotation: Annotation, box: int) -> list[tuple[int, int, int]]:
+    """Characters of the caption that mean a box; none where they are no numbers."""
+    try:
+        with refused():
+            return [(int(a), int(b), box) for a, b in annotation.get("tokens_positive") or ()]
+    except BrokenItem:
+        return []
+
+
+def _read_classes(value: Any) -> dict[Any, str]:
+    entries, _ = _objects(value)
+    return {_key(entry.get("id")): read_text(entry.get("name")) for entry in entries}
+
+
+def _objects(value: Any) -> tuple[list[Annotation], int]:
+    """The objects of a list, and how many other things are in it."""
+    listed = value if isinstance(value, list) else []
+    objects = [entry for entry in listed if isinstance(entry, Mapping)]
+    return objects, len(listed) - len(objects)
+
+
+def _key(value: Any) -> Any:
+    """An id: numbers and text of the same letters are the same."""
+    return str(value)
+
+
+def _explain(missed: Counter[str]) -> Iterator[Note]:
+    sentences = {
+        "empty": "{} pictures have no box with a caption or class; they are left out.",
+        "stray": "{} boxes belong to no picture of the file; they are left out.",
+        "label": "{} boxes have neither a caption nor a class; nothing is asked about them.",
+        "crowd": "{} boxes of classes with a crowd are left out, for not all of them are marked.",
+        "object": "{} entries are no JSON objects; they are left out.",
+    }
+    for reason, sentence in sentences.items():
+        if missed[reason]:
+            yield Note(f"coco-{reason}", sentence.format(f"{missed[reason]:,}"))

@@ -1,0 +1,126 @@
+"""Which file a name in an instruction set means, and whether it is a picture."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from groma.data.examples import find_picture
+from groma.data.instructions.items import PictureFile
+from groma.data.instructions.unpacking import PICTURE_ENDINGS
+from groma.data.sources.items import BrokenItem
+from groma.image import load_image
+from groma.types import GromaError
+
+MOST_FILES = 500_000
+"""So many files are looked through at most."""
+
+_READERS = 4
+
+
+class PictureFolder:
+    """Pictures below some folders.
+
+    Args:
+        roots: where names start, first the likeliest.
+    """
+
+    def __init__(self, roots: Iterable[Path]) -> None:
+        self._roots = [root.resolve() for root in roots]
+
+    def look_up(self, names: Iterable[str]) -> dict[str, PictureFile]:
+        """Find, open and decode every picture, and those that may be meant instead.
+
+        Args:
+            names: as annotated, the empty one left out.
+        """
+        found = {name: self._find(name) for name in dict.fromkeys(names) if name}
+        near = {file.near: self._find(file.near) for file in found.values() if file.near}
+        found = near | found
+        with ThreadPoolExecutor(_READERS) as readers:
+            return dict(zip(found, readers.map(_measure, found.values()), strict=True))
+
+    def _find(self, name: str) -> PictureFile:
+        """The file of a name, not opened yet."""
+        try:
+            for root in self._roots:
+                if path := _find_below(root, name):
+                    return PictureFile(path)
+        except BrokenItem:
+            reason = f"{name!r} leads out of the folder of pictures."
+            return PictureFile(problem="outside", reason=reason)
+        except (OSError, ValueError):
+            return PictureFile(problem="missing", reason=f"{name[:60]!r} is no name of a file.")
+        base = _base(name)
+        if same := self._by_name.get(base):
+            if len(same) == 1:
+                return PictureFile(same[0])
+            reason = f"There are {len(same)} pictures called {base!r}."
+            return PictureFile(problem="missing", reason=reason)
+        similar = self._by_stem.get(_stem(base), ())
+        near = self._name(similar[0]) if len(similar) == 1 else ""
+        reason = f"There is no picture {name!r}."
+        return PictureFile(problem="missing", reason=reason, near=near)
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        """Every picture, looked for only when one is not where its name says."""
+        below = (path for root in self._roots for path in root.rglob("*"))
+        found = [
+            path
+            for path in islice(below, MOST_FILES)
+            if path.suffix.lower() in PICTURE_ENDINGS and path.is_file()
+        ]
+        return sorted(set(found))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        return _group((path.name, path) for path in self._files)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[Path]]:
+        return _group((_stem(path.name), path) for path in self._files)
+
+    def _name(self, path: Path) -> str:
+        """What a file is called below its root."""
+        root = next(root for root in self._roots if path.is_relative_to(root))
+        return path.relative_to(root).as_posix()
+
+
+def _find_below(root: Path, name: str) -> Path | None:
+    try:
+        return find_picture(root, name)
+    except BrokenItem:
+        if ".." in PurePosixPath(name.replace("\\", "/")).parts:
+            raise
+        return None
+
+
+def _measure(file: PictureFile) -> PictureFile:
+    """Decode a picture for its size, so that a damaged one is known before training."""
+    if file.path is None:
+        return file
+    try:
+        # Its bytes, so that no message tells where the file is.
+        image = load_image(file.path.read_bytes())
+    except GromaError as error:
+        return PictureFile(problem="unreadable", reason=str(error))
+    except OSError as error:
+        return PictureFile(problem="unreadable", reason=f"It cannot be opened: {error.strerror}.")
+    return PictureFile(file.path, (image.height, image.width))
+
+
+def _base(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem.casefold()
+
+
+def _group(named: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = {}
+    for name, path in named:
+        groups.setdefault(name, []).append(path)
+    return groups

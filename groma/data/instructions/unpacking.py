@@ -1,0 +1,151 @@
+"""Zip files of strangers: what is unpacked is pictures and JSON, below one folder, and not much."""
+
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from groma.types import GromaError
+
+PICTURE_ENDINGS = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm")
+)
+DATA_ENDINGS = frozenset((".json", ".jsonl"))
+
+_DIRECTORY_ENTRY = 512
+"""Bytes that the zip's directory may use per file, 46 of them at least."""
+_END_RECORD = 22
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a zip may hold.
+
+    Attributes:
+        files: most entries.
+        size: most bytes after unpacking.
+        ratio: a file may grow so many times when it is unpacked, beyond its first megabyte.
+    """
+
+    files: int = 20_000
+    size: int = 8 << 30
+    ratio: int = 200
+
+
+def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
+    """Unpack the pictures and JSON files of a zip; all of it is checked before anything is written.
+
+    Args:
+        archive: the zip.
+        folder: where to; it must exist, and nothing is written elsewhere.
+        limits: what it may hold.
+
+    Raises:
+        GromaError: if it is no zip, damaged or encrypted, or has names that lead elsewhere, links,
+            too many files or too much in them.
+    """
+    limits = limits or Limits()
+    with _explained(archive):
+        _check_directory(archive, limits)
+        with zipfile.ZipFile(archive) as opened:
+            entries = opened.infolist()
+            _check_amount(entries, limits)
+            for entry in entries:
+                _check_entry(entry, limits)
+            wanted = [entry for entry in entries if _is_wanted(entry)]
+            _check_names(wanted)
+            for entry in wanted:
+                _extract(opened, entry, folder)
+
+
+def _is_wanted(entry: zipfile.ZipInfo) -> bool:
+    name = PurePosixPath(entry.filename)
+    is_hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
+    is_known = name.suffix.lower() in PICTURE_ENDINGS | DATA_ENDINGS
+    return is_known and not is_hidden and not entry.is_dir()
+
+
+def _check_directory(archive: Path, limits: Limits) -> None:
+    """Refuse a directory that would fill the memory, before it is read."""
+    with archive.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - _END_RECORD - 0xFFFF))
+        tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    end = tail[at : at + _END_RECORD]
+    if at >= 0 and len(end) == _END_RECORD:
+        entries = int.from_bytes(end[10:12], "little")
+        size = int.from_bytes(end[12:16], "little")
+        if entries > limits.files or size > limits.files * _DIRECTORY_ENTRY:
+            raise GromaError(_too_many(limits))
+
+
+def _check_amount(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
+    if len(entries) > limits.files:
+        raise GromaError(_too_many(limits))
+    if sum(entry.file_size for entry in entries) > limits.size:
+        raise GromaError(f"it unpacks to more than {limits.size / 1e9:.1f} GB.")
+
+
+def _check_entry(entry: zipfile.ZipInfo, limits: Limits) -> None:
+    name = entry.filename
+    parts = name.replace("\\", "/").split("/")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if ".." in parts:
+        raise GromaError(f"{name!r} leads out of the folder.")
+    if name.startswith(("/", "\\")) or re.match("[A-Za-z]:", name):
+        raise GromaError(f"{name!r} is an absolute name.")
+    if not name.isprintable() or "\0" in entry.orig_filename:
+        raise GromaError(f"{name!r} is no name of a file.")
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise GromaError(f"{name!r} is a link or a device, not a file.")
+    if entry.flag_bits & 1:
+        raise GromaError("it is encrypted; please unpack it with its password first.")
+    if entry.file_size > (1 << 20) + limits.ratio * entry.compress_size:
+        raise GromaError(f"{name!r} grows more than {limits.ratio}-fold when it is unpacked.")
+
+
+def _check_names(entries: list[zipfile.ZipInfo]) -> None:
+    names = set()
+    for entry in entries:
+        name = _target(entry)
+        if name in names:
+            raise GromaError(f"it holds {entry.filename!r} twice.")
+        names.add(name)
+
+
+def _target(entry: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(entry.filename.replace("\\", "/"))
+
+
+def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / _target(entry)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # An entry whose size is a lie ends in a wrong checksum: no more than it says is ever read.
+    with opened.open(entry) as source, target.open("xb") as file:
+        shutil.copyfileobj(source, file, _CHUNK)
+
+
+@contextmanager
+def _explained(archive: Path) -> Generator[None]:
+    """Say in one sentence what was wrong with a zip."""
+    try:
+        yield
+    except GromaError as error:
+        raise GromaError(f"{archive.name} is refused: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        raise GromaError(f"{archive.name} is no zip file, or it is damaged.") from error
+    except OSError as error:
+        raise GromaError(f"{archive.name} cannot be unpacked: {error.strerror}.") from error
+    except RuntimeError as error:
+        raise GromaError(f"{archive.name} cannot be unpacked: {error}.") from error
+
+
+def _too_many(limits: Limits) -> str:
+    return f"it holds more than {limits.files:,} files."

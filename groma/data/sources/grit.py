@@ -1,0 +1,49 @@
+"""GRIT-20m: captions from the web with boxes for their phrases (paper Tab. 1; arXiv 2306.14824)."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from groma.data.index import JsonItems
+from groma.data.sample import QA, GroundedSample, Phrase
+from groma.data.sources.items import Items, box_from_xyxy, picture_size, words
+from groma.data.sources.spans import grounded_pieces, group_spans
+
+Task = Literal["rec", "caption"]
+
+
+def open_grit(
+    annotations: Path, cache: Path | None, *, task: Task = "rec", turns: int = 5
+) -> Items:
+    """Where a phrase's things are, or whole captions with their phrases grounded."""
+    return Items(JsonItems(annotations, cache), partial(parse, task=task), "conversation", turns)
+
+
+def parse(record: tuple[Mapping[str, Any], int], task: Task) -> GroundedSample:
+    """One picture; several boxes may share a phrase.
+
+    `ref_exps` holds first and last character, x1, y1, x2, y2 in [0, 1], and perhaps a score.
+    """
+    item, _ = record
+    caption = item["caption"]
+    expressions = item["ref_exps"]
+    boxes = tuple(box_from_xyxy(expression[2:6]) for expression in expressions)
+    spans = [(int(e[0]), int(e[1]), region) for region, e in enumerate(expressions)]
+    answer, names = grounded_pieces(caption, spans, len(boxes))
+    turns = (QA((), answer, "grounded_caption"),)
+    if task == "rec":
+        turns = tuple(
+            QA((caption[start:stop],), (Phrase(caption[start:stop], tuple(regions)),), "rec")
+            for (start, stop), regions in group_spans(caption, spans).items()
+        )
+    return GroundedSample(_picture(item), picture_size(item), boxes, names, turns)
+
+
+def _picture(item: Mapping[str, Any]) -> str:
+    """The file's name; the downloader of the data set calls it by its key, in folders."""
+    for field in ("filename", "file_name"):
+        if field in item:
+            return words(item[field])
+    key = words(item["key"])
+    return f"{key[:5]}/{key}.jpg"

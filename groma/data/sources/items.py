@@ -1,0 +1,161 @@
+"""What parsers make of an item of a public data set, and how they refuse one."""
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from groma.data.sample import GroundedSample
+from groma.types import Box, GromaError, Size
+
+Head = Literal["coco", "sa1b"]
+Kind = Literal["detection", "conversation"]
+
+UNKNOWN_SIZE: Size = (0, 0)
+"""Size of a picture where the annotations do not say; whoever opens the picture knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionSample:
+    """A picture's boxes for detection pretraining (paper 3.3).
+
+    Attributes:
+        picture: file name, below the folder of the source's pictures.
+        size: (H, W) in pixels, or `UNKNOWN_SIZE`.
+        boxes: xyxy in [0, 1], at least one.
+        names: what each box holds; empty where the data has no classes.
+        head: which objectness head they train: `coco` for whole objects, `sa1b` for any segment.
+    """
+
+    picture: str
+    size: Size
+    boxes: tuple[Box, ...]
+    names: tuple[str, ...]
+    head: Head
+
+
+Sample = GroundedSample | DetectionSample
+
+
+class BrokenItem(GromaError):  # noqa: N818
+    """An item that cannot be used; the message is a reason without particulars, to be counted."""
+
+
+class Records(Protocol):
+    """Raw items by index."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> Any:
+        """One of them; raises `BrokenItem` where it cannot be decoded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Items:
+    """The samples of one source by index.
+
+    Attributes:
+        records: where raw items come from.
+        parse: makes a sample of one; picklable.
+        kind: what the samples are for.
+        turns: most questions about one picture that one sample keeps; None keeps all.
+    """
+
+    records: Records
+    parse: Callable[[Any], Sample]
+    kind: Kind
+    turns: int | None = None
+
+    def __len__(self) -> int:
+        """How many items there are, broken ones included."""
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Parse one item.
+
+        Raises:
+            BrokenItem: with the reason, whatever is wrong with it.
+            IndexError: beyond the end.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        with refused():
+            return self.parse(self.records[index])
+
+
+@contextmanager
+def refused() -> Generator[None]:
+    """Turn what a parser raises over malformed data into `BrokenItem`."""
+    try:
+        yield
+    except BrokenItem:
+        raise
+    except GromaError as error:
+        raise BrokenItem(str(error)) from error
+    except KeyError as error:
+        raise BrokenItem(f"no field {error}") from error
+    except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise BrokenItem("a field of the wrong type") from error
+
+
+def picture_size(fields: Any) -> Size:
+    """(H, W) of `height` and `width`, or `UNKNOWN_SIZE` where there is neither.
+
+    Raises:
+        BrokenItem: if they are no positive numbers.
+    """
+    if "height" not in fields and "width" not in fields:
+        return UNKNOWN_SIZE
+    height, width = int(fields["height"]), int(fields["width"])
+    if height <= 0 or width <= 0:
+        raise BrokenItem("a picture without size")
+    return height, width
+
+
+def box_from_xywh(values: Sequence[float], size: Size) -> Box:
+    """Turn left, top, width and height in pixels into xyxy in [0, 1]; see `box_from_xyxy`."""
+    left, top, width, height = (float(value) for value in values)
+    return box_from_xyxy((left, top, left + width, top + height), size)
+
+
+def box_from_xyxy(values: Sequence[float], size: Size = (1, 1)) -> Box:
+    """Scale a box and cut what hangs over the picture's edge.
+
+    Args:
+        values: left, top, right, bottom in the unit of `size`.
+        size: (H, W) of the picture.
+
+    Returns:
+        xyxy in [0, 1].
+
+    Raises:
+        BrokenItem: if it is not finite, has no area, or lies outside the picture.
+    """
+    height, width = size
+    if not (height and width):
+        raise BrokenItem("boxes in pixels, but no size of the picture")
+    left, top, right, bottom = (float(value) for value in values)
+    if not all(map(math.isfinite, (left, top, right, bottom))):
+        raise BrokenItem("a box that is not finite")
+    if right <= left or bottom <= top:
+        raise BrokenItem("a box without area")
+    left, right = max(0.0, left / width), min(1.0, right / width)
+    top, bottom = max(0.0, top / height), min(1.0, bottom / height)
+    if right <= left or bottom <= top:
+        raise BrokenItem("a box outside the picture")
+    return left, top, right, bottom
+
+
+def words(value: Any) -> str:
+    """Text with single spaces, never empty.
+
+    Raises:
+        BrokenItem: if there is none.
+    """
+    if not isinstance(value, str) or not (text := " ".join(value.split())):
+        raise BrokenItem("an empty text")
+    return text

@@ -1,0 +1,65 @@
+"""OpenImages: boxes in a CSV file, classes by code (paper Tab. 1)."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from groma.data.index import CsvGroups
+from groma.data.sources.items import (
+    UNKNOWN_SIZE,
+    BrokenItem,
+    DetectionSample,
+    Items,
+    box_from_xyxy,
+)
+from groma.types import GromaError
+
+COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
+
+
+def open_images(annotations: Path, cache: Path | None, *, classes: Path | None = None) -> Items:
+    """Boxes for detection.
+
+    Args:
+        annotations: the `…-annotations-bbox.csv` file.
+        cache: folder of indexes.
+        classes: `class-descriptions-boxable.csv`: code and name of every class; without it boxes
+            are called by their code.
+
+    Raises:
+        GromaError: if a column is missing.
+    """
+    rows = CsvGroups(annotations, cache)
+    missing = [column for column in COLUMNS if column not in rows.header]
+    if missing or rows.header[0] != COLUMNS[0]:
+        raise GromaError(
+            f"{annotations} is no OpenImages box file: its first line must name the columns "
+            f"{', '.join(COLUMNS)}, ImageID first."
+        )
+    return Items(rows, partial(parse, names=read_classes(classes)), "detection")
+
+
+def read_classes(path: Path | None) -> dict[str, str]:
+    """Names of classes by their code."""
+    if path is None:
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
+
+
+def parse(rows: Sequence[Mapping[str, str]], names: Mapping[str, str]) -> DetectionSample:
+    """One picture's boxes; one that holds a group is left out.
+
+    Raises:
+        BrokenItem: if no box is left or one has no area.
+    """
+    single = [row for row in rows if row.get("IsGroupOf") != "1"]
+    if not single:
+        raise BrokenItem("no box")
+    boxes = tuple(
+        box_from_xyxy([float(row[edge]) for edge in ("XMin", "YMin", "XMax", "YMax")])
+        for row in single
+    )
+    classes = tuple(names.get(row["LabelName"], row["LabelName"]) for row in single)
+    return DetectionSample(f"{single[0]['ImageID']}.jpg", UNKNOWN_SIZE, boxes, classes, "coco")

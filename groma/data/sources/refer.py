@@ -1,0 +1,111 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg as published: refs and instances (paper Tab. 1)."""
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from groma.data.index import JsonItems, JsonTables, derive_lines
+from groma.data.sample import GroundedSample
+from groma.data.sources.coco import RegionTask, region_turn
+from groma.data.sources.items import BrokenItem, Items, box_from_xywh, picture_size, words
+from groma.types import GromaError
+
+_UNREADABLE = (
+    *(ValueError, EOFError, LookupError, TypeError, AttributeError),
+    pickle.UnpicklingError,
+)
+
+
+def open_refer(
+    annotations: Path,
+    cache: Path | None,
+    *,
+    instances: Path,
+    split: str = "train",
+    task: RegionTask = "rec",
+) -> Items:
+    """Expressions, each of which means one thing; a sample is one expression.
+
+    Args:
+        annotations: `refs(unc).p`, `refs(umd).p` and so on, or the same list as JSON.
+        cache: folder of indexes.
+        instances: `instances.json` beside it.
+        split: which refs.
+        task: find the thing, or describe it.
+
+    Raises:
+        GromaError: if a file is something else, or the split is empty.
+    """
+    lines = derive_lines(
+        [annotations, instances],
+        f"refs-{split}",
+        cache,
+        lambda: join_refs(read_refs(annotations), JsonTables(instances, cache), split),
+    )
+    items = JsonItems(lines, cache, "sentences")
+    if not len(items):
+        raise GromaError(f"{annotations} has no refs of the split {split!r}.")
+    return Items(items, partial(parse, task=task), "conversation")
+
+
+def read_refs(path: Path) -> list[dict[str, Any]]:
+    """The list of refs; of a pickle nothing but plain data is loaded.
+
+    Raises:
+        GromaError: if the file is something else.
+    """
+    try:
+        with path.open("rb") as file:
+            refs = json.load(file) if path.suffix == ".json" else _PlainUnpickler(file).load()
+    except _UNREADABLE as error:
+        raise GromaError(f"{path} cannot be read as a list of refs: {error}") from error
+    if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
+        raise GromaError(f"{path} is no list of refs.")
+    return refs
+
+
+def join_refs(
+    refs: list[dict[str, Any]], instances: JsonTables, split: str
+) -> Iterator[dict[str, Any]]:
+    """The refs of a split with the box and the picture they mean, where there are such."""
+    wanted = [ref for ref in refs if ref.get("split") == split]
+    ids = {ref.get("ann_id") for ref in wanted}
+    found = {
+        annotation["id"]: {
+            "file_name": image["file_name"],
+            "height": image["height"],
+            "width": image["width"],
+            "bbox": annotation["bbox"],
+            "name": instances.categories.get(annotation["category_id"], "object"),
+        }
+        for image, annotations in (instances[i] for i in range(len(instances)))
+        for annotation in annotations
+        if annotation["id"] in ids
+    }
+    for ref in wanted:
+        sentences = [sentence.get("sent") for sentence in ref.get("sentences", ())]
+        yield found.get(ref.get("ann_id"), {}) | {"sentences": sentences}
+
+
+def parse(record: tuple[Mapping[str, Any], int], task: RegionTask) -> GroundedSample:
+    """One expression and the thing it means."""
+    item, part = record
+    if "bbox" not in item:
+        raise BrokenItem("a thing that the instances do not hold")
+    size, expression = picture_size(item), words(item["sentences"][part])
+    box = box_from_xywh(item["bbox"], size)
+    turn = region_turn(expression, 0, task)
+    return GroundedSample(words(item["file_name"]), size, (box,), (item["name"],), (turn,))
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Loads lists, dictionaries, texts and numbers; a pickle that wants more is refused."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(file, encoding="latin1")
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which plain data never does.")

@@ -1,0 +1,85 @@
+"""Visual Genome: descriptions of regions, one or several of a picture (paper Tab. 1)."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from groma.data.index import JsonItems
+from groma.data.sample import GroundedSample
+from groma.data.sources.coco import RegionTask, region_turn
+from groma.data.sources.items import BrokenItem, Items, box_from_xywh, refused, words
+from groma.types import GromaError, Size
+
+Pictures = dict[int, tuple[str, Size]]
+
+
+def open_visual_genome(
+    annotations: Path,
+    cache: Path | None,
+    *,
+    image_data: Path,
+    task: RegionTask = "caption",
+    rounds: Literal["single", "multi"] = "single",
+    turns: int = 5,
+) -> Items:
+    """Region descriptions.
+
+    Args:
+        annotations: `region_descriptions.json`.
+        cache: folder of indexes.
+        image_data: `image_data.json`, which knows sizes and folders of the pictures.
+        task: say what a region shows, or find it by its description.
+        rounds: a sample is one region, or several of a picture.
+        turns: how many, in the second case.
+
+    Raises:
+        GromaError: if `image_data` is something else.
+    """
+    records = JsonItems(annotations, cache, "regions" if rounds == "single" else None)
+    parse_one = partial(
+        parse, pictures=read_pictures(image_data), task=task, single=rounds == "single"
+    )
+    return Items(records, parse_one, "conversation", turns)
+
+
+def read_pictures(path: Path) -> Pictures:
+    """File name and (H, W) of every picture by its id.
+
+    Raises:
+        GromaError: if the file is something else.
+    """
+    try:
+        with refused():
+            return {
+                int(item["image_id"]): (
+                    "/".join(PurePosixPath(urlsplit(item["url"]).path).parts[-2:]),
+                    (int(item["height"]), int(item["width"])),
+                )
+                for item in json.loads(path.read_bytes())
+            }
+    except BrokenItem as error:
+        raise GromaError(f"{path} is no `image_data.json` of Visual Genome: {error}.") from error
+
+
+def parse(
+    record: tuple[Mapping[str, Any], int], pictures: Pictures, task: RegionTask, single: bool
+) -> GroundedSample:
+    """One region of a picture, or a round of conversation for each of them."""
+    item, part = record
+    number = item["id"] if "id" in item else item["image_id"]
+    if number not in pictures:
+        raise BrokenItem("a picture that image_data does not know")
+    picture, size = pictures[number]
+    regions = item["regions"][part : part + 1] if single else item["regions"]
+    if not regions:
+        raise BrokenItem("no box")
+    boxes = tuple(
+        box_from_xywh([region[side] for side in ("x", "y", "width", "height")], size)
+        for region in regions
+    )
+    phrases = tuple(words(region["phrase"]) for region in regions)
+    turns = tuple(region_turn(phrase, i, task) for i, phrase in enumerate(phrases))
+    return GroundedSample(picture, size, boxes, phrases, turns)
