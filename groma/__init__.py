@@ -17,6 +17,7 @@ def load(
     device: str = "auto",
     dtype: "str | torch.dtype" = "auto",
     device_map: str | dict[str, Any] | None = None,
+    adapter: "str | Path | None" = None,
 ) -> "Groma":
     """Load a model that can talk about pictures; see `groma.loading.load`.
 
@@ -26,12 +27,15 @@ def load(
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
         dtype: "auto" is 16 bit where the device computes in it, else fp32.
         device_map: as in transformers, instead of `device`.
+        adapter: folder of an adapter (LoRA) to answer with.
 
     Raises:
-        GromaError: if the source is no Groma checkpoint, is incomplete, or cannot run here.
+        GromaError: if the source is no Groma checkpoint, is incomplete, or cannot run here, or the
+            adapter was made for another model.
     """
     # Late, so that `groma --help` need not wait for torch.
     from groma import loading
     from groma.chat import Groma
 
-    return Groma(*loading.load(source, quantization, device, dtype, device_map))
+    groma = Groma(*loading.load(source, quantization, device, dtype, device_map))
+    return groma if adapter is None else groma.with_adapter(adapter)

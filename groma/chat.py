@@ -1,8 +1,10 @@
 """Talking about a picture: encode once, ask many times, compute only what is new (paper 3.2)."""
 
+import copy
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +54,24 @@ class Groma:
     def config(self) -> GromaConfig:
         """Sizes and thresholds of the model."""
         return self.model.config
+
+    def with_adapter(self, folder: str | Path) -> "Groma":
+        """This model with what an adapter (LoRA) has learnt.
+
+        The two share their weights and answer side by side; this one stays as it is. A picture
+        that one has encoded must be encoded anew for the other.
+
+        Args:
+            folder: of the adapter.
+
+        Raises:
+            GromaError: if it is no adapter, or was made for another model.
+        """
+        from groma.adapters import attach  # late: peft takes a while, and most talks need none
+
+        adapted = copy.copy(self)
+        adapted.model = attach(self.model, folder)
+        return adapted
 
     @torch.inference_mode()
     def encode_image(self, image: Picture) -> EncodedImage:

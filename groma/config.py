@@ -59,6 +59,8 @@ class RegionEncoderConfig(PreTrainedConfig):
         norm_groups: groups of the GroupNorm in a fuse round; divides the image encoder's width.
         width: width of the pooled region feature before the projection to the text width.
         position_width: hidden width of the box embedding.
+        norm_features: normalise the pooled feature before the box embedding is added, so that
+            neither drowns the other; released checkpoints do not.
     """
 
     model_type = "groma_region_encoder"
@@ -69,6 +71,7 @@ class RegionEncoderConfig(PreTrainedConfig):
     norm_groups: int = 64
     width: int = 1024
     position_width: int = 256
+    norm_features: bool = False
 
 
 @strict

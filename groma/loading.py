@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -273,6 +274,7 @@ def convert(
     quantization: Quantization | None = None,
     dtype: str | torch.dtype = "bfloat16",
     max_shard_size: str = "5GB",
+    adapter: str | Path | None = None,
 ) -> None:
     """Write a checkpoint in our layout, quantised if asked for, that loads fast ever after.
 
@@ -282,19 +284,40 @@ def convert(
         quantization: of the language model's linear layers.
         dtype: of everything else.
         max_shard_size: largest weight file.
+        adapter: folder of an adapter (LoRA) whose weights are added to the model's for good.
 
     Raises:
-        GromaError: as `load`, or if the target holds files already.
+        GromaError: as `load`, if the target holds files already, or the adapter was made for
+            another model.
     """
     target = Path(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise GromaError(f"{target} exists already; name a new or empty folder.")
     folder = resolve(source)
+    if adapter is not None:
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target.absolute().parent) as merged:
+            _merge(folder, Path(merged), adapter, dtype)
+            convert(merged, target, quantization, dtype, max_shard_size)
+        return
     model, _ = load(folder, quantization, device="auto" if quantization else "cpu", dtype=dtype)
     model.save_pretrained(target, max_shard_size=max_shard_size)
+    _copy_tokenizer(folder, target)
+
+
+def _merge(folder: Path, target: Path, adapter: str | Path, dtype: str | torch.dtype) -> None:
+    """Write a plain model with an adapter's weights added."""
+    from groma.adapters import merge  # late: peft takes a while, and most commands need none
+
+    model, _ = load(folder, "none", device="cpu", dtype=dtype)
+    merge(model, adapter).save_pretrained(target)
+    _copy_tokenizer(folder, target)
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
     for name in _TOKENIZER_FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, target / name)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 @dataclass

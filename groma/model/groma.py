@@ -54,6 +54,37 @@ class GromaOutput(ModelOutput):
 
 
 @dataclass(frozen=True)
+class Glance:
+    """A batch of pictures after the parts that learn neither alignment nor language (paper 3.3).
+
+    Attributes:
+        hidden: of the image encoder, each (B, D, g, g): the levels that the region encoder fuses,
+            then the one that image tokens are made of.
+        proposals: per picture, best first.
+    """
+
+    hidden: tuple[Tensor, ...]
+    proposals: tuple[Proposals, ...]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A picture as a conversation sees it, before the first word.
+
+    Attributes:
+        image_tokens: (P, D).
+        regions: with their tokens, by score.
+        refer: (K, 4) xyxy in [0, 1], the boxes of `<refer_box>`.
+        ground: (K, 4) the boxes of `<ground_box>`.
+    """
+
+    image_tokens: Tensor
+    regions: Regions
+    refer: Tensor
+    ground: Tensor
+
+
+@dataclass(frozen=True)
 class Row:
     """One conversation ready for the language model: (T', D) embeddings and (T',) labels."""
 
@@ -152,7 +183,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             pixel_values: (B, 3, S, S) normalised.
             original_sizes: (H, W) of each picture in pixels.
         """
-        visual = self._encode(pixel_values)
+        visual = self._features(self.look(pixel_values))
         return [
             EncodedImage(
                 original_size=size,
@@ -230,15 +261,61 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             ValueError: if placeholders and boxes do not agree.
         """
-        rows = self._rows(
-            input_ids,
-            pixel_values,
-            refer_boxes,
-            ground_boxes,
-            labels,
-            attention_mask,
-            shuffle_regions,
+        sights = self.see(self.look(pixel_values), refer_boxes, ground_boxes)
+        return self.read(
+            sights, input_ids, labels, attention_mask, shuffle_regions, num_items_in_batch
         )
+
+    def look(self, pixel_values: Tensor) -> Glance:
+        """What the frozen image encoder and region proposer make of (B, 3, S, S) pictures."""
+        hidden = self.image_encoder(pixel_values)
+        with torch.no_grad():
+            detected = self.region_proposer(hidden)
+            scores, order = self.region_proposer.score(detected).sort(
+                dim=1, descending=True, stable=True
+            )
+            boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(
+                1, order[..., None].expand(-1, -1, 4)
+            )
+            boxes = box_cxcywh_to_xyxy(boxes_cxcywh)
+        return Glance(
+            hidden=(*hidden[-3:], hidden[self.config.image_token_layer]),
+            proposals=tuple(Proposals(*pair) for pair in zip(boxes, scores, strict=True)),
+        )
+
+    def see(
+        self,
+        glance: Glance,
+        refer_boxes: Sequence[Tensor] | None = None,
+        ground_boxes: Sequence[Tensor] | None = None,
+    ) -> list[Sight]:
+        """Image tokens and region tokens of pictures; boxes as in `forward`."""
+        visual = self._features(glance)
+        device = visual.image_tokens.device
+        none = [torch.zeros(0, 4)] * len(visual.proposals)
+        refer = [boxes.to(device).float() for boxes in refer_boxes or none]
+        ground = [boxes.to(device).float() for boxes in ground_boxes or none]
+        regions = [
+            self._select(*candidates)
+            for candidates in zip(visual.proposals, refer, ground, strict=True)
+        ]
+        tokens = self.region_encoder(visual.feature_maps, [picture.boxes for picture in regions])
+        return [
+            Sight(visual.image_tokens[i], replace(picture, tokens=tokens[i]), refer[i], ground[i])
+            for i, picture in enumerate(regions)
+        ]
+
+    def read(
+        self,
+        sights: Sequence[Sight],
+        input_ids: Tensor,
+        labels: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        shuffle_regions: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> GromaOutput:
+        """Read prompts about pictures that were seen; arguments and result as in `forward`."""
+        rows = self._rows(sights, input_ids, labels, attention_mask, shuffle_regions)
         embeddings = pad_sequence([row.embeddings for row in rows], batch_first=True)
         mask = pad_sequence([_ones(row) for row in rows], batch_first=True)
         logits = self.language_model(
@@ -266,7 +343,8 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Returns:
             (B, T) ids of the answers alone, or what `return_dict_in_generate` asks for.
         """
-        rows = self._rows(input_ids, pixel_values, refer_boxes, None, None, attention_mask, False)
+        sights = self.see(self.look(pixel_values), refer_boxes)
+        rows = self._rows(sights, input_ids, None, attention_mask, False)
         embeddings = [row.embeddings for row in rows]
         options = {
             "generation_config": self.generation_config,
@@ -281,64 +359,34 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             **options,
         )
 
-    def _encode(self, pixel_values: Tensor) -> "VisualFeatures":
-        hidden = self.image_encoder(pixel_values)
-        with torch.no_grad():
-            detected = self.region_proposer(hidden)
-            scores, order = self.region_proposer.score(detected).sort(
-                dim=1, descending=True, stable=True
-            )
-            boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(
-                1, order[..., None].expand(-1, -1, 4)
-            )
-            boxes = box_cxcywh_to_xyxy(boxes_cxcywh)
-        merged = merge_patches(hidden[self.config.image_token_layer])
+    def _features(self, glance: Glance) -> "VisualFeatures":
         return VisualFeatures(
-            image_tokens=self.projector(merged),
-            feature_maps=self.region_encoder.fuse(hidden[-3:]),
-            proposals=[Proposals(*pair) for pair in zip(boxes, scores, strict=True)],
+            image_tokens=self.projector(merge_patches(glance.hidden[-1])),
+            feature_maps=self.region_encoder.fuse(glance.hidden[:-1]),
+            proposals=glance.proposals,
         )
 
     def _rows(
         self,
+        sights: Sequence[Sight],
         input_ids: Tensor,
-        pixel_values: Tensor,
-        refer_boxes: Sequence[Tensor] | None,
-        ground_boxes: Sequence[Tensor] | None,
         labels: Tensor | None,
         attention_mask: Tensor | None,
         shuffle_regions: bool,
     ) -> list[Row]:
-        visual = self._encode(pixel_values)
-        none = [pixel_values.new_zeros(0, 4)] * len(input_ids)
-        refer = [boxes.to(visual.image_tokens.device).float() for boxes in refer_boxes or none]
-        ground = [boxes.to(visual.image_tokens.device).float() for boxes in ground_boxes or none]
-        regions = [
-            self._select(*candidates, shuffle_regions)
-            for candidates in zip(visual.proposals, refer, ground, strict=True)
-        ]
-        tokens = self.region_encoder(visual.feature_maps, [picture.boxes for picture in regions])
         if labels is None:
             labels = torch.full_like(input_ids, IGNORED)
         real = input_ids != self.tokens[PAD]
         if attention_mask is not None:
             real &= attention_mask.bool()
+        if shuffle_regions:
+            sights = [replace(sight, regions=_shuffle(sight.regions)) for sight in sights]
         return [
-            self._row(
-                input_ids[i][real[i]],
-                labels[i][real[i]],
-                visual.image_tokens[i],
-                regions[i],
-                tokens[i],
-                refer[i],
-                ground[i],
-            )
-            for i in range(len(input_ids))
+            self._row(input_ids[i][real[i]], labels[i][real[i]], sight)
+            for i, sight in enumerate(sights)
         ]
 
-    def _select(
-        self, proposals: Proposals, refer: Tensor, ground: Tensor, shuffle: bool
-    ) -> Regions:
+    def _select(self, proposals: Proposals, refer: Tensor, ground: Tensor) -> Regions:
         """Regions of one picture in the official order: by score, all candidates through NMS."""
         boxes = torch.cat([proposals.boxes, refer, ground])
         scores = torch.cat(
@@ -349,24 +397,15 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ]
         )
         chosen = select_regions(boxes, scores, SelectionPolicy.of(self.config))
-        if shuffle:
-            chosen = chosen[torch.randperm(len(chosen), device=chosen.device)]
         first_user = len(proposals.scores)
         is_user = (chosen >= first_user) & (chosen < first_user + len(refer))
         return Regions(boxes[chosen], scores[chosen], is_user)
 
-    def _row(
-        self,
-        ids: Tensor,
-        labels: Tensor,
-        image_tokens: Tensor,
-        regions: Regions,
-        region_tokens: Tensor,
-        refer: Tensor,
-        ground: Tensor,
-    ) -> Row:
-        referred = match_boxes(refer, regions.boxes)
-        grounded = match_boxes(ground, regions.boxes)
+    def _row(self, ids: Tensor, labels: Tensor, sight: Sight) -> Row:
+        regions, region_tokens = sight.regions, sight.regions.tokens
+        assert region_tokens is not None
+        referred = match_boxes(sight.refer, regions.boxes)
+        grounded = match_boxes(sight.ground, regions.boxes)
         supervised_names = (ids == self.tokens[GROUND_BOX]) & (labels == ids)
         ids = name_boxes(ids, REFER_BOX, referred, self.tokens)
         ids = name_boxes(ids, GROUND_BOX, grounded, self.tokens)
@@ -379,11 +418,11 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             self.get_input_embeddings()(ids),
             ids,
             self.tokens,
-            image_tokens,
+            sight.image_tokens,
             region_tokens,
             region_tokens[referred],
         )
-        return Row(embeddings, labels, replace(regions, tokens=region_tokens))
+        return Row(embeddings, labels, regions)
 
 
 @dataclass(frozen=True)
@@ -398,7 +437,7 @@ class VisualFeatures:
 
     image_tokens: Tensor
     feature_maps: tuple[Tensor, ...]
-    proposals: list[Proposals]
+    proposals: Sequence[Proposals]
 
 
 @contextmanager
@@ -416,6 +455,13 @@ def _first_few(keys: Iterable[Any], limit: int = 8) -> str:
     names = sorted(key if isinstance(key, str) else str(key[0]) for key in keys)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def _shuffle(regions: Regions) -> Regions:
+    """The same regions in random order, which is the order of their names."""
+    order = torch.randperm(len(regions), device=regions.boxes.device)
+    tokens = None if regions.tokens is None else regions.tokens[order]
+    return Regions(regions.boxes[order], regions.scores[order], regions.is_user[order], tokens)
 
 
 def _ones(row: Row) -> Tensor:

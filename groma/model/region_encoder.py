@@ -50,6 +50,7 @@ class RegionEncoder(nn.Module):
             nn.Conv2d(channels, channels, kernel_size=3, padding=1) for _ in LEVEL_SCALES
         )
         self.flatten = nn.Linear(channels * region.roi_size**2, region.width)
+        self.norm = nn.LayerNorm(region.width) if region.norm_features else nn.Identity()
         self.box_embedding = nn.Sequential(
             nn.Linear(4, region.position_width),
             nn.ReLU(),
@@ -89,7 +90,7 @@ class RegionEncoder(nn.Module):
         )
         appearance = self._appearance(feature_maps, self.windows(all_boxes), owners)
         position = self.box_embedding(box_xyxy_to_cxcywh(all_boxes).to(appearance.dtype))
-        return list(self.projection(appearance + position).split(counts))
+        return list(self.projection(self.norm(appearance) + position).split(counts))
 
     def windows(self, boxes: Tensor) -> Tensor:
         """What each box samples: first and second corner (x, y, x, y), the picture spans 0 to 1.

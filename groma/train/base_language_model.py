@@ -1,10 +1,11 @@
-"""The language model the embedded Groma starts from: SmolLM2, with the words it needs.
+"""The language model the embedded Groma starts from, made out of SmolLM2.
 
 A GGUF file becomes a plain folder: a vocabulary cut down so that the embedding stays small, and
-Groma's new tokens at its end. Byte-level BPE keeps any text representable.
+Groma's new tokens at its end. Byte-level BPE keeps any text representable. By default only the
+words are kept, for a small model that learns the rest (see `small_language_model`); SmolLM2 itself
+takes ten times as long to train.
 """
 
-import argparse
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
     GgufConfig,
+    LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -28,32 +30,47 @@ from groma.data.scenes.symbolic import SymbolicScenes
 from groma.text.plain_text import byte_letters
 from groma.text.template import GREETING, SYSTEM
 from groma.tokens import NEW_TOKENS
-
-BASE_VOCABULARY = 8192
-"""With it the embedding in 16 bit, new tokens included, is a file of less than 10 MB."""
+from groma.train.presets import BASE_VOCABULARY, small_text_config
+from groma.train.small_language_model import small_language_model
 
 logger = logging.getLogger(__name__)
 
 Merge = tuple[str, str]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Make the folder that the command line names."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("gguf", type=Path, help="SmolLM2-135M-Instruct as a GGUF file")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--vocabulary", type=int, default=BASE_VOCABULARY)
-    parser.add_argument("--conversations", type=int, default=4000, help="whose words are kept")
-    options = parser.parse_args(arguments)
-    model, tokenizer = read_gguf(options.gguf)
-    texts = [SYSTEM, GREETING, *spoken(options.conversations)]
-    small, kept = prune(tokenizer, options.vocabulary, texts)
+def write_language_model(
+    gguf: Path,
+    folder: Path,
+    whole: bool = False,
+    vocabulary: int = BASE_VOCABULARY,
+    conversations: int = 4000,
+) -> None:
+    """Make the folder that the first language stage starts from.
+
+    Args:
+        gguf: SmolLM2-135M-Instruct.
+        folder: where model and tokenizer go.
+        whole: keep SmolLM2's layers, all 135 M parameters, instead of its words alone.
+        vocabulary: how many words are kept.
+        conversations: about scenes, whose words are kept in any case.
+    """
+    model, tokenizer = read_gguf(gguf)
+    texts = [SYSTEM, GREETING, *spoken(conversations)]
+    small, kept = prune(tokenizer, vocabulary, texts)
     model = take_words(model, kept)
     model = add_new_tokens(model)
-    model.save_pretrained(options.out)
-    small.save_pretrained(options.out)
-    logger.info("%s knows %d tokens.", options.out, model.config.vocab_size)
+    if not whole:
+        model = shrink(model)
+    model.save_pretrained(folder)
+    small.save_pretrained(folder)
+    logger.info("%s knows %d tokens.", folder, model.config.vocab_size)
+
+
+def shrink(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """A small language model with the same words."""
+    ids = {key: getattr(model.config, key) for key in ("bos_token_id", "eos_token_id")}
+    config = LlamaConfig(**small_text_config(model.config.vocab_size), **ids)
+    return small_language_model(config, model.model.embed_tokens.weight.data, len(NEW_TOKENS))
 
 
 def read_gguf(file: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
@@ -191,7 +208,3 @@ def _with_embedding(model: LlamaForCausalLM, rows: Tensor) -> LlamaForCausalLM:
     model.config.vocab_size = len(rows)
     model.tie_weights()
     return model
-
-
-if __name__ == "__main__":
-    main()

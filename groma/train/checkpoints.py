@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from groma.model.groma import GromaForConditionalGeneration
@@ -13,6 +14,9 @@ VISUAL_PARTS = ("image_encoder", "region_proposer", "region_encoder")
 
 def load_visual_parts(model: GromaForConditionalGeneration, folder: Path) -> None:
     """Fill the parts that detection pretraining trains.
+
+    The projection of regions to the width of the language model stays as it is where that width
+    is another one than in detection pretraining.
 
     Args:
         model: with visual parts of the same sizes; its language model may be any.
@@ -31,7 +35,15 @@ def load_visual_parts(model: GromaForConditionalGeneration, folder: Path) -> Non
             for key, value in weights.items()
             if key.startswith(prefix)
         }
+        if name == "region_encoder" and not _fits(part, model.region_encoder.projection):
+            own = model.region_encoder.projection.state_dict()
+            part |= {f"projection.{key}": value for key, value in own.items()}
         try:
             getattr(model, name).load_state_dict(part)
         except RuntimeError as error:
             raise GromaError(f"The {name} in {folder} does not fit: {error}") from error
+
+
+def _fits(weights: dict[str, Tensor], projection: nn.Linear) -> bool:
+    stored = weights.get("projection.weight")
+    return stored is None or stored.shape == projection.weight.shape

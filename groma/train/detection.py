@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from groma.config import RegionProposerConfig
 from groma.data.scenes.nouns import COLOURS
 from groma.image import normalise_pixels
-from groma.model.detection_loss import Match, focal_loss, match_boxes
+from groma.model.detection_loss import Match, detection_loss, focal_loss, match_boxes
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_proposer import DetectorOutput
 from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalised_iou
+from groma.train.parallel import share_of
 from groma.train.scene_samples import BACKGROUND, CLASS_NAMES, KINDS
 from groma.types import IGNORED
 
@@ -141,6 +142,42 @@ class DetectionPretraining(nn.Module):
             "region_colour": self._classify("region_colour", tokens, colours),
             "region_box": distance.sum() / max(1, len(distance)),
         }
+
+
+class ClassAgnosticDetection(nn.Module):
+    """Image encoder and region proposer on public data, whose boxes need no names (paper 3.3)."""
+
+    main_input_name = "pixels"
+
+    def __init__(self, model: GromaForConditionalGeneration) -> None:
+        """Take the visual parts of a model, frozen as the stage says; trained in place."""
+        super().__init__()
+        self.config = model.config
+        self.image_encoder = model.image_encoder
+        self.region_proposer = model.region_proposer
+
+    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
+        """Recompute the image encoder's blocks in the backward pass."""
+        self.image_encoder.vit.activation_checkpointing_enable(**kwargs)
+
+    def forward(self, pixels: Tensor, boxes: Sequence[Tensor], head: str) -> dict[str, Tensor]:
+        """Compute the loss of a batch.
+
+        Args:
+            pixels: (B, 3, S, S) uint8.
+            boxes: B tensors (R, 4) of true boxes, xyxy in [0, 1].
+            head: "coco" or "sa1b", the objectness head that this kind of truth trains.
+
+        Returns:
+            `loss`, the weighted total, and the unweighted terms of the last decoder layer.
+        """
+        output = self.region_proposer(self.image_encoder(normalise_pixels(pixels)))
+        with torch.autocast(pixels.device.type, enabled=False):
+            total, terms = detection_loss(output, boxes, head, self.config.proposer_config)
+        if self.training:
+            total = share_of(total, max(1, sum(map(len, boxes))))
+        last = {name: terms[name] for name in ("loss_ce", "loss_bbox", "loss_giou")}
+        return {"loss": total} | last
 
 
 def read_out(width: int, classes: int) -> nn.Module:

@@ -21,7 +21,9 @@ from groma.tokens import TokenIds
 from groma.train.alignment import RegionRegression, Truth
 from groma.train.detection import JITTER
 from groma.train.language_metrics import count_answers, kind_indices
+from groma.train.parallel import share_of
 from groma.train.symbolic import TURNS, SymbolicRegionEncoder
+from groma.types import IGNORED
 
 
 @dataclass(frozen=True)
@@ -102,26 +104,29 @@ class ConversationCollator:
 
 
 class GroundedConversations(nn.Module):
-    """The whole model with the language loss, its region tokens kept where they belong."""
+    """The whole model with the language loss; on scenes region tokens stay where they belong."""
 
     main_input_name = "input_ids"
+    shuffle_regions = True
+    """Name regions in random order, lest the first ones be named most (as the released model)."""
 
     def __init__(
         self,
         model: GromaForConditionalGeneration,
-        regions: SymbolicRegionEncoder,
+        regions: SymbolicRegionEncoder | None,
         weights: Mapping[str, float],
     ) -> None:
         """Train a model in place.
 
         Args:
             model: frozen as the stage says.
-            regions: what region tokens regress to.
+            regions: what region tokens regress to; None for the language loss alone, where
+                pictures come without their truth.
             weights: of `language`, `region_token` and `region_name`.
         """
         super().__init__()
         self.model = model
-        self.regression = RegionRegression(regions)
+        self.regression = None if regions is None else RegionRegression(regions)
         self.weights = dict(weights)
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
@@ -135,7 +140,7 @@ class GroundedConversations(nn.Module):
         labels: Tensor,
         refer_boxes: Sequence[Tensor],
         ground_boxes: Sequence[Tensor],
-        truth: Sequence[Mapping[str, Tensor]],
+        truth: Sequence[Mapping[str, Tensor]] = (),
         kinds: Sequence[Tensor] = (),  # noqa: ARG002
     ) -> dict:
         """Loss of a batch.
@@ -146,7 +151,7 @@ class GroundedConversations(nn.Module):
             labels: (B, T), -100 where nothing is supervised.
             refer_boxes: per row (K, 4), one for each `<refer_box>`.
             ground_boxes: per row (G, 4), one for each `<ground_box>`.
-            truth: fields of each picture's `Truth`.
+            truth: fields of each picture's `Truth`, needed by the regression.
             kinds: of the questions; not used.
 
         Returns:
@@ -158,14 +163,18 @@ class GroundedConversations(nn.Module):
             refer_boxes=refer_boxes,
             ground_boxes=ground_boxes,
             labels=labels,
-            shuffle_regions=True,
+            shuffle_regions=self.shuffle_regions,
         )
-        shown = [
-            Truth(**true).at(picture.boxes)
-            for true, picture in zip(truth, output.regions, strict=True)
-        ]
-        terms = self.regression([picture.tokens for picture in output.regions], shown)
+        terms: dict[str, Tensor] = {}
+        if self.regression is not None:
+            shown = [
+                Truth(**true).at(picture.boxes)
+                for true, picture in zip(truth, output.regions, strict=True)
+            ]
+            terms = self.regression([picture.tokens for picture in output.regions], shown)
         terms["language"] = output.loss
+        if self.training:
+            terms["language"] = share_of(output.loss, (labels[:, 1:] != IGNORED).sum())
         loss = {"loss": sum(w * terms[name] for name, w in self.weights.items())} | terms
         extra = {"logits": output.logits, "labels": output.labels}
         return loss if self.training else loss | extra

@@ -1,10 +1,5 @@
-"""The checkpoint that is shipped: 4-bit language model, 16-bit rest, in small files.
+"""The checkpoint that is shipped: 4-bit language model, 16-bit rest, in small files."""
 
-`python -m groma.train.package RUN/model --out weights/groma-mini`
-"""
-
-import argparse
-import logging
 from pathlib import Path
 
 from groma.loading import convert
@@ -14,19 +9,6 @@ LARGEST_FILE = 10_000_000
 LARGEST_FOLDER = 100_000_000
 """Bytes."""
 _SHARD = "9900KB"
-
-logger = logging.getLogger(__name__)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Package the folder that the command line names."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="the folder a stage left")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new or empty")
-    options = parser.parse_args(arguments)
-    size = package(options.model, options.out)
-    logger.info("%s holds %.1f MB.", options.out, size / 1e6)
 
 
 def package(source: Path, target: Path) -> int:
@@ -52,7 +34,3 @@ def package(source: Path, target: Path) -> int:
             f"{', '.join(large) or 'no file'} over {LARGEST_FILE / 1e6:.0f} MB."
         )
     return total
-
-
-if __name__ == "__main__":
-    main()

@@ -1,90 +1,369 @@
-"""Start or resume a stage: `python -m groma.train.run detection --out FOLDER`."""
+"""One run of a stage: data, objective, trainer, and the folder the next stage starts from.
 
-import argparse
+A run's folder holds checkpoints, `log.jsonl`, `curves.png`, and at the end `model`: weights,
+tokenizer, and for stages on scenes the symbolic region encoder that region tokens are aligned to.
+"""
+
 import logging
-from dataclasses import replace
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import set_seed
+from accelerate import PartialState
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.utils.data import Dataset
+from transformers import (
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import SAFE_WEIGHTS_NAME
 
+from groma.data.examples import ExampleCollator, collate_detection
+from groma.data.mixture import Mixture, read_mixture
 from groma.data.scenes.generator import SceneGenerator
+from groma.data.scenes.scene import Split
+from groma.data.scenes.symbolic import SymbolicScenes
 from groma.model.groma import GromaForConditionalGeneration
-from groma.train.detection import DetectionPretraining
-from groma.train.detection_metrics import count, summarise
-from groma.train.presets import groma_mini_config
+from groma.text.template import Template
+from groma.tokens import NEW_TOKENS, TokenIds
+from groma.train import detection_metrics, instruction, language_metrics, starting, symbolic
+from groma.train.alignment import RegionAlignment
+from groma.train.configuration import Configuration, Scenes
+from groma.train.detection import ClassAgnosticDetection, DetectionPretraining
+from groma.train.instruction import (
+    ConversationCollator,
+    GroundedConversations,
+    SceneConversations,
+)
 from groma.train.scene_samples import SceneSamples, collate
-from groma.train.stages import DETECTION, Stage, freeze_for
+from groma.train.stages import freeze_for
+from groma.train.symbolic import (
+    SymbolicCollator,
+    SymbolicConversations,
+    SymbolicPretraining,
+    SymbolicRegionEncoder,
+)
 from groma.train.trainer import StageTrainer, training_arguments
+from groma.types import GromaError
 
 ENDLESS = 10_000_000
 """Scenes of one pass; no run reaches the end, so any run can be made longer."""
+_FITTED = 512
+"""Pictures for the first guess of the projection to region tokens."""
 
 logger = logging.getLogger(__name__)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run what the command line says."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    options = parse(arguments)
-    stage = replace(DETECTION, steps=options.steps or DETECTION.steps)
-    if options.decay_share is not None:
-        stage = replace(stage, decay_share=options.decay_share)
-    if options.batch:
-        stage = replace(stage, batch_size=options.batch)
-    run_detection(stage, options.out, options)
+@dataclass(frozen=True)
+class Job:
+    """What the trainer of a stage needs, and what is kept of it.
+
+    Attributes:
+        objective: the module that computes the loss.
+        model: what is written at the end.
+        train: endless or as long as the stage.
+        collator: makes batches.
+        evaluated: unseen samples, or None for no evaluation.
+        count: (objective, batch) -> counts of what is right.
+        summarise: counts -> metrics.
+        tokenizer: goes with the model.
+        regions: symbolic region encoder that goes with it.
+    """
+
+    objective: nn.Module
+    model: PreTrainedModel
+    train: Dataset
+    collator: Callable
+    evaluated: Dataset | None = None
+    count: Callable[[Any, dict], Tensor] | None = None
+    summarise: Callable | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+    regions: SymbolicRegionEncoder | None = None
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=["detection"])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--steps", type=int, help="all steps of the stage, also when resuming")
-    parser.add_argument("--decay-share", type=float, help="last share of the steps, for the decay")
-    parser.add_argument("--batch", type=int, help="scenes per step")
-    parser.add_argument("--save-steps", type=int, default=250)
-    parser.add_argument("--eval-steps", type=int, default=250)
-    parser.add_argument("--eval-scenes", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0, help="of the scenes and the initial weights")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    return parser.parse_args(arguments)
+def run_stage(configuration: Configuration, resume: bool = False, data: Path | None = None) -> Path:
+    """Train a stage to its end.
+
+    Args:
+        configuration: of the stage.
+        resume: go on where the run in this folder stands; if it is finished, do nothing.
+        data: folder of public data, instead of the one that the configuration names.
+
+    Returns:
+        The folder of the model.
+
+    Raises:
+        GromaError: if the folder holds a run that is not to be resumed, or a setting is wrong.
+    """
+    process = PartialState(cpu=not torch.cuda.is_available())
+    if not process.is_main_process:
+        logging.getLogger("groma").setLevel(logging.WARNING)
+    mixture = None
+    if configuration.scenes is None:
+        mixture = read_mixture(configuration.path, root=data)
+        with process.main_process_first():
+            mixture.prepare()
+        configuration = with_steps(configuration, mixture, process.num_processes)
+    stage, out = configuration.stage, configuration.out
+    reached = where_it_stands(out)
+    if reached is not None and not resume:
+        raise GromaError(f"{out} holds a run already; --resume goes on with it.")
+    if (out / "model").is_dir() and reached is not None and reached[0] >= stage.steps:
+        logger.info("%s is finished: %s.", stage.name, out / "model")
+        return out / "model"
+    set_seed(configuration.run.seed)
+    job = JOBS[stage.name](configuration, mixture, process.num_processes)
+    trainer = make_trainer(job, configuration)
+    if reached is None and isinstance(job.objective, RegionAlignment):
+        batches = max(1, _FITTED // stage.batch_size)
+        job.objective.fit_projection(islice(trainer.get_train_dataloader(), batches))
+    if reached is not None and reached[0] >= stage.steps:
+        job.objective.load_state_dict(load_file(reached[1] / SAFE_WEIGHTS_NAME))
+    else:
+        trainer.train(resume_from_checkpoint=None if reached is None else str(reached[1]))
+        if trainer.state.global_step < stage.steps:
+            raise GromaError(f"{stage.name} was broken off; --resume goes on with it.")
+    leave_model(job, out / "model", trainer.is_world_process_zero())
+    process.wait_for_everyone()
+    logger.info("The model is in %s.", out / "model")
+    return out / "model"
 
 
-def run_detection(stage: Stage, folder: Path, options: argparse.Namespace) -> None:
-    """Detection pretraining of the embedded model; leaves the model in `folder/model`."""
-    set_seed(options.seed)
-    config = groma_mini_config(text_layers=1)
-    if not torch.cuda.is_available():
-        config.vision_config._attn_implementation = "eager"  # faster than SDPA on a CPU
-    model = GromaForConditionalGeneration(config)
-    freeze_for(model, stage)
-    patch = config.vision_config.patch_size
-    scenes = SceneGenerator("train", options.seed, config.image_size)
-    unseen = SceneGenerator("val", options.seed, config.image_size)
-    trainer = StageTrainer(
-        stage,
-        count,
-        model=DetectionPretraining(model, stage.loss_weights),
-        args=training_arguments(
-            stage,
-            folder,
-            save_steps=options.save_steps,
-            eval_steps=options.eval_steps,
-            seed=options.seed,
-        ),
-        train_dataset=SceneSamples(scenes, ENDLESS, patch),
-        eval_dataset=SceneSamples(unseen, options.eval_scenes, patch),
-        data_collator=collate,
-        compute_metrics=summarise,
+def with_steps(configuration: Configuration, mixture: Mixture, processes: int) -> Configuration:
+    """Turn passes over public data into optimiser steps."""
+    stage = configuration.stage
+    if configuration.epochs is None:
+        return configuration
+    batches = configuration.epochs * batches_of_a_pass(configuration, mixture, processes)
+    return replace(configuration, stage=replace(stage, steps=max(1, batches // stage.accumulation)))
+
+
+def batches_of_a_pass(configuration: Configuration, mixture: Mixture, processes: int) -> int:
+    """Batches that each process gets while public data is gone through once."""
+    batch = configuration.stage.batch_size
+    return len(mixture.order(batch, processes)) // (batch * processes)
+
+
+def passes_of(configuration: Configuration, mixture: Mixture, processes: int) -> int:
+    """How often public data is gone through."""
+    if configuration.epochs is not None:
+        return configuration.epochs
+    batches = configuration.stage.steps * configuration.stage.accumulation
+    return math.ceil(batches / batches_of_a_pass(configuration, mixture, processes))
+
+
+def where_it_stands(out: Path) -> tuple[int, Path] | None:
+    """Steps of a run's last checkpoint and its folder; None where there is no checkpoint."""
+    last = get_last_checkpoint(str(out)) if out.is_dir() else None
+    return None if last is None else (int(last.rpartition("-")[2]), Path(last))
+
+
+def make_trainer(job: Job, configuration: Configuration) -> StageTrainer:
+    """The trainer of a job."""
+    return StageTrainer(
+        configuration.stage,
+        job.count,
+        model=job.objective,
+        args=arguments_of(configuration, evaluates=job.evaluated is not None),
+        train_dataset=job.train,
+        eval_dataset=job.evaluated,
+        data_collator=job.collator,
+        compute_metrics=job.summarise,
     )
-    checkpoint = get_last_checkpoint(str(folder)) if options.resume else None
-    trainer.train(resume_from_checkpoint=checkpoint)
-    if trainer.state.global_step >= stage.steps and trainer.is_world_process_zero():
-        model.save_pretrained(folder / "model")
-        logger.info("The model is in %s.", folder / "model")
 
 
-if __name__ == "__main__":
-    main()
+def arguments_of(configuration: Configuration, evaluates: bool) -> TrainingArguments:
+    """The trainer's arguments."""
+    run = configuration.run
+    loading: dict[str, Any] = {"dataloader_num_workers": run.workers}
+    if run.workers == 0:
+        loading |= {"dataloader_prefetch_factor": None, "dataloader_persistent_workers": False}
+    return training_arguments(
+        configuration.stage,
+        configuration.out,
+        save_steps=run.save_steps,
+        eval_steps=run.eval_steps,
+        eval_strategy="steps" if evaluates else "no",
+        logging_steps=run.log_steps,
+        activation_checkpointing=run.checkpointing,
+        seed=run.seed,
+        **loading,
+    )
+
+
+def leave_model(job: Job, folder: Path, writes: bool) -> None:
+    """Write the folder the next stage starts from, all of it or nothing.
+
+    Args:
+        job: when trained.
+        folder: replaced if it exists.
+        writes: whether this process writes; with sharded weights all must take part.
+    """
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    state = get_model_state_dict(job.model, options=options)
+    if not writes:
+        return
+    draft = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    job.model.save_pretrained(draft, state_dict=state)
+    if job.tokenizer is not None:
+        job.tokenizer.save_pretrained(draft)
+    if job.regions is not None:
+        save_file(job.regions.state_dict(), draft / starting.REGIONS_NAME)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+
+
+def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
+    """Detection pretraining (paper 3.3, stage 1)."""
+    model = starting.detector(c.model)
+    freeze_for(model, c.stage)
+    side, patch = model.config.image_size, model.config.vision_config.patch_size
+    if mixture is not None:
+        passes = passes_of(c, mixture, processes)
+        samples = mixture.detection(side, c.stage.batch_size, processes, passes)
+        return Job(ClassAgnosticDetection(model), model, samples, collate_detection)
+    assert c.scenes is not None
+    train, unseen = (SceneGenerator(s, c.scenes.seed, side) for s in ("train", "val"))
+    return Job(
+        DetectionPretraining(model, c.stage.loss_weights),
+        model,
+        SceneSamples(train, ENDLESS, patch),
+        collate,
+        SceneSamples(unseen, c.scenes.evaluated, patch),
+        detection_metrics.count,
+        detection_metrics.summarise,
+    )
+
+
+def fuse(c: Configuration, words: LlamaForCausalLM) -> None:
+    """Compile a language model in place, if the run says so and it can be done here."""
+    if c.run.compile and shutil.which(os.environ.get("CXX", "g++")):
+        words.model.compile()
+
+
+def symbolic_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:  # noqa: ARG001
+    """Language pretraining on scenes without pictures."""
+    scenes = _scenes_of(c)
+    model, tokenizer = starting.language_model(c.model)
+    pointing = c.stage.loss_weights.get("pointer", 0.0)
+    if pointing:
+        model.set_attn_implementation("eager")  # the only one that tells where it looks
+    fuse(c, model)
+    regions = starting.symbolic_regions(c.model, model, tokenizer)
+    tokens = TokenIds(model.config.vocab_size - len(NEW_TOKENS))
+    template = Template(tokenizer, tokens)
+    train, unseen = (
+        SymbolicConversations(
+            SymbolicScenes(split, scenes.seed), template, length, c.run.limit, easy
+        )
+        for split, length, easy in (
+            ("train", ENDLESS, scenes.easy),
+            ("val", scenes.evaluated, 0),
+        )
+    )
+    return Job(
+        SymbolicPretraining(model, regions, tokens, pointing),
+        model,
+        train,
+        SymbolicCollator(tokens),
+        unseen,
+        symbolic.count,
+        language_metrics.summarise_answers,
+        tokenizer,
+        regions,
+    )
+
+
+def regions_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:  # noqa: ARG001
+    """The half of alignment pretraining that needs no language model."""
+    scenes = _scenes_of(c)
+    model, tokenizer = starting.whole_model(c.model)
+    freeze_for(model, c.stage)
+    regions = starting.symbolic_regions(c.model, model.language_model, tokenizer)
+    return Job(
+        RegionAlignment(model, regions, c.stage.loss_weights),
+        model,
+        _conversations(c, "train", scenes.seed, model, tokenizer, ENDLESS),
+        ConversationCollator(model.tokens),
+        tokenizer=tokenizer,
+        regions=regions,
+    )
+
+
+def conversation_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
+    """Alignment pretraining or instruction finetuning (paper 3.3, stages 2 and 3)."""
+    model, tokenizer = starting.whole_model(c.model)
+    freeze_for(model, c.stage)
+    fuse(c, model.language_model)
+    if mixture is not None:
+        samples = mixture.conversations(
+            Template(tokenizer, model.tokens),
+            model.config.image_size,
+            c.stage.batch_size,
+            processes,
+            passes_of(c, mixture, processes),
+            c.run.limit,
+        )
+        objective = GroundedConversations(model, None, c.stage.loss_weights)
+        collator = ExampleCollator(model.tokens)
+        return Job(objective, model, samples, collator, tokenizer=tokenizer)
+    assert c.scenes is not None
+    regions = starting.symbolic_regions(c.model, model.language_model, tokenizer)
+    train, unseen = (
+        _conversations(c, split, c.scenes.seed, model, tokenizer, length)
+        for split, length in (("train", ENDLESS), ("val", c.scenes.evaluated))
+    )
+    return Job(
+        GroundedConversations(model, regions, c.stage.loss_weights),
+        model,
+        train,
+        ConversationCollator(model.tokens),
+        unseen,
+        instruction.count,
+        language_metrics.summarise_answers,
+        tokenizer,
+        regions,
+    )
+
+
+JOBS = {
+    "detection": detection_job,
+    "symbolic": symbolic_job,
+    "regions": regions_job,
+    "alignment": conversation_job,
+    "instruction": conversation_job,
+}
+"""What makes the job of each stage, from its configuration, public data and process count."""
+
+
+def _scenes_of(configuration: Configuration) -> Scenes:
+    if configuration.scenes is None:
+        raise GromaError(
+            f"{configuration.path}: {configuration.stage.name} learns from [scenes] alone."
+        )
+    return configuration.scenes
+
+
+def _conversations(
+    c: Configuration,
+    split: Split,
+    seed: int,
+    model: GromaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+) -> SceneConversations:
+    scenes = SceneGenerator(split, seed, model.config.image_size)
+    return SceneConversations(scenes, Template(tokenizer, model.tokens), length, c.run.limit)

@@ -10,11 +10,16 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 LOG_NAME = "log.jsonl"
 PLOT_NAME = "curves.png"
-_NOT_PLOTTED = ("step", "seconds", "epoch", "learning_rate", "grad_norm", "samples_per_second")
+_NOT_PLOTTED = (
+    *("step", "seconds", "epoch", "learning_rate", "grad_norm"),
+    *("samples_per_second", "tokens", "memory"),
+)
+_HELD_OUT_LOSS = "eval_loss"
+_PLOT_SECONDS = 5.0
 
 
 class RunLog(TrainerCallback):
-    """Appends every log to `log.jsonl` and redraws `curves.png`.
+    """Appends every log to `log.jsonl` and redraws `curves.png`, which takes a while, now and then.
 
     A resumed run first drops what was logged after its checkpoint.
     """
@@ -22,6 +27,7 @@ class RunLog(TrainerCallback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._mark = (0, time.monotonic())
+        self._plotted = 0.0
 
     def on_train_begin(
         self,
@@ -36,7 +42,9 @@ class RunLog(TrainerCallback):
             self.folder.mkdir(parents=True, exist_ok=True)
             kept = [row for row in read_log(self.folder) if row["step"] <= state.global_step]
             lines = "".join(json.dumps(row) + "\n" for row in kept)
-            (self.folder / LOG_NAME).write_text(lines, encoding="utf-8")
+            draft = self.folder / f"{LOG_NAME}.draft"
+            draft.write_text(lines, encoding="utf-8")
+            draft.replace(self.folder / LOG_NAME)
 
     def on_log(
         self,
@@ -59,7 +67,23 @@ class RunLog(TrainerCallback):
             row["samples_per_second"] = float(f"{samples / max(passed, 1e-9):.4g}")
         with (self.folder / LOG_NAME).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        if time.monotonic() > self._plotted + _PLOT_SECONDS:
+            self._plot()
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """Draw the whole run."""
+        if state.is_world_process_zero:
+            self._plot()
+
+    def _plot(self) -> None:
         plot(read_log(self.folder), self.folder / PLOT_NAME)
+        self._plotted = time.monotonic()
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
@@ -78,14 +102,16 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
         path: of the picture, replaced at once.
     """
     names = [name for name in dict.fromkeys(key for row in rows for key in row)]
-    metrics = [name for name in names if name.startswith("eval_")]
+    metrics = [name for name in names if name.startswith("eval_") and name != _HELD_OUT_LOSS]
     metrics = [name for name in metrics if not name.endswith(("runtime", "per_second"))]
     losses = [n for n in names if not n.startswith(("eval_", "train_")) and n not in _NOT_PLOTTED]
+    losses += [_HELD_OUT_LOSS] * (_HELD_OUT_LOSS in names)
     figure = Figure(figsize=(14, 5), layout="constrained")
     for axes, group in zip(figure.subplots(1, 2), (losses, metrics), strict=True):
         for name in group:
             points = [(row["step"], row[name]) for row in rows if name in row]
-            axes.plot(*zip(*points, strict=True), label=name.removeprefix("eval_"))
+            label = "held-out loss" if name == _HELD_OUT_LOSS else name.removeprefix("eval_")
+            axes.plot(*zip(*points, strict=True), label=label)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         if group:

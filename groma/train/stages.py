@@ -1,13 +1,21 @@
-"""The training stages as data: what learns, on which losses, how fast (paper 3.3)."""
+"""What one training stage is: what learns, on which losses, how fast (paper 3.3).
+
+The stages themselves are data: the files in `configs`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from groma.model.groma import GromaForConditionalGeneration
 
 PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "language_model")
+NEW_TOKENS = "new_tokens"
+"""Besides the parts: the language model's rows for `<r0>`, `<p>` and the like, it being frozen."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +24,16 @@ class Stage:
 
     Attributes:
         name: what the run and its folder are called.
-        trains: the parts that learn, of `PARTS`; all others are frozen.
+        trains: what learns, of `PARTS` and `NEW_TOKENS`; all else is frozen.
         batch_size: samples per optimiser step on one device, before accumulation.
-        accumulation: batches per optimiser step.
         steps: optimiser steps of the whole stage.
-        warmup_steps: steps of the linear warm-up, after which the rate stays flat.
-        decay_share: last share of the steps, in which the rate falls linearly to zero.
         lr: rate of AdamW.
+        accumulation: batches per optimiser step.
         muon_lr: rate of Muon for hidden matrices, or None to train everything with AdamW.
+        schedule: after the warm-up the rate is "flat" until the decay, or falls like a "cosine".
+        warmup_steps: steps of the linear warm-up; below 1 it is their share of all steps.
+        decay_share: last share of the steps, in which a flat rate falls linearly to zero.
+        lr_factors: what AdamW's rate is multiplied by where a parameter's name holds the word.
         weight_decay: of all matrices.
         clip: largest norm of the gradient.
         loss_weights: weight of each named loss term of the stage's objective.
@@ -36,84 +46,13 @@ class Stage:
     lr: float
     accumulation: int = 1
     muon_lr: float | None = None
-    warmup_steps: int = 100
+    schedule: Literal["flat", "cosine"] = "flat"
+    warmup_steps: float = 100
     decay_share: float = 0.3
+    lr_factors: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 0.02
     clip: float = 5.0
     loss_weights: Mapping[str, float] = field(default_factory=dict)
-
-
-DETECTION = Stage(
-    name="detection",
-    trains=("image_encoder", "region_proposer", "region_encoder"),
-    batch_size=32,
-    steps=3000,
-    lr=1e-3,
-    muon_lr=1.5e-3,
-    loss_weights={
-        "detection": 1.0,
-        "patch_name": 1.0,
-        "region_name": 1.0,
-        "region_colour": 0.5,
-        "region_box": 10.0,
-        "query_name": 0.5,
-    },
-)
-"""Detection pretraining of the embedded model from nothing on illustrated scenes.
-
-The paper freezes a pretrained image encoder; here it learns along, taught names by side losses.
-"""
-
-
-SYMBOLIC = Stage(
-    name="symbolic",
-    trains=("language_model",),
-    batch_size=16,
-    steps=2500,
-    lr=4e-4,
-    warmup_steps=50,
-    clip=1.0,
-)
-"""Language pretraining on scenes without pictures; the paper's larger language model needs none."""
-
-REGIONS = Stage(
-    name="regions",
-    trains=("region_encoder",),
-    batch_size=32,
-    steps=1500,
-    lr=1e-3,
-    muon_lr=1e-3,
-    clip=1.0,
-    loss_weights={"region_token": 1.0, "region_name": 0.5},
-)
-"""The half of alignment pretraining that needs no language model, and so costs little."""
-
-ALIGNMENT = Stage(
-    name="alignment",
-    trains=("projector", "region_encoder"),
-    batch_size=16,
-    steps=200,
-    lr=5e-4,
-    warmup_steps=20,
-    clip=1.0,
-    loss_weights={"language": 1.0, "region_token": 0.5, "region_name": 0.25},
-)
-"""Alignment pretraining: the language model is frozen (paper 3.3, stage 2)."""
-
-INSTRUCTION = Stage(
-    name="instruction",
-    trains=("projector", "region_encoder", "language_model"),
-    batch_size=16,
-    steps=1500,
-    lr=2e-4,
-    warmup_steps=50,
-    decay_share=0.5,
-    clip=1.0,
-    loss_weights={"language": 1.0, "region_token": 0.25, "region_name": 0.1},
-)
-"""Instruction finetuning: everything after the perceiver learns (paper 3.3, stage 3)."""
-
-LANGUAGE_STAGES = {stage.name: stage for stage in (SYMBOLIC, REGIONS, ALIGNMENT, INSTRUCTION)}
 
 
 def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
@@ -122,14 +61,35 @@ def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
     Raises:
         ValueError: if the stage names a part that does not exist.
     """
-    unknown = set(stage.trains) - set(PARTS)
+    unknown = set(stage.trains) - {*PARTS, NEW_TOKENS}
     if unknown:
         raise ValueError(f"Stage {stage.name} trains {sorted(unknown)}, but parts are {PARTS}.")
     for name in PARTS:
         part: nn.Module = getattr(model, name)
         part.requires_grad_(name in stage.trains)
+    if NEW_TOKENS in stage.trains:
+        model.get_input_embeddings().requires_grad_(True)
+        model.get_output_embeddings().requires_grad_(True)
     model.image_encoder.frozen = "image_encoder" not in stage.trains
     vit = model.image_encoder.vit
     vit.layernorm.requires_grad_(False)
     if vit.embeddings.mask_token is not None:
         vit.embeddings.mask_token.requires_grad_(False)
+
+
+def keep_old_words(model: GromaForConditionalGeneration) -> None:
+    """Drop the gradient of every word that the language model knew before (paper 3.2, 3.3)."""
+    for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
+        weight = embedding.weight
+        assert isinstance(weight, nn.Parameter)
+        if weight.grad is not None:
+            weight.grad.mul_(_new_rows(weight.grad, model.tokens.base))
+
+
+def _new_rows(gradient: Tensor, first: int) -> Tensor:
+    """(V, 1) ones from row `first` on, zeros before, divided among processes as the gradient is."""
+    rows = torch.arange(len(gradient), device=gradient.device)[:, None] >= first
+    mask = rows.to(gradient.dtype)
+    if isinstance(gradient, DTensor):
+        return distribute_tensor(mask, gradient.device_mesh, gradient.placements)
+    return mask

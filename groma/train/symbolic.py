@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
@@ -25,12 +26,24 @@ from groma.ops.boxes import box_xyxy_to_cxcywh
 from groma.text.template import Template
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
 from groma.train.language_metrics import count_answers, kind_indices
+from groma.train.small_language_model import (
+    BINDING_LAYER,
+    GATHERING_LAYER,
+    POINTING_LAYER,
+    bind_loss,
+    gather_loss,
+    pointer_loss,
+)
+from groma.types import IGNORED
 
 WORDS = (*NOUNS, *STUFF)
 """What a region can be called: things, then stuff."""
 TURNS = 12
 """Most turns of a conversation; those that do not fit its tokens are cut off."""
 _FREQUENCIES = 6
+_PREPARING_SHARE = 0.5
+_FEW = 3
+_GAPS, _LONGEST_GAP = 4, 400
 _SCATTERED_SHARE = 0.25
 """Share of scenes whose regions have names with gaps, up to `<r99>`."""
 
@@ -105,12 +118,14 @@ class SymbolicConversations(Dataset):
         template: of the language model.
         length: how many conversations count as one pass.
         limit: most tokens before the regions are listed.
+        easy: how many conversations at the beginning are about few things.
     """
 
     scenes: SymbolicScenes
     template: Template
     length: int
     limit: int = 384
+    easy: int = 0
 
     def __len__(self) -> int:
         """Conversations of one pass."""
@@ -126,6 +141,10 @@ class SymbolicConversations(Dataset):
         """
         scenes = self.scenes
         scene = scenes[index]
+        if index < self.easy:
+            while len(scene.things) > _FEW:
+                index += self.easy
+                scene = scenes[index]
         dice = Dice.of(scenes.split, scenes.seed, index, stream=3)
         sample = converse(scene, language_dice(scenes.split, scenes.seed, index), (TURNS, TURNS))
         regions = symbolic_regions(scene, dice)
@@ -192,7 +211,11 @@ class SymbolicPretraining(nn.Module):
     main_input_name = "input_ids"
 
     def __init__(
-        self, language_model: LlamaForCausalLM, regions: SymbolicRegionEncoder, tokens: TokenIds
+        self,
+        language_model: LlamaForCausalLM,
+        regions: SymbolicRegionEncoder,
+        tokens: TokenIds,
+        pointing: float = 0.0,
     ) -> None:
         """Both are trained in place.
 
@@ -200,11 +223,14 @@ class SymbolicPretraining(nn.Module):
             language_model: new tokens included.
             regions: as wide as the language model.
             tokens: ids of the new tokens.
+            pointing: weight of the losses that teach three heads where to look, which takes at
+                least four layers and eager attention; 0 if the model finds out by itself.
         """
         super().__init__()
         self.language_model = language_model
         self.regions = regions
         self.tokens = tokens
+        self.pointing = pointing
 
     def forward(
         self,
@@ -242,13 +268,45 @@ class SymbolicPretraining(nn.Module):
             tokens,
             tokens[referred],
         )
-        logits = self.language_model(
+        output = self.language_model.model(
             inputs_embeds=spliced.view_as(words),
             attention_mask=(input_ids != self.tokens[PAD]).long(),
+            position_ids=stretch(input_ids) if self.training else None,
             use_cache=False,
-        ).logits
-        loss = {"loss": next_token_loss(logits, labels)}
-        return loss if self.training else loss | {"logits": logits}
+            output_attentions=self.pointing > 0,
+        )
+        hidden, head = output.last_hidden_state, self.language_model.lm_head
+        if not self.training:
+            logits = head(hidden)
+            return {"loss": next_token_loss(logits, labels), "logits": logits}
+        # Most tokens are questions and regions: the vocabulary is only compared where it counts.
+        said = labels[:, 1:] != IGNORED
+        language = F.cross_entropy(head(hidden[:, :-1][said]).float(), labels[:, 1:][said])
+        if not self.pointing:
+            return {"loss": language}
+        bind, gather, pointer = (
+            loss(output.attentions[layer][:, 0].float(), *targets, self.tokens)
+            for loss, layer, targets in (
+                (bind_loss, BINDING_LAYER, (input_ids,)),
+                (gather_loss, GATHERING_LAYER, (input_ids, labels)),
+                (pointer_loss, POINTING_LAYER, (input_ids, labels)),
+            )
+        )
+        steps = {"bind": bind, "gather": gather, "pointer": pointer}
+        looking = pointer + _PREPARING_SHARE * (bind + gather)
+        return {"loss": language + self.pointing * looking, "language": language} | steps
+
+
+def stretch(input_ids: Tensor) -> Tensor:
+    """Positions (B, T) with a few gaps, as if more had been said: long talks are rarely seen.
+
+    Every other row, on average, stays as it is.
+    """
+    rows, length = input_ids.shape
+    gaps = torch.randint(0, _LONGEST_GAP, (rows, length), device=input_ids.device)
+    rare = torch.rand(rows, length, device=input_ids.device) < _GAPS / length
+    some = torch.rand(rows, 1, device=input_ids.device) < 0.5
+    return torch.arange(length, device=input_ids.device) + (gaps * (rare & some)).cumsum(dim=1)
 
 
 def count(model: SymbolicPretraining, batch: dict) -> Tensor:

@@ -1,5 +1,6 @@
 """The loop of every stage: transformers' Trainer with our optimiser, losses by name and run log."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
+from groma.loading import resolve_device, resolve_dtype
 from groma.train.optimizer import MuonAdamW, split_parameters
 from groma.train.run_log import RunLog
-from groma.train.stages import Stage
+from groma.train.stages import NEW_TOKENS, Stage, keep_old_words
 
 
 class StageTrainer(Trainer):
@@ -35,6 +37,7 @@ class StageTrainer(Trainer):
         self._terms: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         self._num_terms = 0
         super().__init__(**kwargs, callbacks=[RunLog(Path(kwargs["args"].output_dir))])
+        self.model_accepts_loss_kwargs = False  # objectives return means of a batch
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Muon and AdamW, or AdamW alone, as the stage says."""
@@ -59,6 +62,13 @@ class StageTrainer(Trainer):
         self._num_terms += 1
         return (loss, outputs) if return_outputs else loss
 
+    def training_step(self, model: nn.Module, *arguments: Any, **options: Any) -> Tensor:
+        """Forward and backward; a frozen language model keeps the words it has."""
+        loss = super().training_step(model, *arguments, **options)
+        if NEW_TOKENS in self.stage.trains and "language_model" not in self.stage.trains:
+            keep_old_words(self.accelerator.unwrap_model(model).model)
+        return loss
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean of each named term since the last log."""
         if "loss" in logs and self._num_terms:
@@ -69,7 +79,9 @@ class StageTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Write tied tensors twice: safetensors refuses to store one under two names."""
-        state = state_dict or self.accelerator.get_state_dict(self.model)
+        if state_dict is None:
+            state_dict = self.accelerator.get_state_dict(self.model)
+        state = state_dict
         first = {tensor.data_ptr(): name for name, tensor in reversed(state.items())}
         owners = set(first.values())
         copies = {name: t if name in owners else t.clone() for name, t in state.items()}
@@ -94,16 +106,28 @@ class StageTrainer(Trainer):
 def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     """The optimiser of a stage over all parameters of `model` that learn."""
     if stage.muon_lr is None:
-        groups = [
-            {"params": [p for p in model.parameters() if p.requires_grad and p.ndim > 1]},
-            {
-                "params": [p for p in model.parameters() if p.requires_grad and p.ndim <= 1],
-                "weight_decay": 0.0,
-            },
-        ]
-        return torch.optim.AdamW(groups, lr=stage.lr, weight_decay=stage.weight_decay, fused=True)
+        return torch.optim.AdamW(adamw_groups(model, stage), lr=stage.lr, fused=True)
     matrices, others = split_parameters(model, getattr(model, "heads", None))
     return MuonAdamW(matrices, others, stage.muon_lr, stage.lr, stage.weight_decay)
+
+
+def adamw_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
+    """What learns, by rate and by whether it decays: vectors do not."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factors = [factor for word, factor in stage.lr_factors.items() if word in name]
+            rate = stage.lr * math.prod(factors)
+            groups[rate, stage.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+def trains_in_bf16() -> bool:
+    """Whether bf16 is the fast type of this machine; without it training runs in fp32."""
+    return resolve_dtype("auto", resolve_device("auto")) is torch.bfloat16
 
 
 def training_arguments(stage: Stage, output: Path, **overrides: Any) -> TrainingArguments:
@@ -114,7 +138,13 @@ def training_arguments(stage: Stage, output: Path, **overrides: Any) -> Training
         output: folder of the run.
         overrides: of single arguments.
     """
-    decay_steps = round(stage.steps * stage.decay_share)
+    schedule: dict[str, Any] = {"lr_scheduler_type": "cosine"}
+    if stage.schedule == "flat":
+        decay_steps = round(stage.steps * stage.decay_share)
+        schedule = {
+            "lr_scheduler_type": "warmup_stable_decay",
+            "lr_scheduler_kwargs": {"num_decay_steps": decay_steps, "decay_type": "linear"},
+        }
     arguments: dict[str, Any] = {
         "output_dir": str(output),
         "max_steps": stage.steps,
@@ -122,11 +152,9 @@ def training_arguments(stage: Stage, output: Path, **overrides: Any) -> Training
         "per_device_eval_batch_size": stage.batch_size,
         "gradient_accumulation_steps": stage.accumulation,
         "learning_rate": stage.lr,
-        "lr_scheduler_type": "warmup_stable_decay",
-        "lr_scheduler_kwargs": {"num_decay_steps": decay_steps, "decay_type": "linear"},
         "warmup_steps": stage.warmup_steps,
         "max_grad_norm": stage.clip,
-        "bf16": True,
+        "bf16": trains_in_bf16(),
         "use_cpu": not torch.cuda.is_available(),
         "seed": 0,
         "train_sampling_strategy": "sequential",
@@ -144,4 +172,4 @@ def training_arguments(stage: Stage, output: Path, **overrides: Any) -> Training
         "report_to": "none",
         "disable_tqdm": False,
     }
-    return TrainingArguments(**(arguments | overrides))
+    return TrainingArguments(**(arguments | schedule | overrides))

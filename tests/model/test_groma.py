@@ -19,6 +19,19 @@ def padded(model: GromaForConditionalGeneration, *rows: list[int]) -> Tensor:
     return torch.tensor([row + [model.tokens[PAD]] * (width - len(row)) for row in rows])
 
 
+def rows_of(
+    model: GromaForConditionalGeneration,
+    ids: Tensor,
+    labels: Tensor | None = None,
+    refer: Tensor | None = None,
+    ground: Tensor | None = None,
+) -> list:
+    """What the language model reads of one picture and one prompt."""
+    given = [None if boxes is None else [boxes] for boxes in (refer, ground)]
+    sights = model.see(model.look(tiny_pixels(1)), *given)
+    return model._rows(sights, ids, labels, None, False)
+
+
 @pytest.fixture(scope="module")
 def model() -> GromaForConditionalGeneration:
     return tiny_model()
@@ -92,8 +105,8 @@ def test_refer_boxes_change_the_answer_only_after_them(
 ) -> None:
     """`<refer_feat>` takes the token of its own box: swapping the boxes swaps the tokens."""
     ids = torch.tensor([prompt(model, *REFER, *REFER)])
-    rows = model._rows(ids, tiny_pixels(1), [BOXES[:2]], None, None, None, False)
-    swapped = model._rows(ids, tiny_pixels(1), [BOXES[[1, 0]]], None, None, None, False)
+    rows = rows_of(model, ids, refer=BOXES[:2])
+    swapped = rows_of(model, ids, refer=BOXES[[1, 0]])
     first, second = rows[0].embeddings[-3], rows[0].embeddings[-1]
     torch.testing.assert_close(swapped[0].embeddings[-3], second)
     torch.testing.assert_close(swapped[0].embeddings[-1], first)
@@ -105,7 +118,7 @@ def test_ground_boxes_are_supervised_by_name(model: GromaForConditionalGeneratio
     ids = torch.tensor([prompt(model, 20, GROUND_BOX, 2)])
     labels = torch.full_like(ids, -100)
     labels[:, -2:] = ids[:, -2:]
-    rows = model._rows(ids, tiny_pixels(1), None, [BOXES[:1]], labels, None, False)
+    rows = rows_of(model, ids, labels, ground=BOXES[:1])
     regions = rows[0].regions
     label = rows[0].labels[-2]
     index = model.tokens.region_index(int(label))

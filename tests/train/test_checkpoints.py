@@ -33,6 +33,17 @@ def test_visual_parts_come_from_a_checkpoint_or_a_model(tiny_model, twin, tmp_pa
             assert torch.equal(value, wanted[key]), key
 
 
+def test_a_language_model_of_another_width_keeps_its_projection(tiny_model, tiny_config, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    tiny_config.text_config.hidden_size = 32
+    other = GromaForConditionalGeneration(tiny_config)
+    before = other.region_encoder.projection.weight.clone()
+    load_visual_parts(other, tmp_path)
+    assert torch.equal(other.region_encoder.projection.weight, before)
+    wanted = tiny_model.region_encoder.flatten.weight
+    assert torch.equal(other.region_encoder.flatten.weight, wanted)
+
+
 def test_a_folder_that_does_not_fit_is_refused(twin, tmp_path):
     with pytest.raises(GromaError, match="holds no"):
         load_visual_parts(twin, tmp_path)

@@ -17,12 +17,13 @@ from groma.train.instruction import (
     count,
     redraw,
 )
-from groma.train.stages import ALIGNMENT, INSTRUCTION, REGIONS, freeze_for
+from groma.train.stages import freeze_for
 from groma.train.symbolic import SymbolicRegionEncoder
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from tests.train import tiny_language
 from tests.train.conftest import SIDE
+from tests.train.shipped import ALIGNMENT, INSTRUCTION, REGIONS
 from tests.train.test_trainer import QUIET, losses, stop_after
 
 

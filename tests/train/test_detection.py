@@ -14,9 +14,10 @@ from groma.train.detection import (
     set_terms,
 )
 from groma.train.scene_samples import KINDS, collate
-from groma.train.stages import DETECTION, freeze_for
+from groma.train.stages import freeze_for
 from groma.train.trainer import build_optimizer
 from groma.types import IGNORED
+from tests.train.shipped import DETECTION
 
 
 def random_boxes(*shape):

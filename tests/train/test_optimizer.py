@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from groma.train.optimizer import MuonAdamW, split_parameters
-from groma.train.stages import DETECTION
+from groma.train.optimizer import Muon, MuonAdamW, orthogonalise, split_parameters
 from groma.train.trainer import build_optimizer
+from tests.train.shipped import DETECTION
 
 
 class Net(nn.Module):
@@ -46,12 +46,7 @@ def test_only_hidden_matrices_go_to_muon(net):
 def test_it_steps_as_muon_and_adamw_do(net):
     twin = copy.deepcopy(net)
     run(net, build_optimizer(net, DETECTION), 4)
-    muon = torch.optim.Muon(
-        [twin.hidden.weight],
-        lr=DETECTION.muon_lr,
-        weight_decay=DETECTION.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
-    )
+    muon = Muon([twin.hidden.weight], DETECTION.muon_lr, DETECTION.weight_decay)
     rest = [(n, p) for n, p in twin.named_parameters() if n != "hidden.weight"]
     adamw = torch.optim.AdamW(
         [
@@ -68,6 +63,34 @@ def test_it_steps_as_muon_and_adamw_do(net):
         twin.zero_grad()
     for ours, theirs in zip(net.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (96, 32)])
+def test_muon_is_torchs_but_for_its_rounding(shape):
+    torch.manual_seed(0)
+    ours = torch.randn(shape, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    reference = torch.optim.Muon(
+        [theirs], lr=1e-2, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+    )
+    muon = Muon([ours], 1e-2, 0.1)
+    before = ours.detach().clone()
+    for _ in range(4):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        muon.step()
+        reference.step()
+    assert (ours - before).abs().mean() > 5e-3
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-4)
+
+
+def test_orthogonalising_keeps_directions_and_evens_out_their_lengths():
+    torch.manual_seed(0)
+    left, values, right = torch.linalg.svd(torch.randn(48, 32), full_matrices=False)
+    for matrix in (left @ torch.diag(values) @ right, (left @ torch.diag(values) @ right).mT):
+        found = left.mT @ (orthogonalise(matrix) if len(matrix) == 48 else orthogonalise(matrix).mT)
+        lengths = (found @ right.mT).diagonal()
+        assert 0.5 < lengths.min() < lengths.max() < 1.5
 
 
 def test_its_state_survives_a_checkpoint(net, tmp_path):

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from groma.train.stages import DETECTION, PARTS, freeze_for
+from groma.train.stages import PARTS, freeze_for
+from tests.train.shipped import DETECTION
 
 
 def test_only_the_named_parts_learn(tiny_model):

@@ -9,7 +9,6 @@ from groma.text.template import GREETING
 from groma.tokens import IMAGE, PAD, REFER_FEATURE, REGION, TokenIds
 from groma.train.language_metrics import COUNTS, GROUPS, count_answers, kind_indices
 from groma.train.run_log import read_log
-from groma.train.stages import SYMBOLIC
 from groma.train.symbolic import (
     SymbolicCollator,
     SymbolicConversations,
@@ -21,6 +20,7 @@ from groma.train.symbolic import (
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from tests.train import tiny_language
+from tests.train.shipped import SYMBOLIC
 from tests.train.test_trainer import QUIET, losses, stop_after
 
 

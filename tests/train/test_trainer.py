@@ -8,8 +8,9 @@ from groma.train.detection import DetectionPretraining
 from groma.train.detection_metrics import count, summarise
 from groma.train.run_log import LOG_NAME, PLOT_NAME, read_log
 from groma.train.scene_samples import collate
-from groma.train.stages import DETECTION, freeze_for
+from groma.train.stages import freeze_for
 from groma.train.trainer import StageTrainer, training_arguments
+from tests.train.shipped import DETECTION
 
 STAGE = replace(DETECTION, batch_size=2, steps=6, warmup_steps=2, decay_share=0.5)
 QUIET = {

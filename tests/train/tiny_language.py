@@ -39,6 +39,6 @@ def text_config() -> dict:
     }
 
 
-def language_model(seed: int = 0) -> LlamaForCausalLM:
+def language_model(seed: int = 0, layers: int = 2) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    return LlamaForCausalLM(LlamaConfig(**text_config()))
+    return LlamaForCausalLM(LlamaConfig(**text_config() | {"num_hidden_layers": layers}))

@@ -1,0 +1,210 @@
+"""A new object from 16 examples: does an adapter find and name it, and what does it forget?
+
+An invented drawing with an invented name is put into illustrated scenes among things the model
+knows. An adapter learns from some of them; then both models are asked about scenes neither has
+seen, and about standard scenes.
+
+python -m benchmarks.new_object [--model FOLDER] [--out FOLDER]
+"""
+
+import argparse
+import math
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+import groma
+from groma.chat import Groma
+from groma.cli import DEFAULT_MODEL
+from groma.data.sample import QA, Expected, GroundedSample, Mention, Phrase
+from groma.data.scenes.backgrounds import make_backdrop
+from groma.data.scenes.canvas import Canvas
+from groma.data.scenes.cast import SIZE_RANGES, draw_cast
+from groma.data.scenes.dice import Dice
+from groma.data.scenes.language import converse
+from groma.data.scenes.patch import draw_patch
+from groma.data.scenes.photo import photograph
+from groma.data.scenes.scene import Scene, Split, Thing
+from groma.data.scenes.sprites import STYLES, Sprite, load_style
+from groma.eval.intervals import proportion
+from groma.eval.scenes.figures import REC_KINDS, answers_to
+from groma.eval.scenes.judging import points_first
+from groma.eval.scenes.run import Settings, answer_all
+from groma.train.lora.run import prepare, train
+from groma.train.lora.settings import LoraSettings
+
+NAME = "blicket"
+SIDE = 224
+_STREAM = 77
+_TRIES = 30
+_OTHERS = {"rec_name": 1.0, "region_name": 1.0, "count": 0.4, "find_absent": 0.4}
+_ASKED = ("Where is the {}?", "Find the {}.", "Show me the {}.", "Point to the {}, please.")
+_SHOWN = ("What is {}?", "What do you see in {}?", "Name the thing in {}.")
+
+
+def invented_sprite(side: int = 160) -> Sprite:
+    """A violet hexagon with two yellow horns and one large eye: like nothing in the atlases."""
+    drawing = np.zeros((side, side, 4), np.uint8)
+    corners = [
+        (0.5 + 0.38 * math.cos(a), 0.6 + 0.38 * math.sin(a)) for a in np.arange(6) * math.pi / 3
+    ]
+    horns = [[(0.18, 0.02), (0.3, 0.32), (0.44, 0.28)], [(0.82, 0.02), (0.7, 0.32), (0.56, 0.28)]]
+    for horn in horns:
+        cv2.fillPoly(drawing, [_points(horn, side)], (250, 200, 30, 255), cv2.LINE_AA)
+    cv2.fillPoly(drawing, [_points(corners, side)], (120, 50, 190, 255), cv2.LINE_AA)
+    for radius, colour in ((0.17, (250, 250, 250)), (0.08, (20, 140, 120))):
+        centre = (round(0.5 * side), round(0.58 * side))
+        cv2.circle(drawing, centre, round(radius * side), (*colour, 255), -1, cv2.LINE_AA)
+    return Sprite((side, side), (np.pad(drawing, ((2, 2), (2, 2), (0, 0))),), 0, 0.0, ())
+
+
+def _points(outline: list[tuple[float, float]], side: int) -> np.ndarray:
+    return np.round(np.array(outline) * side).astype(np.int32)
+
+
+def compose(split: Split, seed: int, index: int) -> Scene:
+    """A scene whose last thing is the new object; its noun is `NAME`."""
+    dice = Dice.of(split, seed, index, stream=_STREAM)
+    style = load_style(dice.choice(STYLES))
+    while True:
+        backdrop = make_backdrop((SIDE, SIDE), dice)
+        canvas = Canvas(backdrop.pixels)
+        cast = [(style[role.noun], role.noun, role.size) for role in draw_cast(dice)[:5]]
+        size = dice.choice(("medium", "large"))
+        placed = [
+            (noun, label) for sprite, noun, label in cast if _place(canvas, sprite, label, dice)
+        ]
+        if _place(canvas, invented_sprite(), size, dice) and placed:
+            placed.append((NAME, size))
+            break
+    things = tuple(
+        Thing(noun, None, label, canvas.visible_box(i)) for i, (noun, label) in enumerate(placed)
+    )
+    pixels = photograph(canvas.pixels, dice)
+    return Scene(f"{split}/{seed}/{index}", (SIDE, SIDE), things, backdrop.stuff, pixels=pixels)
+
+
+def _place(canvas: Canvas, sprite: Sprite, size: str, dice: Dice) -> bool:
+    side = dice.uniform(*SIZE_RANGES[size]) * SIDE
+    patch = draw_patch(sprite, side, [], dice, warp=False)
+    height, width = patch.alpha.shape
+    return patch.area > 0 and any(
+        canvas.paste(
+            patch, round(dice.uniform(0, SIDE - width)), round(dice.uniform(0, SIDE - height))
+        )
+        for _ in range(_TRIES)
+    )
+
+
+def example(split: Split, seed: int, index: int, folder: Path) -> GroundedSample:
+    """What is asked about a scene: where and what the new object is, and two other things."""
+    scene = compose(split, seed, index)
+    dice = Dice.of(split, seed, index, stream=_STREAM + 1)
+    known = converse(replace(scene, things=scene.things[:-1]), dice, (2, 2), _OTHERS)
+    file = folder / f"{scene.key.replace('/', '-')}.png"
+    assert scene.pixels is not None
+    Image.fromarray(scene.pixels).save(file)
+    box = tuple(edge / SIDE for edge in scene.things[-1].box)
+    new = len(known.boxes)
+    find = QA(
+        (dice.choice(_ASKED).format(NAME),),
+        ("Here is ", Phrase(f"the {NAME}", (new,)), "."),
+        "rec_name",
+        Expected(regions=frozenset({new})),
+    )
+    before, after = dice.choice(_SHOWN).split("{}")
+    name = QA((before, Mention(new), after), (f"It is a {NAME}.",), "region_name")
+    return replace(
+        known,
+        picture=str(file),
+        boxes=(*known.boxes, box),
+        names=(*known.names, NAME),
+        turns=(*dice.shuffled((find, name)), *known.turns),
+    )
+
+
+def ask(model: Groma, scenes: list[Scene]) -> tuple[list[bool], list[bool]]:
+    """Whether a model finds the new object in each scene, and names it when it is shown."""
+    found, named = [], []
+    for scene in scenes:
+        assert scene.pixels is not None
+        image, box = model.encode_image(scene.pixels), scene.things[-1].box
+        found.append(points_first(model.chat(image).ask(f"Where is the {NAME}?"), box))
+        named.append(NAME in model.chat(image).ask("What is [1]?", [box]).text.lower())
+    return found, named
+
+
+def rec_accuracy(model: Groma, scenes: int) -> tuple[int, int]:
+    """Right and all referring expressions on standard scenes."""
+    settings = Settings(
+        model="",
+        quantization=None,
+        dtype="auto",
+        scenes="own",
+        split="test",
+        seed=0,
+        style=None,
+        size=SIDE,
+        kinds=tuple(REC_KINDS),
+        density=4.0,
+        max_new_tokens=64,
+        score_threshold=None,
+        max_regions=None,
+    )
+    records = answer_all(settings, range(scenes), lambda: model, None)
+    answers = answers_to(records, *REC_KINDS)
+    right = sum(points_first(answer.reply, answer.expected_boxes[0]) for answer in answers)
+    return right, len(answers)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=str(DEFAULT_MODEL))
+    parser.add_argument("--out", type=Path, help="of the run; a temporary folder by default")
+    parser.add_argument("--examples", type=int, default=16)
+    parser.add_argument("--unseen", type=int, default=20)
+    parser.add_argument("--standard", type=int, default=100, help="standard scenes for REC")
+    parser.add_argument("--epochs", type=float)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--rank", type=int, default=16)
+    options = parser.parse_args()
+    if not Path(options.model).is_dir():
+        print(f"There is no model in {options.model}; name one with --model.")
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(options, Path(scratch))
+
+
+def measure(options: argparse.Namespace, scratch: Path) -> None:
+    """Train the adapter and print one table."""
+    samples = [example("train", 0, i, scratch) for i in range(options.examples)]
+    settings = LoraSettings(
+        options.model, rank=options.rank, lr=options.lr, epochs=options.epochs, held_out=0.0
+    )
+    run, _ = prepare(options.out or scratch / "run", settings, samples)
+    start = time.perf_counter()
+    train(run)
+    seconds = time.perf_counter() - start
+    scenes = [compose("test", 0, i) for i in range(options.unseen)]
+    base = groma.load(options.model)
+    print(f"{options.examples} examples, {seconds:.0f} s on {torch.get_num_threads()} threads")
+    print("| | found | named | found and named | REC on standard scenes |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, model in (("base", base), ("with the adapter", base.with_adapter(run.adapter))):
+        found, named = ask(model, scenes)
+        both = sum(f and n for f, n in zip(found, named, strict=True))
+        rec = proportion(*rec_accuracy(model, options.standard))
+        print(
+            f"| {name} | {sum(found)} of {len(found)} | {sum(named)} of {len(named)} | {both} | "
+            f"{100 * (rec.value or 0):.1f} % of {rec.cases} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

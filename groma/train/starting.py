@@ -1,0 +1,179 @@
+"""The models that stages start from, put together from what earlier stages left."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import Dinov2Config, Dinov2Model, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from groma.config import GromaConfig
+from groma.loading import load_tokenizer
+from groma.model.groma import GromaForConditionalGeneration
+from groma.tokens import NEW_TOKENS
+from groma.train.checkpoints import load_visual_parts
+from groma.train.configuration import Start
+from groma.train.presets import groma_mini_config
+from groma.train.symbolic import SymbolicRegionEncoder
+from groma.train.trainer import trains_in_bf16
+from groma.types import GromaError
+
+PRESETS = {"groma-mini": groma_mini_config}
+REGIONS_NAME = "symbolic_regions.safetensors"
+"""File of the symbolic region encoder, beside the weights of a model."""
+
+
+def detector(start: Start) -> GromaForConditionalGeneration:
+    """A new model of which detection pretraining trains the visual parts.
+
+    Its language model has the right width and no layer.
+
+    Args:
+        start: with a preset or sizes, or the folder of a model to go on from; a pretrained image
+            encoder, if it names one.
+
+    Raises:
+        GromaError: if there are no sizes, they make no sense, or the folder holds no model.
+    """
+    if start.folder is not None:
+        return read_model(start.folder)
+    config = sizes(start)
+    config.text_config.num_hidden_layers = 0
+    if start.image_encoder is not None:
+        config.vision_config = read_pretrained(Dinov2Config, start.image_encoder)
+    if trains_in_bf16() and not torch.cuda.is_available():
+        config.vision_config._attn_implementation = "eager"  # faster than SDPA in bf16 on a CPU
+    model = GromaForConditionalGeneration(config)
+    if start.image_encoder is not None:
+        model.image_encoder.vit = read_pretrained(
+            Dinov2Model, start.image_encoder, dtype=torch.float32
+        )
+    return model
+
+
+def whole_model(start: Start) -> tuple[GromaForConditionalGeneration, PreTrainedTokenizerBase]:
+    """A model with pictures and words, and its tokenizer.
+
+    Args:
+        start: the folder of a whole model; or that of a language model, and what detection
+            pretraining has left.
+
+    Raises:
+        GromaError: if a folder is missing or the parts do not fit.
+    """
+    folder = _folder(start)
+    if start.visual is None:
+        model = read_model(folder)
+        model.language_model.set_attn_implementation(text_attention())
+        return model, load_tokenizer(Path(folder))
+    words, tokenizer = language_model(start)
+    return compose(words, start), tokenizer
+
+
+def compose(words: LlamaForCausalLM, start: Start) -> GromaForConditionalGeneration:
+    """Put what detection pretraining has trained in front of a language model.
+
+    The model is built around an empty language model, so that no weights lie in memory twice.
+    """
+    assert start.visual is not None
+    trained = start.visual / "config.json"
+    config = GromaConfig.from_pretrained(start.visual) if trained.is_file() else sizes(start)
+    config.tie_word_embeddings = words.config.tie_word_embeddings
+    config.text_config = copy.deepcopy(words.config)
+    config.text_config.num_hidden_layers = 0
+    model = GromaForConditionalGeneration(config)
+    model.language_model = words
+    model.config.text_config = words.config
+    load_visual_parts(model, start.visual)
+    return model
+
+
+def language_model(start: Start) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    """A language model that knows Groma's tokens, and its tokenizer.
+
+    Raises:
+        GromaError: if the folder is missing, or has words that are neither the tokenizer's nor
+            Groma's.
+    """
+    folder = _folder(start)
+    tokenizer = load_tokenizer(Path(folder))
+    model = read_pretrained(
+        LlamaForCausalLM, folder, dtype=torch.float32, attn_implementation=text_attention()
+    )
+    count = model.config.vocab_size
+    if count == len(tokenizer):
+        model.resize_token_embeddings(count + len(NEW_TOKENS), mean_resizing=False)
+    elif count != len(tokenizer) + len(NEW_TOKENS):
+        raise GromaError(
+            f"The language model in {folder} has {count} words, but its tokenizer {len(tokenizer)} "
+            f"({len(tokenizer) + len(NEW_TOKENS)} with Groma's)."
+        )
+    return model, tokenizer
+
+
+def symbolic_regions(
+    start: Start, words: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> SymbolicRegionEncoder:
+    """The symbolic region encoder of a folder, or a new one that starts from words."""
+    regions = SymbolicRegionEncoder(words.config.hidden_size)
+    file = Path(_folder(start)) / REGIONS_NAME
+    if file.is_file():
+        regions.load_state_dict(load_file(file))
+    else:
+        regions.speak(words.model.embed_tokens.weight, tokenizer)
+    return regions
+
+
+def sizes(start: Start) -> GromaConfig:
+    """The configuration of a new model.
+
+    Raises:
+        GromaError: if a preset is unknown, or the sizes are missing or make no sense.
+    """
+    if start.preset is not None:
+        if start.preset not in PRESETS:
+            raise GromaError(f"There is no preset {start.preset}, only {', '.join(PRESETS)}.")
+        return PRESETS[start.preset]()
+    if not start.sizes:
+        raise GromaError("[model] needs a preset, sizes, or the folder of a model.")
+    try:
+        return GromaConfig(**start.sizes)
+    except (TypeError, ValueError) as error:
+        raise GromaError(f"[model.sizes] makes no model: {error}") from error
+
+
+def read_model(folder: str) -> GromaForConditionalGeneration:
+    """A whole model in fp32.
+
+    Raises:
+        GromaError: if there is none.
+    """
+    return read_pretrained(GromaForConditionalGeneration, folder, dtype=torch.float32)
+
+
+def read_pretrained(kind: Any, folder: str, **options: Any) -> Any:
+    """What transformers reads from a folder or the Hub.
+
+    Raises:
+        GromaError: if there is nothing of this kind.
+    """
+    try:
+        return kind.from_pretrained(folder, **options)
+    except (OSError, ValueError) as error:
+        if isinstance(error, GromaError):
+            raise
+        raise GromaError(
+            f"{folder} holds no {kind.__name__}; run the stage before, or name another folder."
+        ) from error
+
+
+def text_attention() -> str:
+    """Plain attention is faster than SDPA on a CPU."""
+    return "sdpa" if torch.cuda.is_available() else "eager"
+
+
+def _folder(start: Start) -> str:
+    if start.folder is None:
+        raise GromaError("[model] needs the folder of the model to start from.")
+    return start.folder
