@@ -1,6 +1,6 @@
 """How sure a measured figure is: its value with a 95 % interval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,15 +81,27 @@ def bootstrap(
     value = float(statistic(counts.sum(axis=0))) if len(counts) else np.nan
     if np.isnan(value):
         return NOTHING
-    rng, number = np.random.default_rng(seed), len(counts)
-    block = max(1, _ROWS_AT_ONCE // number)
-    figures = []
-    for start in range(0, draws, block):
-        rows = min(block, draws - start)
-        weights = rng.multinomial(number, np.full(number, 1 / number), size=rows)
-        figures.append(statistic(weights @ counts))
+    figures = [statistic(weights @ counts) for weights in draw_weights(len(counts), draws, seed)]
     low, high = np.nanpercentile(np.concatenate(figures), (2.5, 97.5))
     return Estimate(value, float(low), float(high), cases)
+
+
+def draw_weights(number: int, draws: int, seed: int = 0) -> Iterator[NDArray[np.float64]]:
+    """How often each of some pictures is drawn when as many are drawn with replacement.
+
+    Args:
+        number: N of the pictures, at least one.
+        draws: how many times N pictures are drawn.
+        seed: equal seeds give equal draws.
+
+    Yields:
+        Blocks (R, N) of counts, `draws` rows in all.
+    """
+    rng = np.random.default_rng(seed)
+    block = max(1, _ROWS_AT_ONCE // number)
+    for start in range(0, draws, block):
+        rows = min(block, draws - start)
+        yield rng.multinomial(number, np.full(number, 1 / number), size=rows).astype(np.float64)
 
 
 def bootstrap_share(counts: NDArray, statistic: Statistic, cases: int) -> Estimate:

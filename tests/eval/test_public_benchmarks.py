@@ -1,0 +1,450 @@
+"""Every public benchmark from end to end: a tiny model, files in the real formats, the command."""
+
+import json
+
+import numpy as np
+import pytest
+
+from groma import cli
+from groma.data.sources.coco import open_expressions
+from groma.eval import command
+from groma.eval.answer_file import AnswerFile
+from groma.eval.asking import Asker, Protocol, TaggedTemplate, phrasing
+from groma.eval.measures import Figure, mean
+from groma.eval.predicting import Shard, choose, read_predictions
+from groma.eval.published import SETS, published
+from groma.eval.rec import Rec
+from groma.text.template import Template
+from groma.tokens import GROUNDING, PHRASE_CLOSE, PHRASE_OPEN
+from groma.types import GromaError
+from tests import talk
+from tests.eval import benchmark_files as files
+from tests.eval import guesses
+
+MODEL = ("--device", "cpu", "--dtype", "float32")
+SHORT = ("--max-new-tokens", "8")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    target = tmp_path_factory.mktemp("model")
+    talk.groma().model.save_pretrained(target)
+    talk.toy.tokenizer("llama").save_pretrained(target)
+    return str(target)
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The same model, in memory: loading it takes longer than asking it."""
+    monkeypatch.setattr(cli, "_load", lambda _: talk.groma())
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    def refuse(_):
+        raise AssertionError("no model is needed here")
+
+    monkeypatch.setattr(cli, "_load", refuse)
+
+
+@pytest.fixture
+def no_java(monkeypatch):
+    """Captions are measured by their length, where the true tools take long to start."""
+
+    def measure(references, captions):
+        lengths = np.array([float(len(captions[key])) for key in references])
+        return [mean(Figure("meteor", "length", len(references)), lengths)]
+
+    monkeypatch.setattr("groma.eval.region_caption.measure_captions", measure)
+    monkeypatch.setattr("groma.eval.gcg.measure_captions", measure)
+    monkeypatch.setattr("groma.eval.gcg.check_java", lambda: None)
+
+
+def rec(path, *more):
+    arguments = ["eval", "rec", "--annotations", str(files.REC), "--cache", str(path)]
+    return [*arguments, *map(str, more)]
+
+
+def asked(path, model, *more):
+    return rec(path, "--images", files.IMAGES, "--model", model, *MODEL, *SHORT, *more)
+
+
+def run(capsys, *arguments):
+    """What a command prints, as JSON."""
+    assert cli.main([*map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_rec_from_the_model_to_the_table(model, tmp_path, capsys):
+    save, report = tmp_path / "answers.jsonl", tmp_path / "table.md"
+    arguments = asked(tmp_path, model, "--limit", 6, "--save", save, "--report", report)
+    found = run(capsys, *arguments)
+    assert found["run"]["protocol"]["wording"] == "words"
+    assert found["run"]["protocol"]["score_threshold"] == 0.15
+    assert found["figures"]["accuracy"]["published"]["Groma-7B"]["value"] == 89.53
+    assert json.loads(report.with_suffix(".json").read_text()) == found
+    assert run(capsys, *rec(tmp_path, "--predictions", save)) == found
+    assert found["figures"]["accuracy"]["cases"] == len(AnswerFile.read(save).cases) == 6
+    text = report.read_text()
+    assert "| accuracy at IoU > 0.5 " in text
+    assert "at most 6 cases (seed 0)" in text
+    assert "Groma-7B" in text
+    assert "arXiv 2404.13013" in text
+
+
+def plain_accuracy(path, answers):
+    """REC as a few lines: the share of expressions whose first box overlaps by more than half."""
+    truth = json.loads(path.read_text())
+    boxes = {a["image_id"]: a["bbox"] for a in truth["annotations"]}
+    right = 0
+    for number, image in enumerate(truth["images"]):
+        found = answers.get(str(number), [])
+        if not found:
+            continue
+        (x1, y1, x2, y2), (x, y, w, h) = found[0], boxes[image["id"]]
+        across = max(0, min(x2, x + w) - max(x1, x))
+        down = max(0, min(y2, y + h) - max(y1, y))
+        shared = across * down
+        right += shared / ((x2 - x1) * (y2 - y1) + w * h - shared) > 0.5
+    return right / len(truth["images"])
+
+
+def expressions(folder, seed):
+    """A file of expressions about the things in made-up pictures."""
+    truth = guesses.truth(seed, crowds=False)
+    images = {image["id"]: image for image in truth["images"]}
+    listed = [
+        {**images[a["image_id"]], "id": a["id"], "caption": f"thing {a['id']}"}
+        for a in truth["annotations"]
+    ]
+    owned = [{**a, "image_id": a["id"]} for a in truth["annotations"]]
+    path = folder / f"rec-{seed}.json"
+    path.write_text(json.dumps({"images": listed, "annotations": owned, "categories": []}))
+    return path
+
+
+@pytest.mark.parametrize("kind", guesses.KINDS)
+def test_rec_equals_a_plain_recomputation(kind, tmp_path):
+    path = expressions(tmp_path, 4)
+    benchmark = Rec([path], open_expressions(path, tmp_path))
+    boxes = {}
+    for case, a in zip(benchmark.cases, json.loads(path.read_text())["annotations"], strict=True):
+        if (guess := guesses.guess(kind, [a["bbox"]], case.key)) is not None:
+            boxes[case.key] = guess[0]
+    score = benchmark.score(benchmark.cases, {key: {"boxes": b} for key, b in boxes.items()})
+    accuracy, mean_iou, no_region = score.measures[0].values()
+    assert accuracy == pytest.approx(plain_accuracy(path, boxes), abs=1e-12)
+    silent = sum(not boxes.get(case.key) for case in benchmark.cases)
+    assert no_region == pytest.approx(silent / len(benchmark.cases))
+    assert 0 <= accuracy / 2 <= mean_iou <= 1
+    if kind == "exact":
+        assert accuracy == 1
+    missing = len(benchmark.cases) - len(boxes)
+    assert len(score.notes) == (missing > 0)
+
+
+def test_an_overlap_of_exactly_a_half_is_wrong(tmp_path):
+    image = {"id": 0, "file_name": "x.jpg", "height": 10, "width": 10, "caption": "x"}
+    truth = [{"id": 1, "image_id": 0, "bbox": [0, 0, 4, 4]}]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"images": [image], "annotations": truth, "categories": []}))
+    benchmark = Rec([path], open_expressions(path, tmp_path))
+    for box, right in (([0, 0, 4, 2], 0), ([0, 0, 4, 2.01], 1)):
+        (measure,) = benchmark.score(benchmark.cases, {"0": {"boxes": [box]}}).measures
+        assert measure.values()[0] == right
+
+
+@pytest.mark.usefixtures("loaded")
+def test_processes_share_the_work(model, tmp_path, capsys, monkeypatch):
+    whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
+    arguments = asked(tmp_path, model, "--limit", 11, "--seed", 3)
+    found = run(capsys, *arguments, "--save", whole)
+    assert cli.main([*arguments, "--save", str(part), "--shard", "0/3"]) == 0
+    assert "Shard 0 of 3 is done" in capsys.readouterr().out
+    for rank in ("1", "2"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "3")
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert cli.main([*arguments, "--save", str(part)]) == 0
+        assert f"Shard {rank} of 3 is done" in capsys.readouterr().out
+    parts = [tmp_path / f"part.{rank}-of-3.jsonl" for rank in range(3)]
+    assert sum(len(AnswerFile.read(path).cases) for path in parts) == 11
+    assert run(capsys, *rec(tmp_path, "--predictions", *parts)) == found
+    again = run(capsys, *rec(tmp_path, "--predictions", *parts, whole, parts[0]))
+    assert again == found
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_killed_run_goes_on(model, tmp_path, capsys, monkeypatch):
+    save = tmp_path / "answers.jsonl"
+    arguments = asked(tmp_path, model, "--limit", 8, "--save", save)
+    answer, asked_for = Rec.answer, []
+
+    def tire(self, asker, case, number):
+        asked_for.append(case.key)
+        if len(asked_for) == 5:
+            raise KeyboardInterrupt
+        return answer(self, asker, case, number)
+
+    monkeypatch.setattr(Rec, "answer", tire)
+    assert cli.main(arguments) == 130
+    assert len(AnswerFile.read(save).cases) == 4
+    found = run(capsys, *arguments)
+    number = found["figures"]["accuracy"]["cases"]
+    assert len(asked_for) == number + 1
+    assert len(set(asked_for)) == number
+    monkeypatch.setattr(cli, "_load", lambda _: pytest.fail("nothing is left to ask"))
+    assert run(capsys, *arguments) == found
+
+
+@pytest.mark.usefixtures("no_model")
+def test_two_runs_are_compared_case_by_case(tmp_path, capsys):
+    paths = [tmp_path / f"{name}.jsonl" for name in ("four", "sixteen", "other")]
+    benchmark = Rec([files.REC], open_expressions(files.REC, tmp_path))
+    for path, limit, wrong in zip(paths, (None, None, 3), (4, 0, 0), strict=True):
+        save_answers(path, benchmark, limit, wrong)
+    found = run(capsys, *rec(tmp_path, "--predictions", paths[0], "--compare", paths[1]))
+    accuracy = found["figures"]["accuracy"]
+    lost = -100 * 4 / len(benchmark.cases)
+    assert accuracy["difference"]["value"] == pytest.approx(lost)
+    assert accuracy["difference"]["low"] <= lost <= accuracy["difference"]["high"] <= 0
+    assert found["compared"]["model"] == "sixteen"
+    arguments = rec(tmp_path, "--predictions", paths[0], "--compare", paths[1])
+    assert cli.main(arguments) == 0
+    assert "four (4bit) on refcoco_val.json, less sixteen" in capsys.readouterr().out
+    assert cli.main(rec(tmp_path, "--predictions", paths[0], "--compare", paths[2])) == 2
+    assert "another subset" in capsys.readouterr().err
+
+
+def save_answers(path, benchmark, limit, wrong):
+    header = {
+        "benchmark": "rec",
+        "annotations": files.REC.name,
+        "fingerprint": benchmark.fingerprint,
+        "limit": limit,
+        "seed": 0,
+        "model": path.stem,
+        "quantization": "4bit" if path.stem == "four" else None,
+        "dtype": "auto",
+        "protocol": Protocol("words", 64).to_dict(),
+    }
+    file = AnswerFile.resume(path, header)
+    for index in choose(len(benchmark.cases), limit, 0):
+        case = benchmark.cases[index]
+        boxes = [] if index < wrong else [list(case.box)]
+        file.append({"key": case.key, "answer": {"boxes": boxes}})
+
+
+def test_answers_that_contradict_each_other_are_refused(tmp_path):
+    benchmark = Rec([files.REC], open_expressions(files.REC, tmp_path))
+    paths = [tmp_path / name / "same.jsonl" for name in "ab"]
+    for path, wrong in zip(paths, (1, 0), strict=True):
+        path.parent.mkdir()
+        save_answers(path, benchmark, None, wrong)
+    with pytest.raises(GromaError, match="Case 0 was answered twice, and not alike"):
+        read_predictions(paths)
+
+
+OTHERS = {
+    "lvis-ground": (files.LVIS, ()),
+    "region-caption": (files.CAPTIONS, ()),
+    "detection": (files.COCO, ()),
+    "gcg": (files.GCG_CAPTIONS, ("--masks", files.GCG_MASKS, "--text-encoder", "none")),
+}
+KEYS = {"lvis-ground": "ar_medium", "region-caption": "meteor", "detection": "ap_50", "gcg": "miou"}
+
+
+@pytest.mark.usefixtures("loaded", "no_java")
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_others_from_the_model_to_the_table(name, model, tmp_path, capsys, monkeypatch):
+    annotations, more = OTHERS[name]
+    save = tmp_path / "answers.jsonl"
+    command_line = ["eval", name, "--annotations", annotations, *more]
+    arguments = [*command_line, "--images", files.IMAGES, "--model", model, *MODEL]
+    found = run(capsys, *arguments, *SHORT, "--save", save)
+    monkeypatch.setattr(cli, "_load", lambda _: pytest.fail("no model is needed here"))
+    assert run(capsys, *command_line, "--predictions", save) == found
+    figure = found["figures"][KEYS[name]]
+    assert figure["value"] is not None
+    assert figure["low"] <= figure["value"] <= figure["high"]
+    # Everything that is published is measured, but for what needs Java or a text encoder here.
+    stated = {
+        key
+        for each in SETS.values()
+        if each.benchmark == name
+        for r in each.results
+        for key in r.figures
+    }
+    assert stated - found["figures"].keys() <= {"cider", "recall"}
+    file = AnswerFile.read(save)
+    assert len({case["key"] for case in file.cases}) == len(file.cases) > 0
+    compared = run(capsys, *command_line, "--predictions", save, "--compare", save)
+    differences = [each["difference"] for each in compared["figures"].values()]
+    assert all(d["value"] in (0, None) for d in differences)
+
+
+@pytest.mark.usefixtures("loaded", "no_java")
+def test_missing_pictures_are_left_out_and_asked_for_later(model, tmp_path, capsys):
+    images, save = tmp_path / "images", tmp_path / "answers.jsonl"
+    images.mkdir()
+    pictures = sorted(files.IMAGES.iterdir())
+    for picture in pictures[1:]:
+        (images / picture.name).write_bytes(picture.read_bytes())
+    (images / pictures[2].name).write_bytes(b"no picture")
+    arguments = ["eval", "detection", "--annotations", files.COCO, "--model", model, *MODEL]
+    found = run(capsys, *arguments, "--images", images, "--save", save)
+    assert found["notes"] == ["2 of 5 cases have no answer."]
+    later = run(capsys, *arguments, "--images", files.IMAGES, "--save", save)
+    assert later["notes"] == []
+    assert len(AnswerFile.read(save).cases) == 5
+
+
+@pytest.mark.usefixtures("no_model", "no_java")
+def test_answers_of_glamm_are_read(capsys):
+    arguments = ["eval", "gcg", "--annotations", files.GCG_CAPTIONS, "--masks", files.GCG_MASKS]
+    more = ["--overlap", "masks", "--text-encoder", "none", "--predictions", files.GCG_ANSWERS]
+    found = run(capsys, *arguments, *more)
+    assert found["run"]["model"] == "glamm"
+    assert 0 < found["figures"]["ap_50"]["value"] < 100
+    assert found["figures"]["miou"]["published"]["GLaMM"]["value"] == 66.3
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--images must name the folder"),
+        (("--images", "x", "--shard", "3/3"), "no shard 3/3"),
+        (("--images", "x", "--shard", "half"), "--shard is i/n"),
+        (("--images", "x", "--shard", "0/2"), "say --save FILE"),
+        (("--images", "x", "--limit", "0"), "no case to ask"),
+        (("--images", "x", "--report", "x.txt"), "a Markdown file such as x.md"),
+        (("--images", "x", "--format", "refer"), "needs --instances"),
+        (("--images", "x", "--max-new-tokens", "0"), "max_new_tokens must be at least 1"),
+        (("--predictions", "none.jsonl"), "none.jsonl cannot be used"),
+        (("--predictions", "x", "--save", "y"), "--predictions scores saved answers"),
+    ],
+)
+def test_mistakes_cost_one_sentence(arguments, message, model, tmp_path, capsys):
+    assert cli.main(rec(tmp_path, "--model", model, *MODEL, *arguments)) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err
+
+
+@pytest.mark.usefixtures("no_model")
+def test_answers_to_other_questions_are_refused(tmp_path, capsys):
+    save = tmp_path / "answers.jsonl"
+    save_answers(save, Rec([files.REC], open_expressions(files.REC, tmp_path)), 2, 0)
+    detection = ["eval", "detection", "--annotations", str(files.COCO)]
+    assert cli.main([*detection, "--predictions", str(save)]) == 2
+    assert "answers to rec, not to detection" in capsys.readouterr().err
+    other = expressions(tmp_path, 0)
+    arguments = ["eval", "rec", "--annotations", str(other), "--cache", str(tmp_path)]
+    assert cli.main([*arguments, "--predictions", str(save)]) == 2
+    assert "was another file than" in capsys.readouterr().err
+
+
+def test_shares_are_stretches_that_miss_nothing():
+    for number, of in ((10, 3), (2, 5), (7, 1)):
+        parts = [list(Shard(rank, of).take(range(number))) for rank in range(of)]
+        assert [index for part in parts for index in part] == list(range(number))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_subsets_are_seeded():
+    assert choose(5, None, 0) == choose(5, 9, 0) == list(range(5))
+    assert choose(100, 10, 1) == choose(100, 10, 1) == sorted(set(choose(100, 10, 1)))
+    assert choose(100, 10, 1) != choose(100, 10, 2)
+
+
+def test_released_models_are_asked_with_tags():
+    groma = talk.groma()
+    template, tokens = TaggedTemplate.of(groma.template), groma.template.tokens
+    pieces = template.question("Find <p>a dog</p> here [1].", (), 0, grounding=False)
+    opening, closing = tokens[PHRASE_OPEN], tokens[PHRASE_CLOSE]
+    assert pieces == ["Find ", opening, "a dog", closing, " here ", "[1]", "."]
+    plain = Template.question(groma.template, "Find <p>a</p>", (), 0, grounding=False)
+    assert all(isinstance(piece, str) for piece in plain)
+    asked_for = []
+    asker = Asker(groma, Protocol("tags", 3))
+    asker.look(str(files.IMAGES / "000000000001.jpg"))
+    chat = asker._chat
+    chat.ask = lambda text, _, grounding: asked_for.append((text, grounding)) or talk_nothing()
+    chat.undo = lambda: None
+    asker.find("a <p>dog", "rec", 3)
+    asker.protocol = Protocol("words", 3)
+    asker.find("a dog", "rec", 3)
+    (tagged, off), (worded, on) = asked_for
+    assert tagged == phrasing("rec", 3).format("<p>a dog</p>")
+    assert worded == phrasing("rec", 3).format("a dog")
+    assert (off, on) == (False, True)
+    assert groma.template.question("x")[0] == tokens[GROUNDING]
+
+
+def talk_nothing():
+    from groma.types import GroundedReply
+
+    return GroundedReply("", (), (96, 128))
+
+
+def test_ways_of_asking_are_drawn_once_and_for_all():
+    drawn = [phrasing("rec", number) for number in range(200)]
+    assert len(set(drawn)) == 6
+    assert drawn == [phrasing("rec", number) for number in range(200)]
+
+
+def test_the_protocols_are_the_published_ones():
+    from groma.eval.lvis_ground import LvisGround
+    from groma.eval.region_caption import RegionCaption
+
+    assert Rec.protocol("tags") == Protocol("tags", 3, 0.15)
+    assert LvisGround.protocol("tags") == Protocol("tags", 10, 0.15)
+    assert RegionCaption.protocol("words").max_new_tokens == 100
+
+
+def test_published_sets_are_recognised_by_their_files():
+    for benchmark, name, expected in (
+        ("rec", "refcoco_testA.json", "refcoco-testA"),
+        ("rec", "refcoco+_val.json", "refcoco+-val"),
+        ("rec", "refcocog_test.json", "refcocog-test"),
+        ("lvis-ground", "lvis_test.json", "lvis-ground"),
+        ("region-caption", "refcocog_cap_val.json", "refcocog-captions"),
+        ("region-caption", "vg_test.json", "vg-captions"),
+        ("detection", "instances_val2017.json", "coco-detection"),
+        ("gcg", "val_gcg_coco_caption_gt.json", "gcg-val"),
+        ("chat-judge", "qa90_questions.jsonl", "llava-bench-coco"),
+    ):
+        assert published(benchmark, name, None) == SETS[expected].results
+    assert published("rec", "mine.json", None) == ()
+    assert published("rec", "refcoco_val.json", "none") == ()
+    assert published("rec", "mine.json", "refcoco-val")[0].model == "Groma-7B"
+    with pytest.raises(GromaError, match="take refcoco-val"):
+        published("rec", "mine.json", "coco")
+
+
+def test_the_mean_of_published_accuracies_is_the_published_mean():
+    values = [s.results[0].figures["accuracy"] for s in SETS.values() if s.benchmark == "rec"]
+    assert len(values) == 8
+    assert round(sum(values) / 8, 2) == 86.52 or abs(sum(values) / 8 - 86.52) < 0.01
+
+
+def test_every_benchmark_has_its_command():
+    assert set(command.BENCHMARKS) == {each.benchmark for each in SETS.values()}
+
+
+def test_region_captions_show_the_box(monkeypatch):
+    from groma.eval.region_caption import RegionCaption, one_line
+
+    benchmark = RegionCaption(files.CAPTIONS)
+    assert all(len(case.captions) == 2 for case in benchmark.cases)
+    asker, asked_for = Asker(talk.groma(), benchmark.protocol("words")), []
+    asker.look(str(files.IMAGES / benchmark.cases[0].picture))
+    monkeypatch.setattr(
+        asker, "ask", lambda text, boxes: asked_for.append((text, boxes)) or talk_nothing()
+    )
+    benchmark.answer(asker, benchmark.cases[0], 0)
+    ((text, (box,)),) = asked_for
+    assert "[1]" in text
+    assert box == pytest.approx(benchmark.cases[0].box, abs=0.01)
+    assert one_line("' a  dog\n here'") == "a dog here"
