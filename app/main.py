@@ -68,6 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=None, help="the first free one from 7860")
     parser.add_argument("--share", action="store_true", help="make a public link")
+    parser.add_argument(
+        "--review",
+        type=Path,
+        metavar="FOLDER",
+        help="add a page to review the conversations that `groma instruct` saved there",
+    )
     parser.add_argument("--open", action="store_true", help="open a browser")
     return parser
 
@@ -97,6 +103,7 @@ def serve(options: argparse.Namespace) -> None:
         model,
         Path(options.model).name,
         budget=int(options.memory * 1e9),
+        review=options.review,
         server_name=options.host,
         server_port=options.port,
         share=options.share,
@@ -104,13 +111,20 @@ def serve(options: argparse.Namespace) -> None:
     )
 
 
-def launch(model: "Groma", name: str, budget: int = 2_000_000_000, **options: Any) -> str:
+def launch(
+    model: "Groma",
+    name: str,
+    budget: int = 2_000_000_000,
+    review: Path | None = None,
+    **options: Any,
+) -> str:
     """Serve a model that is loaded.
 
     Args:
         model: what answers.
         name: what it is called.
         budget: bytes for encoded pictures and caches of all visitors.
+        review: folder of conversations to review, on a page of its own.
         options: of `gradio.Blocks.launch`.
 
     Returns:
@@ -121,6 +135,7 @@ def launch(model: "Groma", name: str, budget: int = 2_000_000_000, **options: An
     from app.chat_tab import ChatTab
     from app.examples import FOLDER, read_examples
     from app.render import read_styles
+    from app.review_tab import add_page, open_review
     from app.state import Sessions
     from app.status import describe
     from app.ui import Page
@@ -130,6 +145,8 @@ def launch(model: "Groma", name: str, budget: int = 2_000_000_000, **options: An
     page = Page(model, ChatTab(sessions), read_examples())
     note = NOTES.get(name, NOTES["other"])
     blocks = page.build(name, note, lambda: describe(model.model, sessions))
+    if review is not None:
+        add_page(blocks, open_review(review))
     _, url, _ = blocks.launch(
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
         head=f"<style>{read_styles()}</style>",
