@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from groma.chat import Groma
+    from groma.train.lora.settings import LoraSettings
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / "groma-mini"
+RUNS = Path("runs") / "lora"
+"""Of trainings in the browser, below the working folder."""
 FONTS = ("system-ui", "sans-serif")
 """Those of the system: a page that loads none tells nobody who reads it."""
 
@@ -96,6 +99,15 @@ def serve(options: argparse.Namespace) -> None:
         raise GromaError(
             f"There is no embedded model in {DEFAULT_MODEL}; name another one with --model."
         )
+    from app.finetune_tab import is_allowed
+    from app.zero_gpu import is_zero_gpu
+    from groma.train.lora.settings import LoraSettings
+
+    finetune = None
+    if is_allowed() and not is_zero_gpu():
+        finetune = LoraSettings(
+            options.model, options.quantization, device=options.device, dtype=options.dtype
+        )
     model = groma.load(
         options.model, options.quantization, device=options.device, dtype=options.dtype
     )
@@ -104,6 +116,7 @@ def serve(options: argparse.Namespace) -> None:
         Path(options.model).name,
         budget=int(options.memory * 1e9),
         review=options.review,
+        finetune=finetune,
         server_name=options.host,
         server_port=options.port,
         share=options.share,
@@ -116,6 +129,8 @@ def launch(
     name: str,
     budget: int = 2_000_000_000,
     review: Path | None = None,
+    finetune: "LoraSettings | None" = None,
+    runs: Path = RUNS,
     **options: Any,
 ) -> str:
     """Serve a model that is loaded.
@@ -125,6 +140,8 @@ def launch(
         name: what it is called.
         budget: bytes for encoded pictures and caches of all visitors.
         review: folder of conversations to review, on a page of its own.
+        finetune: what trainings have in common, for a tab to teach the model; None makes none.
+        runs: folder of the trainings.
         options: of `gradio.Blocks.launch`.
 
     Returns:
@@ -134,15 +151,20 @@ def launch(
 
     from app.chat_tab import ChatTab
     from app.examples import FOLDER, read_examples
+    from app.finetune_tab import FinetuneTab
     from app.render import read_styles
     from app.review_tab import add_page, open_review
     from app.state import Sessions
     from app.status import describe
     from app.ui import Page
     from app.zero_gpu import ZeroGpuSessions, is_zero_gpu
+    from groma.train.lora.jobs import Jobs
 
     sessions = ZeroGpuSessions(model) if is_zero_gpu() else Sessions(model, budget)
-    page = Page(model, ChatTab(sessions), read_examples())
+    teaching = None
+    if finetune is not None:
+        teaching = FinetuneTab(Jobs(runs), sessions, model, finetune)
+    page = Page(model, ChatTab(sessions), read_examples(), teaching)
     note = NOTES.get(name, NOTES["other"])
     blocks = page.build(name, note, lambda: describe(model.model, sessions))
     if review is not None:
@@ -150,8 +172,8 @@ def launch(
     _, url, _ = blocks.launch(
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
         head=f"<style>{read_styles()}</style>",
-        allowed_paths=[str(FOLDER)],
-        max_file_size="25mb",
+        allowed_paths=[str(FOLDER), *([str(runs)] if finetune else [])],
+        max_file_size="2gb" if finetune else "25mb",
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],

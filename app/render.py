@@ -13,6 +13,7 @@ from groma.drawing import region_colour, text_colour
 from groma.types import Box, GroundedReply, GroundedSpan, Region, RegionRef
 
 HERE = Path(__file__).parent
+STYLES = ("canvas.css", "talk.css", "finetune.css")
 
 LONGEST_LABEL = 28
 """Characters of a label on the canvas."""
@@ -23,7 +24,7 @@ _ENDINGS = {"length": "cut off at the length limit", "cancelled": "stopped"}
 
 def read_styles() -> str:
     """All style sheets; for the page's head, because Gradio rewrites those it is given."""
-    return "\n".join((HERE / name).read_text("utf-8") for name in ("canvas.css", "talk.css"))
+    return "\n".join((HERE / name).read_text("utf-8") for name in STYLES)
 
 
 @dataclass(frozen=True)

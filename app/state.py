@@ -32,6 +32,7 @@ class Session:
         last_used: when the tab last asked for anything.
         stopping: set to end the answer that is being made.
         busy: held while the model works for this tab.
+        groma: who answers, if it is not the model that everybody begins with.
     """
 
     picture: Path | None = None
@@ -41,6 +42,7 @@ class Session:
     last_used: float = 0.0
     stopping: threading.Event = field(default_factory=threading.Event)
     busy: threading.Lock = field(default_factory=threading.Lock)
+    groma: Groma | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -116,8 +118,9 @@ class Sessions:
         """
         session = self.get(tab)
         with _exclusive(session):
-            chat = self._retrying(lambda: self._groma.chat(read_picture(picture), conversation))
-            session.proposals = self._groma.regions(chat.image, **settings)
+            groma = session.groma or self._groma
+            chat = self._retrying(lambda: groma.chat(read_picture(picture), conversation))
+            session.proposals = groma.regions(chat.image, **settings)
             session.picture, session.chat = picture, chat
             session.conversation = chat.conversation
         self._free_surplus()
@@ -129,7 +132,23 @@ class Sessions:
             GromaError: as `talk`.
         """
         with self.talk(tab) as chat:
-            self.get(tab).proposals = self._groma.regions(chat.image, **settings)
+            session = self.get(tab)
+            groma = session.groma or self._groma
+            session.proposals = groma.regions(chat.image, **settings)
+
+    def switch(self, tab: str, groma: Groma | None) -> None:
+        """Let another model answer in a tab; the talk goes on.
+
+        Args:
+            tab: id of the browser tab.
+            groma: who answers from now on; None is the model that everybody begins with.
+
+        Raises:
+            GromaError: if the tab is still answering.
+        """
+        session = self.get(tab)
+        with _exclusive(session):
+            session.groma, session.chat = groma, None
 
     def undo(self, tab: str) -> Turn:
         """Forget the last turn of a tab's talk, and return it.
@@ -164,8 +183,9 @@ class Sessions:
             session.stopping.clear()
             if session.chat is None:
                 picture, conversation = session.picture, session.conversation
+                groma = session.groma or self._groma
                 session.chat = self._retrying(
-                    lambda: self._groma.chat(read_picture(picture), conversation)
+                    lambda: groma.chat(read_picture(picture), conversation)
                 )
             chat = session.chat
             try:

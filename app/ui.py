@@ -10,6 +10,8 @@ from app import api, export
 from app.canvas import Canvas
 from app.chat_tab import ChatTab, Settings, View
 from app.examples import Example, pick, render_examples
+from app.finetune_page import FinetunePage
+from app.finetune_tab import FinetuneTab
 from app.render import render_talk, shown_boxes
 from groma.chat import Groma
 from groma.types import GromaError
@@ -32,18 +34,26 @@ QUICK = """<div id="groma-chips" role="group" aria-label="Your regions"></div>
 
 
 class Page:
-    """All components of the chat tab.
+    """All components of the chat tab, and the finetune tab beside it.
 
     Args:
         groma: the model, for its defaults and the named endpoints.
         chat: the handlers.
         examples: pictures with questions, if there are any.
+        finetune: the handlers of a second tab, if there is to be one.
     """
 
-    def __init__(self, groma: Groma, chat: ChatTab, examples: list[Example]) -> None:
+    def __init__(
+        self,
+        groma: Groma,
+        chat: ChatTab,
+        examples: list[Example],
+        finetune: FinetuneTab | None = None,
+    ) -> None:
         self.groma = groma
         self.chat = chat
         self.examples = examples
+        self.finetune = finetune
 
     def build(self, name: str, note: str, status: Callable[[], str]) -> gr.Blocks:
         """Make the page.
@@ -57,17 +67,26 @@ class Page:
         blocks = gr.Blocks(title="Groma", analytics_enabled=False, delete_cache=(3600, 86400))
         with blocks:
             gr.HTML(_header(name, note), **PLAIN)
-            with gr.Row():
-                with gr.Column(scale=6, min_width=300):
-                    self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
-                    if self.examples:
-                        gr.HTML(render_examples(self.examples), **PLAIN)
-                with gr.Column(scale=5, min_width=300):
-                    self._build_talk()
+            if self.finetune is None:
+                self._build_chat()
+            else:
+                with gr.Tab("Chat"):
+                    self._build_chat()
+                with gr.Tab("Finetune"):
+                    FinetunePage(self.finetune, MODEL_QUEUE).build(blocks)
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks)
             api.add(self.groma, MODEL_QUEUE)
         return blocks.queue(default_concurrency_limit=8)
+
+    def _build_chat(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=6, min_width=300):
+                self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
+                if self.examples:
+                    gr.HTML(render_examples(self.examples), **PLAIN)
+            with gr.Column(scale=5, min_width=300):
+                self._build_talk()
 
     def _build_talk(self) -> None:
         self.talk = gr.HTML(

@@ -1,0 +1,169 @@
+"""What the finetune tab shows, as HTML in which nothing that anybody wrote becomes markup."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from io import BytesIO
+
+from groma.data.doctor.finding import Finding
+from groma.eval.comparison import ComparedReply
+from groma.image import load_image
+from groma.train.lora.folder import Progress
+from groma.train.lora.memory import Estimate
+from groma.types import Box, Size
+
+MOST_FINDINGS = 200
+"""Rows of the table; a page with more helps nobody."""
+
+_THUMBNAIL = 320
+_WORDS = {
+    "ready": "ready to start",
+    "starting": "starting: the model is being loaded",
+    "training": "training",
+    "done": "done",
+    "cancelled": "cancelled; it can be resumed",
+    "failed": "failed",
+    "interrupted": "interrupted; it can be resumed",
+}
+
+
+def render_findings(findings: Sequence[Finding]) -> str:
+    """A table of what is wrong; its buttons carry the position in `findings`."""
+    if not findings:
+        return '<p class="groma-note">The doctor finds nothing wrong.</p>'
+    rows = "".join(_finding(i, finding) for i, finding in enumerate(findings[:MOST_FINDINGS]))
+    more = len(findings) - MOST_FINDINGS
+    rest = f'<p class="groma-note">And {more} more.</p>' if more > 0 else ""
+    head = "<tr><th>Item</th><th>How bad</th><th>What</th><th>Fix</th></tr>"
+    return f'<div class="groma-scroll">{_table(head + rows)}</div>{rest}'
+
+
+def _finding(index: int, finding: Finding) -> str:
+    item = "all"
+    if finding.item is not None:
+        item = f'<button type="button" data-item="{finding.item}">{finding.item + 1}</button>'
+    fix = ""
+    if finding.fix:
+        fix = f'<button type="button" data-fix="{index}">{escape(finding.fix.label)}</button>'
+    cells = (
+        item,
+        f'<span class="groma-{finding.severity}">{finding.severity}</span>',
+        escape(finding.sentence),
+        fix,
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def render_supervised(parts: Iterable[tuple[str, bool]]) -> str:
+    """The text of an item with what is learnt marked."""
+    text = "".join(
+        f"<mark>{escape(text)}</mark>" if is_learnt else escape(text) for text, is_learnt in parts
+    )
+    return f'<pre class="groma-learnt">{text}</pre>'
+
+
+def render_note(sentence: str) -> str:
+    """A sentence of its own."""
+    return f'<p class="groma-note">{escape(sentence)}</p>'
+
+
+def render_estimate(estimate: Estimate) -> str:
+    """What a training will need, and whether that is there."""
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(size)}</td></tr>" for name, size in estimate.rows()
+    )
+    verdict = "This fits." if estimate.fits else f"This will not fit; {estimate.advice}."
+    return render_note(verdict) + _table(rows)
+
+
+def render_progress(name: str, progress: Progress) -> str:
+    """How far a run is, in one table row after another."""
+    facts = {
+        "run": name,
+        "state": _WORDS[progress.state],
+        "step": f"{progress.step} of {progress.steps}" if progress.steps else "",
+        "loss": _number(progress.loss, "{:.4f}"),
+        "held-out loss": _number(progress.held_out_loss, "{:.4f}"),
+        "tokens per second": _number(progress.tokens_per_second, "{:,.0f}"),
+        "time left": _duration(progress.seconds_left),
+        "memory": _number(progress.memory and progress.memory / 1e9, "{:.1f} GB"),
+        "why": progress.message,
+    }
+    share = progress.step / progress.steps if progress.steps else 0.0
+    bar = f'<progress max="1" value="{share:.3f}" aria-label="Progress"></progress>'
+    rows = (
+        f"<tr><td>{label}</td><td>{escape(fact)}</td></tr>" for label, fact in facts.items() if fact
+    )
+    return bar + _table("".join(rows))
+
+
+def render_comparison(rows: Sequence[ComparedReply]) -> str:
+    """Base and adapter on the same questions: answers, boxes, overlap."""
+    pairs = [(r.base_iou, r.adapter_iou) for r in rows if r.iou_gain is not None]
+    said = f"{len(rows)} questions."
+    if pairs:
+        base, adapter = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
+        said += f" Mean IoU: base {base:.2f}, adapter {adapter:.2f}."
+    legend = (
+        '<p class="groma-note">Boxes: <b class="groma-wanted">wanted</b> · '
+        '<b class="groma-base">base</b> · <b class="groma-adapter">adapter</b></p>'
+    )
+    return render_note(said) + legend + "".join(map(_compared, rows))
+
+
+def _compared(row: ComparedReply) -> str:
+    image = load_image(row.picture)
+    size = image.height, image.width
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    file = BytesIO()
+    image.save(file, "WEBP", quality=80)
+    found = (
+        ("wanted", row.wanted_boxes),
+        ("base", [region.box for region in row.base.regions]),
+        ("adapter", [region.box for region in row.adapter.regions]),
+    )
+    boxes = "".join(_rectangle(box, kind) for kind, several in found for box in several)
+    source = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    answers = (
+        ("wanted", row.wanted, None),
+        ("base", row.base.text, row.base_iou),
+        ("adapter", row.adapter.text, row.adapter_iou),
+    )
+    said = "".join(
+        f'<p><b class="groma-{kind}">{kind}</b> {escape(text)}{_number(iou, " (IoU {:.2f})")}</p>'
+        for kind, text, iou in answers
+    )
+    return (
+        f'<div class="groma-compared"><div class="groma-seen"><img alt="" src="{source}">'
+        f"{_drawing(size, boxes)}</div><div><p><strong>{escape(row.question)}</strong></p>"
+        f"{said}</div></div>"
+    )
+
+
+def _drawing(size: Size, content: str) -> str:
+    height, width = size
+    view = f'viewBox="0 0 {width} {height}" preserveAspectRatio="none"'
+    return f'<svg {view} aria-hidden="true">{content}</svg>'
+
+
+def _rectangle(box: Box, kind: str) -> str:
+    x1, y1, x2, y2 = box
+    return (
+        f'<rect class="groma-{kind}" x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" '
+        f'height="{y2 - y1:.1f}"/>'
+    )
+
+
+def _table(rows: str) -> str:
+    return f'<table class="groma-table">{rows}</table>'
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,358 @@
+"""The finetune tab: what happens when somebody does something, as functions of what they gave.
+
+Handlers raise GromaError with a sentence for people; nothing of one visitor is kept here.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any
+from weakref import WeakValueDictionary
+
+from PIL import Image
+
+from app.finetune_render import (
+    render_comparison,
+    render_estimate,
+    render_findings,
+    render_note,
+    render_progress,
+    render_supervised,
+)
+from app.state import Sessions
+from groma.chat import Groma
+from groma.data.doctor.checking import check, fix, repair, worst_first
+from groma.data.doctor.finding import Finding
+from groma.data.doctor.showing import overlay, supervised_text
+from groma.data.instructions.items import InstructionSet, left_out, to_sample, to_samples
+from groma.data.instructions.reading import read_set
+from groma.data.sample import GroundedSample
+from groma.data.sources.items import BrokenItem
+from groma.eval.comparison import compare
+from groma.train.lora.folder import RunFolder
+from groma.train.lora.jobs import Jobs
+from groma.train.lora.run import plan
+from groma.train.lora.settings import LoraSettings
+from groma.types import GromaError
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")
+BASE = "The base model"
+MOST_COMPARED = 12
+"""Held-out examples of one comparison: the chat waits for it."""
+LONGEST_COMPARED = 128
+"""Most tokens of an answer in a comparison."""
+
+_LARGEST_ADAPTER = 4 << 30
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What one visitor works on.
+
+    Attributes:
+        folder: where uploads were unpacked, to be removed with the desk.
+        examples: the set, as mended so far; None before there is one.
+        findings: of the doctor about it, worst first.
+        place: of the item that is looked at.
+        uploads: adapters that this visitor sent, by name.
+    """
+
+    folder: Path | None = None
+    examples: InstructionSet | None = None
+    findings: tuple[Finding, ...] = ()
+    place: int = 0
+    uploads: tuple[tuple[str, Path], ...] = ()
+
+    def close(self) -> None:
+        """Remove what was uploaded; runs have copies of their own."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """One item to look at.
+
+    Attributes:
+        title: which it is.
+        picture: with its boxes, or None where there is none.
+        text: what would be learnt, as HTML.
+    """
+
+    title: str
+    picture: Image.Image | None
+    text: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run to look at.
+
+    Attributes:
+        progress: as HTML.
+        plot: file of the losses, or None before there is one.
+        is_live: whether it goes on changing.
+    """
+
+    progress: str
+    plot: str | None
+    is_live: bool
+
+
+class FinetuneTab:
+    """Handlers of the finetune tab.
+
+    Args:
+        jobs: the runs.
+        sessions: of the chat, whose answers an adapter may take over.
+        base: the model that is taught.
+        settings: what runs have in common; names the base.
+    """
+
+    def __init__(self, jobs: Jobs, sessions: Sessions, base: Groma, settings: LoraSettings) -> None:
+        self.jobs = jobs
+        self._sessions = sessions
+        self._base = base
+        self._settings = settings
+        self._adapted: WeakValueDictionary[Path, Groma] = WeakValueDictionary()
+        self._lock = Lock()
+
+    def load(self, desk: Desk, files: Sequence[Path]) -> Desk:
+        """Read an uploaded set: one zip, or one JSON file with the pictures it names."""
+        if not files:
+            raise GromaError("Please choose a zip, or a JSON file together with its pictures.")
+        desk = self._with_folder(desk)
+        assert desk.folder is not None
+        folder = Path(tempfile.mkdtemp(dir=desk.folder))
+        if len(files) == 1:
+            examples = read_set(files[0], folder=folder)
+        else:
+            if any(file.suffix.lower() == ".zip" for file in files):
+                raise GromaError("Please choose one zip alone, or files without a zip.")
+            for file in files:
+                shutil.copyfile(file, folder / file.name)
+            examples = read_set(folder)
+        return self._checked(replace(desk, place=0), examples)
+
+    def fix(self, desk: Desk, index: Any) -> Desk:
+        """Mend one finding, by its position in the table."""
+        examples = _examples(desk)
+        if not isinstance(index, int) or not 0 <= index < len(desk.findings):
+            raise GromaError("This finding is gone already.")
+        return self._checked(desk, fix(examples, [desk.findings[index]]))
+
+    def fix_all(self, desk: Desk) -> Desk:
+        """Mend whatever can be mended."""
+        template, limit = self._base.template, self._settings.limit
+        return self._checked(desk, repair(_examples(desk), template, limit))
+
+    def step(self, desk: Desk, by: int) -> Desk:
+        """Go on to another item; after the last comes the first."""
+        count = len(_examples(desk).items)
+        return replace(desk, place=(desk.place + by) % max(1, count))
+
+    def go_to(self, desk: Desk, number: Any) -> Desk:
+        """Look at the item of this number."""
+        numbers = [item.number for item in _examples(desk).items]
+        if number not in numbers:
+            raise GromaError("This item is gone already.")
+        return replace(desk, place=numbers.index(number))
+
+    def summary(self, desk: Desk) -> str:
+        """What there is, as HTML."""
+        examples = desk.examples
+        if examples is None:
+            return render_note("No examples yet.")
+        usable = len(examples) - len(left_out(examples))
+        said = f"{examples.layout}: {len(examples)} items, {usable} of them can be learnt."
+        return render_note(said) + render_findings(desk.findings)
+
+    def look(self, desk: Desk) -> ItemView:
+        """The item at this place: its boxes, and exactly what would be learnt."""
+        examples = desk.examples
+        if examples is None or not examples.items:
+            return ItemView("", None, "")
+        item = examples.items[desk.place]
+        title = f"Item {item.number + 1} ({desk.place + 1} of {len(examples)})"
+        try:
+            picture = overlay(examples, item.number)
+        except GromaError:
+            picture = None
+        try:
+            sample = to_sample(examples, item)
+            parts = supervised_text(sample, self._base.template, self._settings.limit)
+            text = render_note("Marked: what is learnt.") + render_supervised(parts)
+        except BrokenItem as error:
+            text = render_note(f"This item cannot be learnt: {error}.")
+        return ItemView(title, picture, text)
+
+    def estimate(self, desk: Desk, choices: Mapping[str, Any]) -> str:
+        """What memory a training would take, as HTML."""
+        _, estimate = plan(self._chosen(choices), self._samples(desk))
+        return render_estimate(estimate)
+
+    def start(
+        self, desk: Desk, choices: Mapping[str, Any], name: str = "", force: bool = False
+    ) -> str:
+        """Begin a run, and tell its name."""
+        return self.jobs.start(self._chosen(choices), self._samples(desk), name, force).name
+
+    def cancel(self, name: str | None) -> None:
+        """Ask a run to stop; it can be resumed."""
+        self.jobs.cancel(self._run(name))
+
+    def resume(self, name: str | None) -> None:
+        """Go on with a run."""
+        self.jobs.resume(self._run(name))
+
+    def names(self) -> list[str]:
+        """Of all runs, the newest first."""
+        return [run.name for run in self.jobs.runs]
+
+    def watch(self, name: str | None) -> RunView:
+        """How a run is doing."""
+        if not name:
+            return RunView(render_note("No run yet."), None, is_live=False)
+        run = self._run(name)
+        is_live = self.jobs.current == run
+        progress = run.progress()
+        if is_live and progress.state == "interrupted":  # its process has not taken over yet
+            progress = replace(progress, state="starting")
+        plot = str(run.plot) if run.plot.is_file() else None
+        return RunView(render_progress(run.name, progress), plot, is_live)
+
+    def adapters(self, desk: Desk) -> list[str]:
+        """Whose answers can be had: the base, finished runs, and what this visitor sent."""
+        done = [run.name for run in self.jobs.runs if run.adapter.is_dir()]
+        return [BASE, *(name for name, _ in desk.uploads), *done]
+
+    def use(self, tab: str, desk: Desk, name: str | None) -> str:
+        """Let an adapter or the base answer in this visitor's chat; tells who does, as HTML."""
+        adapted = None if name == BASE else self._load(self._adapter(desk, name))
+        self._sessions.switch(tab, adapted)
+        return render_note(f"Your chat is now answered by: {name}.")
+
+    def upload(self, desk: Desk, file: Path) -> Desk:
+        """Take an adapter as `download` gives it; one for another base is refused."""
+        desk = self._with_folder(desk)
+        assert desk.folder is not None
+        name = _clean(file.stem)
+        folder = Path(tempfile.mkdtemp(dir=desk.folder)) / name
+        folder.mkdir()
+        _unpack_adapter(file, folder)
+        self._load(folder)
+        others = [(known, path) for known, path in desk.uploads if known != f"{name} (sent)"]
+        return replace(desk, uploads=((f"{name} (sent)", folder), *others))
+
+    def download(self, desk: Desk, name: str | None) -> Path:
+        """A zip with an adapter."""
+        adapter = self._adapter(desk, name)
+        file = Path(tempfile.mkdtemp()) / f"{_clean(str(name))}.zip"
+        with zipfile.ZipFile(file, "w") as archive:
+            for part in ADAPTER_FILES:
+                if (adapter / part).is_file():
+                    archive.write(adapter / part, part)
+        return file
+
+    def compare(self, name: str | None) -> Iterator[str]:
+        """Base and adapter on held-out examples side by side; HTML that grows."""
+        run = self._run(name)
+        if not run.adapter.is_dir():
+            raise GromaError(f"{run.name} has no adapter yet.")
+        held_out = run.held_out[:MOST_COMPARED]
+        if not held_out:
+            raise GromaError(f"{run.name} held nothing out to compare on.")
+        rows = []
+        adapted = self._load(run.adapter)
+        for row in compare(self._base, adapted, held_out, max_new_tokens=LONGEST_COMPARED):
+            rows.append(row)
+            yield render_comparison(rows)
+
+    def _checked(self, desk: Desk, examples: InstructionSet) -> Desk:
+        findings = check(examples, self._base.template, self._settings.limit)
+        place = min(desk.place, max(0, len(examples) - 1))
+        return replace(desk, examples=examples, findings=tuple(worst_first(findings)), place=place)
+
+    def _chosen(self, choices: Mapping[str, Any]) -> LoraSettings:
+        """Settings with what was typed; an empty field keeps its default."""
+        given = {name: value for name, value in choices.items() if value is not None}
+        return LoraSettings.from_dict(self._settings.to_dict() | given)
+
+    def _samples(self, desk: Desk) -> list[GroundedSample]:
+        samples = to_samples(_examples(desk))
+        if not samples:
+            raise GromaError("None of the items can be learnt; see what the doctor found.")
+        if any(finding.severity == "error" for finding in desk.findings):
+            raise GromaError("The doctor found errors; fix them first, or leave those items out.")
+        return samples
+
+    def _run(self, name: str | None) -> RunFolder:
+        """A run by its name, never by a path."""
+        for run in self.jobs.runs:
+            if run.name == name:
+                return run
+        raise GromaError("Please choose a run first.")
+
+    def _adapter(self, desk: Desk, name: str | None) -> Path:
+        if name in dict(desk.uploads):
+            return dict(desk.uploads)[name]
+        if name == BASE:
+            raise GromaError("The base model is no adapter; please choose one.")
+        run = self._run(name)
+        if not run.adapter.is_dir():
+            raise GromaError(f"{run.name} has no adapter yet.")
+        return run.adapter
+
+    def _load(self, adapter: Path) -> Groma:
+        """The base with an adapter; shared by all who use it, gone with the last of them."""
+        with self._lock:
+            adapted = self._adapted.get(adapter)
+            if adapted is None:
+                adapted = self._adapted[adapter] = self._base.with_adapter(adapter)
+            return adapted
+
+    def _with_folder(self, desk: Desk) -> Desk:
+        return desk if desk.folder else replace(desk, folder=Path(tempfile.mkdtemp()))
+
+
+def is_allowed() -> bool:
+    """Whether visitors may train: on one's own machine, on a Space only if its owner says so."""
+    said = os.environ.get("GROMA_FINETUNE", "")
+    return said.lower() in ("1", "true") if said else "SPACE_ID" not in os.environ
+
+
+def _clean(name: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"[^\w-]+", "-", name).strip("-")[:60] or "adapter"
+
+
+def _examples(desk: Desk) -> InstructionSet:
+    if desk.examples is None:
+        raise GromaError("Please upload examples first.")
+    return desk.examples
+
+
+def _unpack_adapter(file: Path, folder: Path) -> None:
+    """Take the files of an adapter out of a zip, and nothing else, under names of our own."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                name = PurePosixPath(entry.filename).name
+                if name not in ADAPTER_FILES:
+                    continue
+                if entry.file_size > _LARGEST_ADAPTER:
+                    raise GromaError("This adapter is too large.")
+                with archive.open(entry) as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
+        raise GromaError("This is no zip with an adapter.") from error
+    for name in ADAPTER_FILES[:2]:
+        if not (folder / name).is_file():
+            raise GromaError(f"The zip holds no adapter: there is no {name} in it.")

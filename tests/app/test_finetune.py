@@ -1,0 +1,273 @@
+"""What the handlers of the finetune tab do, without a browser and without training."""
+
+import json
+import re
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.finetune_render import render_findings, render_supervised
+from app.finetune_tab import BASE, Desk, FinetuneTab, is_allowed
+from app.state import Sessions
+from groma.adapters import Fingerprint, add_lora, share, write_adapter
+from groma.chat import Groma
+from groma.data.doctor.finding import Finding
+from groma.data.groma_instruct import format_item
+from groma.train.lora.folder import RunFolder
+from groma.train.lora.jobs import Jobs
+from groma.types import GromaError
+from tests import talk
+from tests.train import lora_case
+
+
+class FakeJobs(Jobs):
+    """Lays runs down, and notes what else it is asked."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked: list[tuple[str, str]] = []
+        self.live = ""
+
+    @property
+    def current(self) -> RunFolder | None:
+        return next((run for run in self.runs if run.name == self.live), None)
+
+    def start(self, settings, samples, name="", force=False) -> RunFolder:
+        self.asked.append(("start", f"{settings.rank} {len(samples)} {force}"))
+        return RunFolder.create(self.root / (name or "run"), settings, samples)
+
+    def cancel(self, run: RunFolder) -> None:
+        self.asked.append(("cancel", run.name))
+
+    def resume(self, run: RunFolder) -> RunFolder:
+        self.asked.append(("resume", run.name))
+        return run
+
+
+@pytest.fixture(scope="module")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lora_case.save_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def groma() -> Groma:
+    return talk.tiny_groma()
+
+
+@pytest.fixture
+def tab(tmp_path: Path, groma: Groma, base_folder: Path) -> FinetuneTab:
+    jobs = FakeJobs(tmp_path / "runs")
+    return FinetuneTab(jobs, Sessions(groma, 10**9), groma, lora_case.settings(base_folder))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """A set of six items, as somebody would choose it in a browser."""
+    folder = tmp_path / "sent"
+    folder.mkdir()
+    samples = lora_case.samples(folder)
+    items = [
+        format_item(replace(sample, picture=Path(sample.picture).name), number)
+        for number, sample in enumerate(samples, start=1)
+    ]
+    (folder / "set.json").write_text(json.dumps(items))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def desk(tab: FinetuneTab, files: list[Path]):
+    desk = tab.load(Desk(), files)
+    yield desk
+    desk.close()
+
+
+def write_lora(groma: Groma, folder: Path) -> Path:
+    """An adapter that says something else than the base."""
+    adapted = add_lora(share(groma.model), 2, 4.0)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(0, 0.5)
+    write_adapter(adapted, folder, Fingerprint.of(groma.model, "tiny"), {})
+    return folder
+
+
+def finish(tab: FinetuneTab, desk: Desk, groma: Groma) -> str:
+    name = tab.start(desk, {})
+    write_lora(groma, tab.jobs.runs[0].adapter)
+    return name
+
+
+def test_a_set_is_read_from_files_or_a_zip(tab: FinetuneTab, files: list[Path], desk: Desk) -> None:
+    archive = files[0].parent / "set.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for file in files:
+            opened.write(file, file.name)
+    zipped = tab.load(Desk(), [archive])
+    assert "6 items, 6 of them can be learnt" in tab.summary(desk)
+    assert tab.summary(zipped) == tab.summary(desk)
+    zipped.close()
+    assert zipped.folder is not None
+    assert not zipped.folder.exists()
+
+
+@pytest.mark.parametrize("content", ["not json", "[]", '{"a": 1}'])
+def test_what_is_no_set_is_refused_in_a_sentence(
+    tab: FinetuneTab, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(content)
+    with pytest.raises(GromaError):
+        tab.load(Desk(), [file])
+    with pytest.raises(GromaError, match="choose a zip"):
+        tab.load(Desk(), [])
+
+
+def test_findings_have_buttons_that_mend(tab: FinetuneTab, files: list[Path]) -> None:
+    file = files[0].parent / "set.json"
+    items = json.loads(file.read_text())
+    file.write_text(json.dumps([*items, items[0] | {"file_name": "gone.png"}, items[1]]))
+    desk = tab.load(Desk(), files)
+    assert any(finding.severity == "error" for finding in desk.findings)
+    with pytest.raises(GromaError, match="errors"):
+        tab.start(desk, {})
+    index = next(i for i, finding in enumerate(desk.findings) if finding.fix)
+    assert f'data-fix="{index}"' in tab.summary(desk)
+    fixed = tab.fix(desk, index)
+    assert desk.findings[index] not in fixed.findings
+    mended = tab.fix_all(desk)
+    assert not any(finding.severity == "error" for finding in mended.findings)
+    for wrong in (None, -1, 99, "0"):
+        with pytest.raises(GromaError, match="gone"):
+            tab.fix(desk, wrong)
+
+
+def test_items_are_stepped_through_with_what_is_learnt(tab: FinetuneTab, desk: Desk) -> None:
+    first = tab.look(desk)
+    assert first.picture is not None
+    assert first.title == "Item 1 (1 of 6)"
+    learnt = "".join(re.findall("<mark>(.*?)</mark>", first.text))
+    assert "the dog" in learnt
+    assert "Where is" not in learnt
+    assert tab.look(tab.step(desk, -1)).title == "Item 6 (6 of 6)"
+    assert tab.step(tab.step(desk, 1), -1) == desk
+    assert tab.go_to(desk, 3).place == 3
+    with pytest.raises(GromaError):
+        tab.go_to(desk, 77)
+
+
+def test_nothing_written_becomes_markup() -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    html = render_findings([Finding("code", "error", 0, bad)]) + render_supervised([(bad, True)])
+    assert "<img" not in html
+    assert html.count("&lt;img") == 2
+
+
+def test_memory_is_told_before_a_run(tab: FinetuneTab, desk: Desk) -> None:
+    assert "This fits." in tab.estimate(desk, {"rank": 4, "lr": None})
+    with pytest.raises(GromaError, match="rank"):
+        tab.estimate(desk, {"rank": 0})
+    with pytest.raises(GromaError, match="upload"):
+        tab.estimate(Desk(), {})
+
+
+def test_runs_are_started_watched_cancelled_and_resumed(tab: FinetuneTab, desk: Desk) -> None:
+    assert not tab.watch(None).is_live
+    name = tab.start(desk, {"rank": 8, "epochs": None}, "mine", force=True)
+    assert tab.names() == [name] == ["mine"]
+    assert isinstance(tab.jobs, FakeJobs)
+    assert not tab.watch(name).is_live
+    tab.jobs.live = name
+    tab.jobs.runs[0].write_state("starting")  # and no process holds the folder yet
+    view = tab.watch(name)
+    assert view.is_live
+    assert "interrupted" not in view.progress
+    tab.cancel(name)
+    tab.resume(name)
+    assert tab.jobs.asked == [("start", "8 6 True"), ("cancel", name), ("resume", name)]
+    tab.jobs.live = ""
+    tab.jobs.runs[0].write_state("failed", "no <b>room</b>")
+    view = tab.watch(name)
+    assert not view.is_live
+    assert "no &lt;b&gt;room&lt;/b&gt;" in view.progress
+    with pytest.raises(GromaError, match="choose a run"):
+        tab.cancel("../mine")
+
+
+def test_one_visitors_chat_switches_and_switches_back(
+    tab: FinetuneTab, desk: Desk, groma: Groma, files: list[Path]
+) -> None:
+    name = finish(tab, desk, groma)
+    picture = files[0]
+    said = {}
+    sessions = tab._sessions
+    for who in ("me", "you"):
+        sessions.open(who, picture)
+    for adapter in (BASE, name, BASE):
+        tab.use("me", desk, adapter)
+        said.setdefault(adapter, []).append(answer(sessions, "me"))
+        assert answer(sessions, "you") == said[BASE][0]
+    assert said[BASE][0] == said[BASE][1]
+    assert said[BASE][0] != said[name][0]
+
+
+def answer(sessions: Sessions, who: str) -> str:
+    sessions.clear(who)
+    (*_, reply) = sessions.stream(who, "Where?", (), max_new_tokens=12)
+    return reply.text + str([region.id for region in reply.regions])
+
+
+def test_adapters_travel_as_zips(tab: FinetuneTab, desk: Desk, groma: Groma) -> None:
+    name = finish(tab, desk, groma)
+    file = tab.download(desk, name)
+    desk = tab.upload(desk, file)
+    assert tab.adapters(desk) == [BASE, f"{name} (sent)", name]
+    assert "(sent)" in tab.use("me", desk, f"{name} (sent)")
+    with pytest.raises(GromaError, match="choose a run"):
+        tab.use("you", Desk(), f"{name} (sent)")
+    with pytest.raises(GromaError, match="no adapter"):
+        tab.download(desk, BASE)
+
+
+def test_adapters_that_do_not_fit_are_refused(tab: FinetuneTab, desk: Desk, tmp_path: Path) -> None:
+    other = write_lora(talk.tiny_groma(seed=1), tmp_path / "other")
+    foreign, empty, broken = (tmp_path / f"{name}.zip" for name in ("foreign", "empty", "broken"))
+    with zipfile.ZipFile(foreign, "w") as archive:
+        for file in other.iterdir():
+            archive.write(file, f"../../{file.name}")
+    with zipfile.ZipFile(empty, "w") as archive:
+        archive.writestr("../evil.py", "1/0")
+    broken.write_bytes(b"PK")
+    for file, reason in ((foreign, "another model"), (empty, "adapter_config"), (broken, "no zip")):
+        with pytest.raises(GromaError, match=reason):
+            tab.upload(desk, file)
+    assert not list(tmp_path.rglob("evil.py"))
+
+
+def test_base_and_adapter_are_compared_on_what_was_held_out(
+    tab: FinetuneTab, desk: Desk, groma: Groma
+) -> None:
+    name = tab.start(desk, {})
+    with pytest.raises(GromaError, match="no adapter yet"):
+        next(tab.compare(name))
+    write_lora(groma, tab.jobs.runs[0].adapter)
+    *_, last = tab.compare(name)
+    turns = sum(len(sample.turns) for sample in tab.jobs.runs[0].held_out)
+    assert last.count("groma-compared") == turns
+    assert "Mean IoU: base" in last
+
+
+def test_public_spaces_do_not_train_unless_their_owner_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.delenv("GROMA_FINETUNE", raising=False)
+    assert is_allowed()
+    monkeypatch.setenv("SPACE_ID", "someone/groma")
+    assert not is_allowed()
+    monkeypatch.setenv("GROMA_FINETUNE", "1")
+    assert is_allowed()
+    monkeypatch.setenv("GROMA_FINETUNE", "0")
+    monkeypatch.delenv("SPACE_ID")
+    assert not is_allowed()
