@@ -59,7 +59,9 @@ class Review:
         self._entries = {entry["key"]: entry for entry in lines}
         self._journal = Journal(folder / REVIEW, {"review": 1})
         self._lock = threading.Lock()
-        self.keys = [key for key, entry in self._entries.items() if entry["status"] == "accepted"]
+        accepted = (key for key, entry in self._entries.items() if entry["status"] == "accepted")
+        # Several threads wrote them down as they came; numbers count, file names are spelt.
+        self.keys = sorted(accepted, key=lambda key: key.zfill(20) if key.isdigit() else key)
 
     def item(self, index: int) -> ReviewedItem:
         """One conversation.
