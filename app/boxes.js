@@ -76,6 +76,7 @@ function placeLabels(layer) {
     label.bottom <= stage.bottom + 4 && !taken.some((other) => collides(label, other));
   // Small boxes come last in the layer and choose first.
   [...layer.querySelectorAll(".groma-label")].reverse().forEach((label) => {
+    delete label.dataset.place; // one that had no room is measured anew
     if (!label.offsetWidth) return;
     const place = LABEL_PLACES.find((one) => {
       label.dataset.place = one;

@@ -66,6 +66,7 @@ function render() {
   light(root, local.lit);
   placeLabels(layer);
   placeMenu();
+  root.dispatchEvent(new Event("groma:draw"));
 }
 
 /** Put the menu of the selected box below it, or above where there is no room. */
@@ -121,6 +122,7 @@ function deleteBox(index) {
   saveBoxes(drafts().filter((_, i) => i !== index));
   select(null);
   forgetMention(number);
+  root.dispatchEvent(new CustomEvent("groma:gone", { detail: number }));
   stage.focus({ preventScroll: true });
 }
 
@@ -130,6 +132,8 @@ function ask(key) {
   if (!region.user) addBox(region.box);
   const number = region.user || numberOf(drafts().length - 1);
   select(null);
+  // The question box is not in the picture that fills the screen.
+  if (document.fullscreenElement) document.exitFullscreen();
   mention(number);
 }
 

@@ -14,7 +14,15 @@ from groma.types import Box
 
 HERE = Path(__file__).parent
 NOTHING_SHOWN = {"regions": [], "proposals": [], "next": 1, "colours": []}
-_SCRIPTS = ("picture.js", "boxes.js", "links.js", "canvas.js", "gestures.js", "wiring.js")
+SCRIPTS = (
+    "picture.js",
+    "boxes.js",
+    "links.js",
+    "canvas.js",
+    "mentions.js",
+    "gestures.js",
+    "wiring.js",
+)
 
 
 class CanvasValue(GradioModel):
@@ -56,6 +64,9 @@ class Canvas(gr.HTML):
 
     data_model = CanvasValue
 
+    templates: tuple[str, ...] = ("canvas.html",)
+    scripts: tuple[str, ...] = SCRIPTS
+
     def __init__(
         self,
         value: Drawing | None = None,
@@ -64,9 +75,9 @@ class Canvas(gr.HTML):
     ) -> None:
         super().__init__(
             value,
-            html_template=(HERE / "canvas.html").read_text(encoding="utf-8"),
+            html_template=_read(self.templates),
             css_template=(HERE / "canvas.css").read_text(encoding="utf-8"),
-            js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+            js_on_load=_read(self.scripts),
             apply_default_css=False,
             shown=shown or NOTHING_SHOWN,
             **options,
@@ -96,3 +107,7 @@ class Canvas(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         """The value's JSON schema."""
         return CanvasValue.model_json_schema()
+
+
+def _read(names: tuple[str, ...]) -> str:
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)

@@ -1,25 +1,16 @@
 """Layout and wiring of the finetune tab, no logic."""
 
-import logging
-from collections.abc import Callable, Iterator
-from html import escape
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from app.finetune_maker import PLAIN, PRIVATE, SECONDS_TO_KEEP, Around, ExampleMaker
 from app.finetune_tab import BASE, Desk, FinetuneTab
-from groma.types import GromaError
-
-_log = logging.getLogger(__name__)
+from app.mistakes import told, told_while
 
 SECONDS_BETWEEN_LOOKS = 2.0
-SECONDS_TO_KEEP = 6 * 3600
-"""What a visitor uploaded, after the last change."""
-
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-PLAIN: dict[str, Any] = {"apply_default_css": False}
-
 CLICKS = """element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-fix], [data-item]");
   if (!button) return;
@@ -43,25 +34,38 @@ class FinetunePage:
         self.tab = tab
         self._model = queue | PRIVATE
 
-    def build(self, blocks: gr.Blocks) -> None:
-        """Make the tab's content; to be called within the tab."""
+    def build(self, blocks: gr.Blocks, tabs: gr.Tabs, correct: gr.Button) -> None:
+        """Make the tab's content; to be called within the tab.
+
+        Args:
+            blocks: the page.
+            tabs: of the whole page.
+            correct: the chat's button to correct its last answer.
+        """
         self.desk = gr.State(Desk(), time_to_live=SECONDS_TO_KEEP, delete_callback=Desk.close)
         self.timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
         self._build_data()
         self._build_training()
         self._build_use()
         self._wire_data()
+        shown, queue = self._shown, self._model
+        self.maker.wire(Around(tabs, correct, self.desk, shown, self._desk, queue))
         self._wire_training(blocks)
         self._wire_use(blocks)
 
     def _build_data(self) -> None:
         gr.Markdown("### 1. Examples")
+        self.maker = ExampleMaker(self.tab)
+        with gr.Tab("Make them here"):
+            self.maker.build()
+        with gr.Tab("Upload a set"):
+            gr.HTML(DATA_HELP, **PLAIN)
+            self.files = gr.File(
+                label="Examples", file_count="multiple", type="filepath", height=140
+            )
+        gr.Markdown("### 2. Check")
         with gr.Row():
             with gr.Column(min_width=300):
-                gr.HTML(DATA_HELP, **PLAIN)
-                self.files = gr.File(
-                    label="Examples", file_count="multiple", type="filepath", height=140
-                )
                 self.fix_all = gr.Button("Fix everything that can be fixed", size="sm")
                 self.summary = gr.HTML(
                     self.tab.summary(Desk()), js_on_load=CLICKS, elem_id="groma-findings", **PLAIN
@@ -77,7 +81,7 @@ class FinetunePage:
                 self.text = gr.HTML(elem_id="groma-supervised", **PLAIN)
 
     def _build_training(self) -> None:
-        gr.Markdown("### 2. Training")
+        gr.Markdown("### 3. Training")
         with gr.Row():
             with gr.Column(min_width=300):
                 self.name = gr.Textbox(label="Name of the run", max_length=40, lines=1)
@@ -93,7 +97,12 @@ class FinetunePage:
                     self.resume = gr.Button("Resume", size="sm", min_width=80)
                 self.progress = gr.HTML(elem_id="groma-progress", **PLAIN)
                 self.plot = gr.Image(
-                    label="Losses", interactive=False, visible=False, type="filepath", buttons=[]
+                    label="Losses",
+                    interactive=False,
+                    visible=False,
+                    type="filepath",
+                    buttons=[],
+                    elem_id="groma-plot",
                 )
 
     def _build_choices(self) -> None:
@@ -119,7 +128,7 @@ class FinetunePage:
         self.force = gr.Checkbox(False, label="Start even what will not fit in memory")
 
     def _build_use(self) -> None:
-        gr.Markdown("### 3. Use and compare")
+        gr.Markdown("### 4. Use and compare")
         with gr.Row():
             with gr.Column(min_width=300):
                 self.adapter = gr.Dropdown(
@@ -139,28 +148,28 @@ class FinetunePage:
 
     def _wire_data(self) -> None:
         tab, desk = self.tab, self.desk
-        shown = [desk, self.summary, self.title, self.picture, self.text]
-        changes: dict[str, Any] = {"outputs": shown, "concurrency_id": "data"} | PRIVATE
+        self._shown = [desk, self.summary, self.title, self.picture, self.text]
+        changes: dict[str, Any] = {"outputs": self._shown, "concurrency_id": "data"} | PRIVATE
         self.files.upload(
-            _told(lambda desk, files: self._desk(tab.load(desk, _paths(files)))),
+            told(lambda desk, files: self._desk(tab.load(desk, _paths(files)))),
             [desk, self.files],
             **changes,
         )
-        self.fix_all.click(_told(lambda desk: self._desk(tab.fix_all(desk))), desk, **changes)
-        self.back.click(_told(lambda desk: self._desk(tab.step(desk, -1))), desk, **changes)
-        self.forth.click(_told(lambda desk: self._desk(tab.step(desk, 1))), desk, **changes)
-        self.summary.click(_told(self._clicked), desk, **changes)
+        self.fix_all.click(told(lambda desk: self._desk(tab.fix_all(desk))), desk, **changes)
+        self.back.click(told(lambda desk: self._desk(tab.step(desk, -1))), desk, **changes)
+        self.forth.click(told(lambda desk: self._desk(tab.step(desk, 1))), desk, **changes)
+        self.summary.click(told(self._clicked), desk, **changes)
 
     def _wire_training(self, blocks: gr.Blocks) -> None:
         chosen = [self.desk, self.name, self.force, *self.choices.values()]
         watched = [self.progress, self.plot, self.timer]
-        self.estimate.click(_told(self._estimate), chosen, self.needs, **PRIVATE)
-        self.start.click(_told(self._start), chosen, [self.run, *watched], **PRIVATE)
+        self.estimate.click(told(self._estimate), chosen, self.needs, **PRIVATE)
+        self.start.click(told(self._start), chosen, [self.run, *watched], **PRIVATE)
         for button, handler in ((self.cancel, self.tab.cancel), (self.resume, self.tab.resume)):
-            button.click(_told(self._then_watch(handler)), self.run, watched, **PRIVATE)
+            button.click(told(self._then_watch(handler)), self.run, watched, **PRIVATE)
         quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
-        self.run.change(_told(self._watch), self.run, watched, **quiet)
-        self.timer.tick(_told(self._watch), self.run, watched, **quiet)
+        self.run.change(told(self._watch), self.run, watched, **quiet)
+        self.timer.tick(told(self._watch), self.run, watched, **quiet)
         blocks.load(self._runs, None, self.run, **quiet)
 
     def _wire_use(self, blocks: gr.Blocks) -> None:
@@ -169,12 +178,12 @@ class FinetunePage:
         for event in (self.adapter.focus, blocks.load):
             event(self._adapters, self.desk, self.adapter, **quiet)
         self.progress.change(self._adapters, self.desk, self.adapter, **quiet)
-        self.use.click(_told(self._use), both, self.used, **self._model)
-        self.download.click(_told(self._download), both, self.zip, **PRIVATE)
+        self.use.click(told(self._use), both, self.used, **self._model)
+        self.download.click(told(self._download), both, self.zip, **PRIVATE)
         self.upload.upload(
-            _told(self._upload), [self.desk, self.upload], [self.desk, self.adapter], **self._model
+            told(self._upload), [self.desk, self.upload], [self.desk, self.adapter], **self._model
         )
-        self.compare.click(_told_while(tab.compare), self.run, self.compared, **self._model)
+        self.compare.click(told_while(tab.compare), self.run, self.compared, **self._model)
 
     def _desk(self, desk: Desk) -> tuple:
         view = self.tab.look(desk)
@@ -231,43 +240,3 @@ class FinetunePage:
 
 def _paths(files: list[str] | None) -> list[Path]:
     return [Path(file) for file in files or ()]
-
-
-def _told(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose mistakes become a sentence on the page, which stays as it is."""
-
-    def run(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
-        try:
-            return handler(*values, *_wanted(handler, request, event))
-        except Exception as error:
-            _warn(error)
-            return gr.skip()
-
-    return run
-
-
-def _told_while(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """The same for a handler whose result grows."""
-
-    def run(*values: Any) -> Iterator[Any]:
-        try:
-            yield from handler(*values)
-        except Exception as error:
-            _warn(error)
-            yield gr.skip()
-
-    return run
-
-
-def _wanted(handler: Callable[..., Any], request: gr.Request, event: gr.EventData) -> list[Any]:
-    """What a handler asks for beyond its inputs, by the types of its arguments."""
-    kinds = getattr(handler, "__annotations__", {}).values()
-    return [given for given in (request, event) if type(given) in kinds]
-
-
-def _warn(error: Exception) -> None:
-    sentence = str(error)
-    if not isinstance(error, GromaError):
-        _log.error("The finetune tab failed", exc_info=error)
-        sentence = "Something went wrong here; nothing was changed."
-    gr.Warning(escape(sentence))

@@ -1,11 +1,13 @@
 """What the finetune tab shows, as HTML in which nothing that anybody wrote becomes markup."""
 
-import base64
 from collections.abc import Iterable, Sequence
 from html import escape
-from io import BytesIO
 
+from app.finetune_examples import Kept, OwnSet
+from app.pictures import to_thumbnail
+from app.render import user_colours
 from groma.data.doctor.finding import Finding
+from groma.data.sample import Phrase
 from groma.eval.comparison import ComparedReply
 from groma.image import load_image
 from groma.train.lora.folder import Progress
@@ -15,7 +17,6 @@ from groma.types import Box, Size
 MOST_FINDINGS = 200
 """Rows of the table; a page with more helps nobody."""
 
-_THUMBNAIL = 320
 _WORDS = {
     "ready": "ready to start",
     "starting": "starting: the model is being loaded",
@@ -114,16 +115,12 @@ def render_comparison(rows: Sequence[ComparedReply]) -> str:
 def _compared(row: ComparedReply) -> str:
     image = load_image(row.picture)
     size = image.height, image.width
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    file = BytesIO()
-    image.save(file, "WEBP", quality=80)
     found = (
         ("wanted", row.wanted_boxes),
         ("base", [region.box for region in row.base.regions]),
         ("adapter", [region.box for region in row.adapter.regions]),
     )
     boxes = "".join(_rectangle(box, kind) for kind, several in found for box in several)
-    source = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
     answers = (
         ("wanted", row.wanted, None),
         ("base", row.base.text, row.base_iou),
@@ -134,10 +131,51 @@ def _compared(row: ComparedReply) -> str:
         for kind, text, iou in answers
     )
     return (
-        f'<div class="groma-compared"><div class="groma-seen"><img alt="" src="{source}">'
-        f"{_drawing(size, boxes)}</div><div><p><strong>{escape(row.question)}</strong></p>"
-        f"{said}</div></div>"
+        f'<div class="groma-compared">{_seen(to_thumbnail(image), size, boxes)}'
+        f"<div><p><strong>{escape(row.question)}</strong></p>{said}</div></div>"
     )
+
+
+def render_made(own: OwnSet) -> str:
+    """What somebody made by hand; its buttons carry the number of an example."""
+    if not own.examples:
+        return render_note("No examples yet.")
+    count = len(own.examples)
+    said = f"Your set has {count} {'example' if count == 1 else 'examples'}."
+    rows = "".join(_made(kept, kept.number == own.editing) for kept in own.examples)
+    return f'{render_note(said)}<ul class="groma-made">{rows}</ul>'
+
+
+def _made(kept: Kept, is_edited: bool) -> str:
+    colours = [each["colour"] for each in user_colours()[: len(kept.draft.boxes)]]
+    boxes = "".join(
+        _rectangle(box, "own", f' style="stroke: {colour}"')
+        for box, colour in zip(kept.draft.boxes, colours, strict=True)
+    )
+    answer = "".join(
+        f'<b style="border-color: {colours[piece.regions[0]]}">{escape(piece.text)}</b>'
+        if isinstance(piece, Phrase)
+        else escape(str(piece))
+        for piece in kept.draft.answer
+    )
+    number = kept.number
+    edit = "<em>being edited</em>" if is_edited else _button("edit", number, "Edit")
+    return (
+        f"<li>{_seen(kept.thumbnail, kept.size, boxes)}<div>"
+        f"<p><strong>{escape(kept.draft.question)}</strong></p><p>{answer}</p>"
+        f"<p>{edit} {_button('delete', number, 'Delete')}</p></div></li>"
+    )
+
+
+def _button(action: str, number: int, label: str) -> str:
+    name = f'aria-label="{label} example {number}"'
+    return f'<button type="button" data-{action}="{number}" {name}>{label}</button>'
+
+
+def _seen(thumbnail: str, size: Size, boxes: str) -> str:
+    """A picture with boxes on it."""
+    image = f'<img alt="" src="{thumbnail}">'
+    return f'<div class="groma-seen">{image}{_drawing(size, boxes)}</div>'
 
 
 def _drawing(size: Size, content: str) -> str:
@@ -146,11 +184,11 @@ def _drawing(size: Size, content: str) -> str:
     return f'<svg {view} aria-hidden="true">{content}</svg>'
 
 
-def _rectangle(box: Box, kind: str) -> str:
+def _rectangle(box: Box, kind: str, more: str = "") -> str:
     x1, y1, x2, y2 = box
     return (
         f'<rect class="groma-{kind}" x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" '
-        f'height="{y2 - y1:.1f}"/>'
+        f'height="{y2 - y1:.1f}"{more}/>'
     )
 
 

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 
 from PIL import Image
 
+from app.finetune_examples import Draft, OwnSet
 from app.finetune_render import (
     render_comparison,
     render_estimate,
@@ -26,11 +27,14 @@ from app.finetune_render import (
     render_progress,
     render_supervised,
 )
+from app.mistakes import without_folders
+from app.pictures import displayable, read_picture
 from app.state import Sessions
 from groma.chat import Groma
 from groma.data.doctor.checking import check, fix, repair, worst_first
 from groma.data.doctor.finding import Finding
 from groma.data.doctor.showing import overlay, supervised_text
+from groma.data.index import replacing
 from groma.data.instructions.items import InstructionSet, left_out, to_sample, to_samples
 from groma.data.instructions.reading import read_set
 from groma.data.sample import GroundedSample
@@ -40,7 +44,7 @@ from groma.train.lora.folder import RunFolder
 from groma.train.lora.jobs import Jobs
 from groma.train.lora.run import plan
 from groma.train.lora.settings import LoraSettings
-from groma.types import GromaError
+from groma.types import GromaError, Region
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")
 BASE = "The base model"
@@ -141,6 +145,24 @@ class FinetuneTab:
             examples = read_set(folder)
         return self._checked(replace(desk, place=0), examples)
 
+    def take(self, desk: Desk, own: OwnSet) -> Desk:
+        """Read what somebody made by hand, as if it had been uploaded."""
+        if own.folder is None or not own.examples:
+            raise GromaError("Please keep an example first.")
+        return self._checked(replace(desk, place=0), read_set(own.folder))
+
+    def look_at(self, draft: Draft) -> tuple[Path | None, tuple[Region, ...]]:
+        """A picture as browsers show it, and what the region proposer finds in it."""
+        if draft.picture is None:
+            return None, ()
+        proposals = self._base.regions(read_picture(draft.picture))
+        return displayable(draft.picture), proposals
+
+    def correct(self, tab: str, own: OwnSet, draft: Draft) -> OwnSet:
+        """Put the last turn of a visitor's chat on their workbench."""
+        session = self._sessions.get(tab)
+        return own.correct(draft, session.picture, session.conversation)
+
     def fix(self, desk: Desk, index: Any) -> Desk:
         """Mend one finding, by its position in the table."""
         examples = _examples(desk)
@@ -225,6 +247,7 @@ class FinetuneTab:
         progress = run.progress()
         if is_live and progress.state == "interrupted":  # its process has not taken over yet
             progress = replace(progress, state="starting")
+        progress = replace(progress, message=without_folders(progress.message))
         plot = str(run.plot) if run.plot.is_file() else None
         return RunView(render_progress(run.name, progress), plot, is_live)
 
@@ -252,14 +275,14 @@ class FinetuneTab:
         return replace(desk, uploads=((f"{name} (sent)", folder), *others))
 
     def download(self, desk: Desk, name: str | None) -> Path:
-        """A zip with an adapter."""
+        """A zip with an adapter, beside it; written whole or not at all."""
         adapter = self._adapter(desk, name)
-        file = Path(tempfile.mkdtemp()) / f"{_clean(str(name))}.zip"
-        with zipfile.ZipFile(file, "w") as archive:
+        target = adapter.with_name(f"{_clean(str(name))}.zip")
+        with replacing(target) as file, zipfile.ZipFile(file, "w") as archive:
             for part in ADAPTER_FILES:
                 if (adapter / part).is_file():
                     archive.write(adapter / part, part)
-        return file
+        return target
 
     def compare(self, name: str | None) -> Iterator[str]:
         """Base and adapter on held-out examples side by side; HTML that grows."""

@@ -46,7 +46,7 @@ function endGesture() {
   if (!gesture) return;
   if (!gesture.moved) return tap(gesture.from);
   const box = drafts()[gesture.kind === "draw" ? gesture.index : gesture.old.index];
-  if (box && (box[2] - box[0] < 1 || box[3] - box[1] < 1)) saveBoxes(drafts().filter((one) => one !== box));
+  if (box && (box[2] - box[0] < 1 || box[3] - box[1] < 1)) return deleteBox(drafts().indexOf(box));
   render();
   layer.querySelector(".selected")?.focus({ preventScroll: true });
 }

@@ -1,6 +1,6 @@
 // What ties words to boxes: highlighting both ways, and the question box with its region chips.
 
-const questionBox = () => document.querySelector("#groma-question textarea");
+const questionBox = () => element.querySelector("[data-question]") || document.querySelector("#groma-question textarea");
 
 /** Light every phrase, chip and box of some regions. */
 function light(root, keys) {
@@ -14,7 +14,7 @@ function light(root, keys) {
 /** Call `show(keys, isPhrase)` when a phrase or a box is hovered or focused, with no keys after. */
 function listenForLinks(root, show) {
   const look = ({ target }) => {
-    if (!root.isConnected || !target.closest) return;
+    if (!root.checkVisibility() || !target.closest) return;
     const phrase = target.closest("[data-regions]");
     const box = target.closest(".groma-box");
     if (phrase) show(phrase.dataset.regions.split(" "), true);
@@ -57,21 +57,6 @@ function forgetMention(gone) {
   setQuestion(box.value.replace(/\[(\d+)\]/g, renumber));
 }
 
-/** `@2` becomes `[2]` while it is typed; `@` alone does if there is one region only. */
-function listenForMentions(root, numbers) {
-  document.addEventListener("input", (event) => {
-    const box = event.target;
-    if (!root.isConnected || box !== questionBox() || !event.isTrusted) return;
-    const known = numbers();
-    const before = box.value.slice(0, box.selectionStart);
-    const [typed, digits] = before.match(/@(\d*)$/) || [];
-    const number = digits ? Number(digits) : known.length === 1 ? known[0] : null;
-    if (!typed || !known.includes(number)) return;
-    const text = `${before.slice(0, -typed.length)}[${number}]`;
-    setQuestion(text + box.value.slice(box.selectionEnd), text.length);
-  });
-}
-
 /** Fill in a quick question; "[#]" becomes the region, and what is left open "…" is selected. */
 function fillQuestion({ fill, send }, number, complain) {
   if (fill.includes("[#]") && !number && send !== undefined) {
@@ -96,5 +81,5 @@ function drawChips(regions) {
     chip.title = `Mention region ${region.user}`;
     return chip;
   });
-  document.querySelector("#groma-chips")?.replaceChildren(...chips);
+  (element.querySelector("[data-chips]") || document.querySelector("#groma-chips"))?.replaceChildren(...chips);
 }

@@ -1,6 +1,7 @@
 """Starts the application: arguments and environment, model, page, server."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,11 @@ RUNS = Path("runs") / "lora"
 """Of trainings in the browser, below the working folder."""
 FONTS = ("system-ui", "sans-serif")
 """Those of the system: a page that loads none tells nobody who reads it."""
+
+NO_FINETUNING = (
+    "Finetuning is switched on, but ZeroGPU lends a GPU for one short call at a time; it needs a "
+    "Space with a GPU of its own."
+)
 
 NOTES = {
     "groma-mini": "knows illustrated scenes only; photographs are beyond it.",
@@ -103,8 +109,11 @@ def serve(options: argparse.Namespace) -> None:
     from app.zero_gpu import is_zero_gpu
     from groma.train.lora.settings import LoraSettings
 
-    finetune = None
-    if is_allowed() and not is_zero_gpu():
+    finetune, notice = None, ""
+    if is_allowed() and is_zero_gpu():
+        notice = NO_FINETUNING
+        logging.getLogger(__name__).warning(notice)
+    elif is_allowed():
         finetune = LoraSettings(
             options.model, options.quantization, device=options.device, dtype=options.dtype
         )
@@ -117,6 +126,7 @@ def serve(options: argparse.Namespace) -> None:
         budget=int(options.memory * 1e9),
         review=options.review,
         finetune=finetune,
+        notice=notice,
         server_name=options.host,
         server_port=options.port,
         share=options.share,
@@ -131,6 +141,7 @@ def launch(
     review: Path | None = None,
     finetune: "LoraSettings | None" = None,
     runs: Path = RUNS,
+    notice: str = "",
     **options: Any,
 ) -> str:
     """Serve a model that is loaded.
@@ -142,6 +153,7 @@ def launch(
         review: folder of conversations to review, on a page of its own.
         finetune: what trainings have in common, for a tab to teach the model; None makes none.
         runs: folder of the trainings.
+        notice: a sentence for everybody who opens the page.
         options: of `gradio.Blocks.launch`.
 
     Returns:
@@ -163,9 +175,10 @@ def launch(
     sessions = ZeroGpuSessions(model) if is_zero_gpu() else Sessions(model, budget)
     teaching = None
     if finetune is not None:
+        runs = runs.resolve()
         teaching = FinetuneTab(Jobs(runs), sessions, model, finetune)
     page = Page(model, ChatTab(sessions), read_examples(), teaching)
-    note = NOTES.get(name, NOTES["other"])
+    note = f"{NOTES.get(name, NOTES['other'])} {notice}".strip()
     blocks = page.build(name, note, lambda: describe(model.model, sessions))
     if review is not None:
         add_page(blocks, open_review(review))

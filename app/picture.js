@@ -1,5 +1,8 @@
 // Where pictures come from: a file, the clipboard, a drop, the camera.
 
+/** On a phone the camera at its back; as sharp as the model can use. */
+const CAMERA = { facingMode: "environment", width: { ideal: 1280 }, height: { ideal: 960 } };
+
 /** Listen for pictures on `root` and hand each file to `take`. */
 function listenForPictures(root, take) {
   const input = root.querySelector("input[type=file]");
@@ -19,7 +22,7 @@ function listenForPictures(root, take) {
   });
   document.addEventListener("paste", (event) => {
     const file = [...(event.clipboardData?.files || [])].find((f) => f.type.startsWith("image/"));
-    if (!file || !root.isConnected) return;
+    if (!file || !root.checkVisibility()) return;
     event.preventDefault();
     take(file);
   });
@@ -35,14 +38,16 @@ function cameraPanel(panel, take, complain) {
   };
   const open = async () => {
     try {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
+      video.srcObject ||= await navigator.mediaDevices.getUserMedia({ video: CAMERA });
       panel.hidden = false;
       await video.play();
     } catch {
+      close();
       complain("No camera can be used here.");
     }
   };
   const shoot = () => {
+    if (!video.videoWidth) return;
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
     canvas.getContext("2d").drawImage(video, 0, 0);

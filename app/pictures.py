@@ -1,5 +1,7 @@
 """Picture files that people sent."""
 
+import base64
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from groma.image import load_image
 from groma.types import GromaError
 
+_THUMBNAIL = 320
 _SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 
 
@@ -44,3 +47,12 @@ def displayable(picture: Path) -> Path:
     copy = picture.with_suffix(".shown.png")
     read_picture(picture).save(copy)
     return copy
+
+
+def to_thumbnail(image: Image.Image) -> str:
+    """A small version of a picture, as a data URI."""
+    small = image.copy()
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    file = BytesIO()
+    small.save(file, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -70,10 +70,12 @@ class Page:
             if self.finetune is None:
                 self._build_chat()
             else:
-                with gr.Tab("Chat"):
-                    self._build_chat()
-                with gr.Tab("Finetune"):
-                    FinetunePage(self.finetune, MODEL_QUEUE).build(blocks)
+                with gr.Tabs() as tabs:
+                    with gr.Tab("Chat", id="chat"):
+                        self._build_chat()
+                    with gr.Tab("Finetune", id="finetune"):
+                        page = FinetunePage(self.finetune, MODEL_QUEUE)
+                        page.build(blocks, tabs, self.correct)
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks)
             api.add(self.groma, MODEL_QUEUE)
@@ -99,7 +101,7 @@ class Page:
         )
         gr.HTML(QUICK, **PLAIN)
         self.question = gr.Textbox(
-            placeholder="Ask; @1 means region 1",
+            placeholder="Ask; @ mentions a region",
             label="Question",
             show_label=False,
             elem_id="groma-question",
@@ -112,6 +114,9 @@ class Page:
             names = ("Regenerate", "Edit", "Undo", "Clear")
             buttons = [gr.Button(name, size="sm", min_width=60) for name in names]
             self.regenerate, self.edit, self.undo, self.clear = buttons
+            # Examples to learn from are kept in the finetune tab.
+            visible = self.finetune is not None
+            self.correct = gr.Button("Correct and keep", size="sm", min_width=130, visible=visible)
         with gr.Accordion("Settings", open=False):
             self._build_settings()
         with gr.Accordion("Save and load", open=False):

@@ -1,11 +1,12 @@
 // What brings the canvas to life: new pictures, news from the server, buttons and listeners.
 
 async function takePicture(file) {
+  if (!root.dispatchEvent(new Event("groma:replace", { cancelable: true }))) return;
   say("Uploading …");
   try {
     const { path, url } = await upload(file);
     select(null);
-    props.value = { image: { path, url, orig_name: file.name, meta: { _type: "gradio.FileData" } }, boxes: [] };
+    props.value = { ...props.value, image: { path, url, orig_name: file.name, meta: { _type: "gradio.FileData" } }, boxes: [] };
     sync();
     trigger("picture");
   } catch {
@@ -19,6 +20,7 @@ function sync() {
   if (url !== local.url) {
     local.url = url;
     local.selected = local.hinted = null;
+    camera.close();
     if (url) image.src = url;
     else image.removeAttribute("src");
     say(url ? HINT : "");
@@ -56,7 +58,8 @@ root.addEventListener("click", (event) => {
   actions[event.target.closest("[data-do]")?.dataset.do]?.();
 });
 document.addEventListener("click", (event) => {
-  if (!root.isConnected) return;
+  // Of several canvases only that in sight is meant.
+  if (!root.checkVisibility()) return;
   const chip = event.target.closest(".groma-chip");
   const quick = event.target.closest("[data-fill]");
   const selected = regions().find(({ key, user }) => user && key === local.selected);
@@ -71,9 +74,13 @@ stage.addEventListener("pointerup", endGesture);
 stage.addEventListener("pointercancel", endGesture);
 stage.addEventListener("pointerleave", leaveStage);
 stage.addEventListener("keydown", pressKey);
+const fullscreen = root.querySelector("[data-do=fullscreen]");
+fullscreen.hidden = !document.fullscreenEnabled;
+root.addEventListener("fullscreenchange", () => {
+  fullscreen.textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
+});
 listenForPictures(root, takePicture);
 listenForLinks(root, showLinks);
-listenForMentions(root, () => regions().filter(({ user }) => user).map(({ user }) => user));
 new ResizeObserver(() => placeLabels(layer)).observe(stage);
 watch(["value", "shown"], sync);
 sync();

@@ -2,7 +2,7 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from groma.data.mixture import Mixture
     from groma.text.template import Template
 
-HEAD = ("source", "format", "items", "a pass", "read", "boxes", "turns", "broken", "why")
+HEAD = (
+    *("source", "format", "items", "a pass", "read", "boxes", "turns"),
+    *("left out", "broken", "why"),
+)
 _REASONS = 3
 
 
@@ -43,7 +46,8 @@ def stats(options: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str,
 
     Returns:
         Head and rows of a table: per source its items, how many of them are one pass, and, of
-        those read, boxes, turns, and how many are broken and mostly why.
+        those read, boxes, turns, how many are left out because of their pictures, and how many
+        are broken and mostly why. Sources that are never learnt from come last.
 
     Raises:
         GromaError: if the configuration or a file of it cannot be read.
@@ -54,13 +58,10 @@ def stats(options: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str,
     if options.limit < 0:
         raise GromaError("--limit must not be negative.")
     mixture = read_mixture(options.config, options.root)
-    rows = []
-    for config, source, share in zip(
-        mixture.sources, mixture.opened, mixture.order(1).steps, strict=True
-    ):
-        total = f"{len(source.items):,}"
-        counts = _count(source, options.limit, options.pictures)
-        rows.append((config.name, config.format, total, f"{share:,}", *counts))
+    mixture.prepare()
+    rows = list(_rows(mixture, "", options))
+    if mixture.validation is not None:
+        rows += _rows(mixture.validation, "validation: ", options)
     return HEAD, rows
 
 
@@ -125,15 +126,27 @@ def _choose(mixture: "Mixture", options: argparse.Namespace) -> "tuple[Source, i
     return source, options.number
 
 
+def _rows(
+    mixture: "Mixture", prefix: str, options: argparse.Namespace
+) -> Iterator[tuple[str, ...]]:
+    """A row for each source."""
+    for config, source, share in zip(
+        mixture.sources, mixture.opened, mixture.order(1).steps, strict=True
+    ):
+        total = f"{len(source.items):,}"
+        counts = _count(source, options.limit, options.pictures)
+        yield prefix + config.name, config.format, total, f"{share:,}", *counts
+
+
 def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
-    """Items read, boxes, turns, broken items and the commonest reasons of a source."""
+    """Items read, boxes, turns, items left out, broken ones and why, of a source."""
     from groma.data.order import permute
     from groma.data.sample import GroundedSample
-    from groma.data.sources.items import BrokenItem
+    from groma.data.sources.items import BrokenItem, LeftOut
 
     length = len(source.items)
     read = min(limit or length, length)
-    boxes = turns = 0
+    boxes = turns = left_out = 0
     broken: Counter[str] = Counter()
     for position in range(read):
         index = position if read == length else permute(position, length, 0)
@@ -141,6 +154,9 @@ def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
             sample = source.items[index]
             if pictures:
                 source.find(sample)
+        except LeftOut:
+            left_out += 1
+            continue
         except BrokenItem as error:
             broken[str(error)] += 1
             continue
@@ -148,5 +164,5 @@ def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
         turns += len(sample.turns) if isinstance(sample, GroundedSample) else 0
     why = "; ".join(f"{reason} ({count})" for reason, count in broken.most_common(_REASONS))
     why += "; …" if len(broken) > _REASONS else ""
-    numbers = (read, boxes, turns, broken.total())
+    numbers = (read, boxes, turns, left_out, broken.total())
     return (*(f"{number:,}" for number in numbers), why)

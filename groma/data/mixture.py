@@ -6,6 +6,8 @@
     seed = 0                      # of order, phrasings and augmentation
     flip = 0.0                    # probability of mirroring, where the words stay true
     crop = 0.0                    # probability of scale jitter, for detection alone
+    without = ["refcoco/refs(unc).p"]       # lists of pictures to leave out, as those of test sets
+    image_data = "vg/image_data.json"       # leave them out of Visual Genome too, by other names
 
     [[sources]]
     name = "refcoco"              # what tables call it
@@ -13,14 +15,18 @@
     annotations = "refcoco/refs(unc).p"
     images = "coco/train2014"
     ratio = 1.0                   # share of its items that counts as one pass
+    without = ["flickr30k/test.txt"]        # more lists, for this source alone
     instances = "refcoco/instances.json"    # and other options of the format
 
-Other tables of the file are none of this module's business.
+    [[validation]]                # sources as above, which are never learnt from; optional
+
+`groma.data.left_out` says what a list of pictures may be; what `[mixture]` leaves out of training
+stays in the validation. Other tables of the file are none of this module's business.
 """
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +39,7 @@ from groma.data.examples import (
     Examples,
     Source,
 )
+from groma.data.left_out import read_left_out
 from groma.data.order import Order
 from groma.data.sources.formats import FORMATS, read_options
 from groma.data.sources.items import Items, Kind
@@ -51,6 +58,7 @@ class SourceConfig:
         images: folder of the pictures.
         ratio: share of its items that counts as one pass; 2 is twice.
         options: of the format.
+        without: lists of pictures to be left out.
     """
 
     name: str
@@ -59,9 +67,10 @@ class SourceConfig:
     images: Path
     ratio: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[Path, ...] = ()
 
     def open(self, cache: Path | None) -> Items:
-        """Its samples; the index is made where there is none.
+        """All its samples; the index is made where there is none.
 
         Raises:
             GromaError: naming the source, if a file is missing or of another format.
@@ -84,21 +93,32 @@ class Mixture:
         seed: of order, phrasings and augmentation.
         augmentation: how often pictures are changed.
         cache: folder of indexes; None is beside each annotation file.
+        without: lists of pictures to be left out of all sources.
+        image_data: of Visual Genome, whose pictures of these lists are left out too.
+        validation: what is never learnt from.
     """
 
     sources: tuple[SourceConfig, ...]
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     cache: Path | None = None
+    without: tuple[Path, ...] = ()
+    image_data: Path | None = None
+    validation: "Mixture | None" = None
 
     @cached_property
     def items(self) -> tuple[Items, ...]:
         """The samples of every source, opened on first use.
 
         Raises:
-            GromaError: if a source cannot be opened.
+            GromaError: if a source or a list of pictures cannot be opened.
         """
-        return tuple(source.open(self.cache) for source in self.sources)
+        opened = [source.open(self.cache) for source in self.sources]
+        lists = [(*self.without, *source.without) for source in self.sources]
+        keys = {files: read_left_out(files, self.image_data, self.cache) for files in set(lists)}
+        return tuple(
+            replace(items, without=keys[files]) for items, files in zip(opened, lists, strict=True)
+        )
 
     @property
     def kind(self) -> Kind:
@@ -132,10 +152,14 @@ class Mixture:
     def prepare(self) -> None:
         """Make every index; under several processes the first one does so before the others.
 
+        Those of the validation are made too.
+
         Raises:
             GromaError: if a source cannot be opened, or the sources do not belong together.
         """
-        _ = self.kind
+        kind = self.kind
+        if self.validation is not None and self.validation.kind != kind:
+            raise GromaError(f"The [[validation]] must be for {kind}, as the sources are.")
 
     def detection(
         self, image_size: int, batch_size: int, ranks: int = 1, passes: int = 1
@@ -218,27 +242,45 @@ def read_mixture(path: Path, root: Path | None = None) -> Mixture:
 
 def _read_mixture(data: Mapping[str, Any], folder: Path, root: Path | None) -> Mixture:
     settings = data.get("mixture", {})
-    entries = data.get("sources", [])
-    if not isinstance(settings, dict) or not isinstance(entries, list) or not entries:
+    if not isinstance(settings, dict) or not data.get("sources"):
         raise GromaError("it needs at least one table [[sources]], and [mixture] must be a table.")
-    _check_names(settings, ("root", "cache", "seed", "flip", "crop"), "[mixture]")
+    known = ("root", "cache", "seed", "flip", "crop", "without", "image_data")
+    _check_names(settings, known, "[mixture]")
     if root is None:
         root = folder / _take(settings, "root", str, ".", "[mixture]")
+    sources, unseen = (_read_sources(data.get(k, []), root) for k in ("sources", "validation"))
+    flip, crop = (_take_number(settings, name, 0.0, "[mixture]") for name in ("flip", "crop"))
+    if max(flip, crop) > 1:
+        raise GromaError("flip and crop are probabilities: they must be from 0 to 1.")
+    cache, image_data = (
+        root / name if (name := _take(settings, key, str, "", "[mixture]")) else None
+        for key in ("cache", "image_data")
+    )
+    seed = _take(settings, "seed", int, 0, "[mixture]")
+    return Mixture(
+        sources,
+        seed,
+        Augmentation(flip, crop),
+        cache,
+        _take_paths(settings, "without", root, "[mixture]"),
+        image_data,
+        Mixture(unseen, seed, cache=cache, image_data=image_data) if unseen else None,
+    )
+
+
+def _read_sources(entries: Any, root: Path) -> tuple[SourceConfig, ...]:
+    if not isinstance(entries, list):
+        raise GromaError("sources are tables [[sources]] and [[validation]].")
     sources = tuple(_read_source(entry, root) for entry in entries)
     names = [source.name for source in sources]
     if len(set(names)) < len(names):
         raise GromaError(f"two sources have the same name: {', '.join(sorted(names))}.")
-    flip, crop = (_take_number(settings, name, 0.0, "[mixture]") for name in ("flip", "crop"))
-    if max(flip, crop) > 1:
-        raise GromaError("flip and crop are probabilities: they must be from 0 to 1.")
-    cache = _take(settings, "cache", str, "", "[mixture]")
-    seed = _take(settings, "seed", int, 0, "[mixture]")
-    return Mixture(sources, seed, Augmentation(flip, crop), root / cache if cache else None)
+    return sources
 
 
 def _read_source(entry: Any, root: Path) -> SourceConfig:
     if not isinstance(entry, dict):
-        raise GromaError("every entry of [[sources]] must be a table.")
+        raise GromaError("every source must be a table.")
     name = _take(entry, "name", str, None, "a source")
     where = f"source {name}"
     fields = ("format", "annotations", "images")
@@ -246,12 +288,14 @@ def _read_source(entry: Any, root: Path) -> SourceConfig:
     ratio = _take_number(entry, "ratio", 1.0, where)
     if not ratio:
         raise GromaError(f"{where}: ratio must be more than 0.")
-    options = {k: v for k, v in entry.items() if k not in ("name", "ratio", *fields)}
+    without = _take_paths(entry, "without", root, where)
+    own = ("name", "ratio", "without", *fields)
+    options = {k: v for k, v in entry.items() if k not in own}
     try:
         checked = read_options(kind, options, root)
     except GromaError as error:
         raise GromaError(f"{where}: {error}") from error
-    return SourceConfig(name, kind, root / annotations, root / images, ratio, checked)
+    return SourceConfig(name, kind, root / annotations, root / images, ratio, checked, without)
 
 
 def _take(
@@ -272,6 +316,13 @@ def _take_number(table: Mapping[str, Any], name: str, default: float, where: str
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e6:
         raise GromaError(f"{where}: {name} must be a number from 0, not {value!r}.")
     return float(value)
+
+
+def _take_paths(table: Mapping[str, Any], name: str, root: Path, where: str) -> tuple[Path, ...]:
+    values = table.get(name, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise GromaError(f"{where}: {name} must be a list of files, not {values!r}.")
+    return tuple(root / value for value in values)
 
 
 def _check_names(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -42,7 +42,8 @@ class GromaOutput(ModelOutput):
 
     Attributes:
         loss: mean cross-entropy of the supervised tokens, or None without labels.
-        logits: (B, T', V + 114) after the expansion of the placeholders, padded on the right.
+        logits: (B, T', V + 114) after the expansion of the placeholders, padded on the right; None
+            in training with labels, which only needs those of supervised tokens.
         labels: (B, T') the labels of these positions, or None without labels.
         regions: per picture, in the order of their names `<r0>`, `<r1>`, ...
     """
@@ -318,16 +319,26 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         rows = self._rows(sights, input_ids, labels, attention_mask, shuffle_regions)
         embeddings = pad_sequence([row.embeddings for row in rows], batch_first=True)
         mask = pad_sequence([_ones(row) for row in rows], batch_first=True)
-        logits = self.language_model(
+        regions = [row.regions for row in rows]
+        hidden = self.language_model.model(
             inputs_embeds=embeddings, attention_mask=mask, use_cache=False
-        ).logits
-        loss = targets = None
-        if labels is not None:
-            targets = pad_sequence(
-                [row.labels for row in rows], batch_first=True, padding_value=IGNORED
-            )
+        ).last_hidden_state
+        head = self.language_model.lm_head
+        if labels is None:
+            return GromaOutput(logits=head(hidden), regions=regions)
+        targets = pad_sequence(
+            [row.labels for row in rows], batch_first=True, padding_value=IGNORED
+        ).to(hidden.device)
+        if not self.training:
+            logits = head(hidden)
             loss = next_token_loss(logits, targets, num_items_in_batch)
-        return GromaOutput(loss, logits, targets, [row.regions for row in rows])
+            return GromaOutput(loss, logits, targets, regions)
+        # Most tokens are picture and questions: the vocabulary is only compared where it counts.
+        said = targets[:, 1:] != IGNORED
+        logits, wanted = head(hidden[:, :-1][said]), targets[:, 1:][said]
+        total = F.cross_entropy(logits.float(), wanted, reduction="sum")
+        divisor = said.sum() if num_items_in_batch is None else num_items_in_batch
+        return GromaOutput(total / divisor, None, targets, regions)
 
     @torch.no_grad()
     def generate(  # ty: ignore[incompatible-method-override]

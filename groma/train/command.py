@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 STAGES = {
     "detection": "stage 1 of the paper: find every region",
     "symbolic": "embedded model: learn to point, on scenes without pictures",
-    "regions": "embedded model: make region tokens that mean what was learnt there",
     "alignment": "stage 2 of the paper: connect what is seen with a frozen language model",
     "instruction": "stage 3 of the paper: follow instructions, the language model learning along",
 }
@@ -93,7 +92,7 @@ def configure(options: argparse.Namespace) -> "Configuration":
         seed=options.seed,
     )
     scenes = read.scenes and change(read.scenes, seed=options.seed)
-    model = change(read.model, folder=options.model, visual=options.visual)
+    model = change(read.model, folder=options.model, visual=options.visual, words=options.words)
     configuration = change(
         read, out=options.out, stage=checked(stage, read.path), run=run, model=model, scenes=scenes
     )
@@ -149,16 +148,23 @@ def _add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     where = parser.add_argument_group("folders, instead of those in the configuration")
     where.add_argument("--out", type=Path, metavar="FOLDER", help="of the run")
     where.add_argument("--model", metavar="FOLDER", help="what to start from, or a Hub id")
-    if stage in ("regions", "alignment", "instruction"):
+    if stage in ("alignment", "instruction"):
         where.add_argument(
             "--visual",
             type=Path,
             metavar="FOLDER",
             help="what detection pretraining has left; --model is then a language model",
         )
+    if stage == "detection":
+        where.add_argument(
+            "--words",
+            type=Path,
+            metavar="FOLDER",
+            help="language model whose words region tokens are to mean",
+        )
     if stage in ("detection", "alignment", "instruction"):
         where.add_argument("--data", type=Path, metavar="FOLDER", help="of public data")
-    parser.set_defaults(visual=None, data=None)
+    parser.set_defaults(visual=None, words=None, data=None)
     learning = parser.add_argument_group("learning, instead of what the configuration says")
     learning.add_argument("--steps", type=_positive, metavar="N", help="all steps of the stage")
     learning.add_argument("--batch", type=_positive, metavar="N", help="samples per device")

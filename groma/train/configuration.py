@@ -15,7 +15,7 @@ from groma.train.stages import NEW_TOKENS, PARTS, Stage
 from groma.types import GromaError
 
 FOLDER = Path(__file__).parent / "configs"
-_DATA_TABLES = {"scenes", "mixture", "sources"}
+_DATA_TABLES = {"scenes", "mixture", "sources", "validation"}
 _Table = TypeVar("_Table")
 
 
@@ -29,6 +29,7 @@ class Start:
         image_encoder: folder or Hub id of a pretrained DINOv2.
         folder: folder or Hub id of the model; of the language model, if `visual` is given.
         visual: what detection pretraining left: a model or a checkpoint.
+        words: folder of the language model whose words region tokens are to mean.
     """
 
     preset: str | None = None
@@ -36,6 +37,7 @@ class Start:
     image_encoder: str | None = None
     folder: str | None = None
     visual: Path | None = None
+    words: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Run:
         save_steps: steps between checkpoints.
         eval_steps: steps between evaluations.
         log_steps: steps between lines of the log.
+        evaluated: how many examples of `[[validation]]` each evaluation reads; scenes have a number
+            of their own.
         workers: processes that load data.
         limit: most tokens of a conversation, image and regions not counted.
         seed: of initial weights and all that is random.
@@ -72,6 +76,7 @@ class Run:
     save_steps: int = 250
     eval_steps: int = 250
     log_steps: int = 20
+    evaluated: int = 256
     workers: int = 1
     limit: int = 384
     seed: int = 0
@@ -162,6 +167,8 @@ def read_configuration(name: str, stage: str | None = None) -> Configuration:
         raise GromaError(f"{path}: [stage] needs either steps or epochs.")
     if ("scenes" in tables) == ("sources" in tables):
         raise GromaError(f"{path} needs either [scenes] or [[sources]].")
+    if "scenes" in tables and "validation" in tables:
+        raise GromaError(f"{path}: [[validation]] goes with [[sources]]; scenes have their own.")
     if epochs is not None and "scenes" in tables:
         raise GromaError(f"{path}: scenes never end; give [stage] steps instead of epochs.")
     scenes = tables.get("scenes")

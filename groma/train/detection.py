@@ -8,14 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groma.config import RegionProposerConfig
-from groma.data.scenes.nouns import COLOURS
+from groma.data.scenes.nouns import COLOURS, SIZES
 from groma.image import normalise_pixels
 from groma.model.detection_loss import Match, detection_loss, focal_loss, match_boxes
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_proposer import DetectorOutput
 from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalised_iou
 from groma.train.parallel import share_of
+from groma.train.region_regression import RegionRegression, Truth
 from groma.train.scene_samples import BACKGROUND, CLASS_NAMES, KINDS
+from groma.train.symbolic import SymbolicRegionEncoder
 from groma.types import IGNORED
 
 QUERY_REPEATS = 2
@@ -35,19 +37,26 @@ class DetectionPretraining(nn.Module):
     """Image encoder, region proposer and region encoder with the losses of the first stage.
 
     Both objectness heads learn from one matching: `sa1b` finds every region, `coco` whole objects.
-    Because the image encoder starts from nothing, linear heads ask patches, region tokens and
-    matched queries for names; they live here and not in the model.
+    Because the image encoder starts from nothing, linear heads ask patches and matched queries for
+    names; they live here and not in the model. Region tokens regress to what the language model
+    learns to read meanwhile.
     """
 
     main_input_name = "pixels"
 
-    def __init__(self, model: GromaForConditionalGeneration, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        model: GromaForConditionalGeneration,
+        regions: SymbolicRegionEncoder,
+        weights: Mapping[str, float],
+    ) -> None:
         """Take the visual parts of a model; they are trained in place.
 
         Args:
             model: frozen as the stage says.
-            weights: of the terms `detection`, `patch_name`, `region_name`, `region_colour`,
-                `region_box` and `query_name`.
+            regions: as wide as the language model.
+            weights: of the terms `detection`, `patch_name`, `query_name`, and those of
+                `RegionRegression`.
         """
         super().__init__()
         self.config = model.config
@@ -55,13 +64,10 @@ class DetectionPretraining(nn.Module):
         self.image_encoder = model.image_encoder
         self.region_proposer = model.region_proposer
         self.region_encoder = model.region_encoder
-        vision, text = self.config.vision_config, self.config.text_config
+        self.regression = RegionRegression(regions)
         self.heads = nn.ModuleDict(
             {
-                "patch_name": read_out(vision.hidden_size, BACKGROUND + 1),
-                "region_name": read_out(text.hidden_size, len(CLASS_NAMES)),
-                "region_colour": read_out(text.hidden_size, len(COLOURS)),
-                "region_box": read_out(text.hidden_size, 4),
+                "patch_name": read_out(self.config.vision_config.hidden_size, BACKGROUND + 1),
                 "query_name": read_out(self.config.proposer_config.width, len(CLASS_NAMES)),
             }
         )
@@ -114,9 +120,13 @@ class DetectionPretraining(nn.Module):
             terms["patch_name"] = self._classify(
                 "patch_name", hidden[-1].flatten(2).mT.flatten(0, 1), patch_labels.flatten()
             )
-            terms |= self._region_terms(
-                tokens, sampled, pick(labels, chosen), pick(colours, chosen)
-            )
+            shown = [
+                known(box, label[rows], colour[rows], kind[rows])
+                for box, label, colour, kind, rows in zip(
+                    sampled, labels, colours, kinds, chosen, strict=True
+                )
+            ]
+            terms |= self.regression([tokens], shown)
             rows = [query for query, _ in matches]
             named = pick(labels, [column for _, column in matches])
             terms["query_name"] = self._classify(
@@ -130,18 +140,6 @@ class DetectionPretraining(nn.Module):
         wanted = labels != IGNORED
         logits = self.heads[head](features[wanted].float())
         return F.cross_entropy(logits, labels[wanted], reduction="sum") / wanted.sum().clamp(min=1)
-
-    def _region_terms(
-        self, tokens: Tensor, boxes: Sequence[Tensor], labels: Tensor, colours: Tensor
-    ) -> dict[str, Tensor]:
-        """What the region tokens must tell: name, colour, and where the region lies."""
-        found = self.heads["region_box"](tokens.float()).sigmoid()
-        distance = (found - box_xyxy_to_cxcywh(torch.cat(list(boxes)))).abs().mean(dim=1)
-        return {
-            "region_name": self._classify("region_name", tokens, labels),
-            "region_colour": self._classify("region_colour", tokens, colours),
-            "region_box": distance.sum() / max(1, len(distance)),
-        }
 
 
 class ClassAgnosticDetection(nn.Module):
@@ -183,6 +181,28 @@ class ClassAgnosticDetection(nn.Module):
 def read_out(width: int, classes: int) -> nn.Module:
     """A linear probe on normalised features."""
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
+
+
+def known(boxes: Tensor, labels: Tensor, colours: Tensor, kinds: Tensor) -> Truth:
+    """What N regions show for certain.
+
+    Args:
+        boxes: (N, 4) xyxy in [0, 1].
+        labels: (N,) indices into `CLASS_NAMES`.
+        colours: (N,) indices into `COLOURS`, -100 for none.
+        kinds: (N,) indices into `KINDS`.
+    """
+    return Truth(
+        boxes,
+        _one_hot(labels, len(CLASS_NAMES)),
+        _one_hot(colours, len(COLOURS)),
+        _one_hot(kinds, len(SIZES)),
+    )
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """(N, classes); a row of zeros for what is no class."""
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).float()
 
 
 def choose_regions(labels: Tensor) -> Tensor:

@@ -37,9 +37,7 @@ def count(model: DetectionPretraining, batch: dict) -> Tensor:
     """
     hidden, output = model.encode(batch["pixels"])
     tokens = model.encode_regions(hidden, batch["boxes"]).float()
-    with torch.autocast(tokens.device.type, enabled=False):
-        names = model.heads["region_name"](tokens).argmax(dim=1)
-        colours = model.heads["region_colour"](tokens).argmax(dim=1)
+    names, colours = model.regression.read(tokens, torch.cat(batch["boxes"]))
     scores = model.region_proposer.score(output)
     sizes = [len(boxes) for boxes in batch["boxes"]]
     rows = []

@@ -18,10 +18,10 @@ from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
 from groma.tokens import TokenIds
-from groma.train.alignment import RegionRegression, Truth
 from groma.train.detection import JITTER
 from groma.train.language_metrics import count_answers, kind_indices
 from groma.train.parallel import share_of
+from groma.train.region_regression import RegionRegression, Truth
 from groma.train.symbolic import TURNS, SymbolicRegionEncoder
 from groma.types import IGNORED
 

@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,14 @@ from groma.data.scenes.symbolic import SymbolicScenes
 from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
 from groma.tokens import NEW_TOKENS, TokenIds
-from groma.train import detection_metrics, instruction, language_metrics, starting, symbolic
-from groma.train.alignment import RegionAlignment
+from groma.train import (
+    detection_metrics,
+    held_out,
+    instruction,
+    language_metrics,
+    starting,
+    symbolic,
+)
 from groma.train.configuration import Configuration, Scenes
 from groma.train.detection import ClassAgnosticDetection, DetectionPretraining
 from groma.train.instruction import (
@@ -60,8 +65,6 @@ from groma.types import GromaError
 
 ENDLESS = 10_000_000
 """Scenes of one pass; no run reaches the end, so any run can be made longer."""
-_FITTED = 512
-"""Pictures for the first guess of the projection to region tokens."""
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +129,6 @@ def run_stage(configuration: Configuration, resume: bool = False, data: Path | N
     set_seed(configuration.run.seed)
     job = JOBS[stage.name](configuration, mixture, process.num_processes)
     trainer = make_trainer(job, configuration)
-    if reached is None and isinstance(job.objective, RegionAlignment):
-        batches = max(1, _FITTED // stage.batch_size)
-        job.objective.fit_projection(islice(trainer.get_train_dataloader(), batches))
     if reached is not None and reached[0] >= stage.steps:
         job.objective.load_state_dict(load_file(reached[1] / SAFE_WEIGHTS_NAME))
     else:
@@ -234,11 +234,21 @@ def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> 
     if mixture is not None:
         passes = passes_of(c, mixture, processes)
         samples = mixture.detection(side, c.stage.batch_size, processes, passes)
-        return Job(ClassAgnosticDetection(model), model, samples, collate_detection)
+        job = Job(ClassAgnosticDetection(model), model, samples, collate_detection)
+        if mixture.validation is None:
+            return job
+        unseen = mixture.validation.detection(side, c.stage.batch_size)
+        return replace(
+            job,
+            evaluated=held_out.first(unseen, c.run.evaluated),
+            count=held_out.count_boxes,
+            summarise=held_out.summarise_boxes,
+        )
     assert c.scenes is not None
+    regions = starting.words_for_regions(c.model)
     train, unseen = (SceneGenerator(s, c.scenes.seed, side) for s in ("train", "val"))
     return Job(
-        DetectionPretraining(model, c.stage.loss_weights),
+        DetectionPretraining(model, regions, c.stage.loss_weights),
         model,
         SceneSamples(train, ENDLESS, patch),
         collate,
@@ -287,39 +297,27 @@ def symbolic_job(c: Configuration, mixture: Mixture | None, processes: int) -> J
     )
 
 
-def regions_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:  # noqa: ARG001
-    """The half of alignment pretraining that needs no language model."""
-    scenes = _scenes_of(c)
-    model, tokenizer = starting.whole_model(c.model)
-    freeze_for(model, c.stage)
-    regions = starting.symbolic_regions(c.model, model.language_model, tokenizer)
-    return Job(
-        RegionAlignment(model, regions, c.stage.loss_weights),
-        model,
-        _conversations(c, "train", scenes.seed, model, tokenizer, ENDLESS),
-        ConversationCollator(model.tokens),
-        tokenizer=tokenizer,
-        regions=regions,
-    )
-
-
 def conversation_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
     """Alignment pretraining or instruction finetuning (paper 3.3, stages 2 and 3)."""
     model, tokenizer = starting.whole_model(c.model)
     freeze_for(model, c.stage)
     fuse(c, model.language_model)
     if mixture is not None:
-        samples = mixture.conversations(
-            Template(tokenizer, model.tokens),
-            model.config.image_size,
-            c.stage.batch_size,
-            processes,
-            passes_of(c, mixture, processes),
-            c.run.limit,
-        )
+        template, side = Template(tokenizer, model.tokens), model.config.image_size
+        batch, limit, passes = c.stage.batch_size, c.run.limit, passes_of(c, mixture, processes)
+        samples = mixture.conversations(template, side, batch, processes, passes, limit)
         objective = GroundedConversations(model, None, c.stage.loss_weights)
         collator = ExampleCollator(model.tokens)
-        return Job(objective, model, samples, collator, tokenizer=tokenizer)
+        job = Job(objective, model, samples, collator, tokenizer=tokenizer)
+        if mixture.validation is None:
+            return job
+        unseen = mixture.validation.conversations(template, side, batch, limit=limit)
+        return replace(
+            job,
+            evaluated=held_out.first(unseen, c.run.evaluated),
+            count=held_out.count_words,
+            summarise=held_out.summarise_words,
+        )
     assert c.scenes is not None
     regions = starting.symbolic_regions(c.model, model.language_model, tokenizer)
     train, unseen = (
@@ -342,7 +340,6 @@ def conversation_job(c: Configuration, mixture: Mixture | None, processes: int) 
 JOBS = {
     "detection": detection_job,
     "symbolic": symbolic_job,
-    "regions": regions_job,
     "alignment": conversation_job,
     "instruction": conversation_job,
 }

@@ -1,7 +1,7 @@
 """A language model of a few million parameters that starts out inclined to point.
 
 It knows the words of the larger one it borrows its tokenizer from; everything else is learnt on
-scenes. Small means that it trains in an hour on two cores and answers within a blink.
+scenes. Small means that two cores train it and that it answers within a blink.
 """
 
 import torch

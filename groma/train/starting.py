@@ -1,6 +1,7 @@
 """The models that stages start from, put together from what earlier stages left."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,18 @@ def language_model(start: Start) -> tuple[LlamaForCausalLM, PreTrainedTokenizerB
             f"({len(tokenizer) + len(NEW_TOKENS)} with Groma's)."
         )
     return model, tokenizer
+
+
+def words_for_regions(start: Start) -> SymbolicRegionEncoder:
+    """The symbolic region encoder that speaks the words of the language model to come.
+
+    Raises:
+        GromaError: if there is no language model.
+    """
+    if start.words is None:
+        raise GromaError("[model] needs words, the folder that `groma train language` has written.")
+    words = replace(start, folder=str(start.words))
+    return symbolic_regions(words, *language_model(words))
 
 
 def symbolic_regions(

@@ -40,7 +40,10 @@ WORDS = (*NOUNS, *STUFF)
 """What a region can be called: things, then stuff."""
 TURNS = 12
 """Most turns of a conversation; those that do not fit its tokens are cut off."""
-_FREQUENCIES = 6
+_FALLOFF = (1.0, 0.7, 0.5, 0.35)
+"""Amplitudes of the waves that tell where a region lies, slowest first."""
+_PLACE_SHARE = 1.4
+"""Length of the part of a region token that tells where it lies, in words."""
 _PREPARING_SHARE = 0.5
 _FEW = 3
 _GAPS, _LONGEST_GAP = 4, 400
@@ -49,22 +52,21 @@ _SCATTERED_SHARE = 0.25
 
 
 class SymbolicRegionEncoder(nn.Module):
-    """Region tokens from annotations instead of pictures; what alignment regresses to.
+    """Region tokens from annotations instead of pictures; what region tokens regress to.
 
-    The token is a sum: noun, colour and size in the language model's own words, and the box.
+    The token is a sum: noun, colour and size in the language model's own words, and the box as
+    sines and cosines turned into the language model's space. Nothing of it learns, so that
+    pictures and language can be learnt apart.
     """
 
-    def __init__(self, width: int, position_width: int = 256) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.names = nn.Linear(len(WORDS), width, bias=False)
         self.colours = nn.Linear(len(COLOURS), width, bias=False)
         self.sizes = nn.Linear(len(SIZES), width, bias=False)
-        self.position = nn.Sequential(
-            nn.Linear(8 * _FREQUENCIES, position_width),
-            nn.GELU(),
-            nn.Linear(position_width, width),
-            nn.LayerNorm(width),
-        )
+        self.position = nn.Linear(8 * len(_FALLOFF), width, bias=False)
+        nn.init.orthogonal_(self.position.weight, generator=torch.Generator().manual_seed(0))
+        self.requires_grad_(False)
 
     def forward(self, boxes: Tensor, names: Tensor, colours: Tensor, sizes: Tensor) -> Tensor:
         """Encode N regions.
@@ -85,28 +87,32 @@ class SymbolicRegionEncoder(nn.Module):
         """The part (N, D) of the tokens that tells where (N, 4) boxes lie."""
         return self.position(sinusoids(boxes))
 
-    @torch.no_grad()
     def speak(self, table: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Start from words: a noun's vector is the mean embedding of the tokens that spell it.
+        """Take words: a noun's vector is the mean embedding of the tokens that spell it.
 
         Args:
             table: (V, D) word embeddings.
             tokenizer: of these words.
         """
+        table = table.detach()
         for linear, words in ((self.names, WORDS), (self.colours, COLOURS), (self.sizes, SIZES)):
             spelt = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
             rows = torch.stack([table[ids].mean(dim=0) for ids in spelt])
             linear.weight.copy_(rows.mT)
-        norm = self.position[-1]
-        assert isinstance(norm, nn.LayerNorm)
-        norm.weight.fill_(float(table.std()))
+        self.position.weight.mul_(_PLACE_SHARE * table.norm(dim=1).mean())
 
 
 def sinusoids(boxes: Tensor) -> Tensor:
-    """Sines and cosines (N, 48) of the centres and sizes of (N, 4) boxes, xyxy in [0, 1]."""
-    waves = math.pi * 2.0 ** torch.arange(_FREQUENCIES, device=boxes.device)
-    angles = (box_xyxy_to_cxcywh(boxes.float())[..., None] * waves).flatten(1)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    """Sines and cosines (N, 32) of the centres and sizes of (N, 4) boxes, xyxy in [0, 1].
+
+    The slowest turn by half a circle from edge to edge, so that none comes back to where it was;
+    a row's norm is 1.
+    """
+    falloff = torch.tensor(_FALLOFF, device=boxes.device)
+    waves = math.pi * 2.0 ** torch.arange(len(_FALLOFF), device=boxes.device)
+    angles = box_xyxy_to_cxcywh(boxes.float())[..., None] * waves
+    scale = falloff / (2 * falloff.norm())
+    return torch.cat([scale * angles.sin(), scale * angles.cos()], dim=-1).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -217,14 +223,14 @@ class SymbolicPretraining(nn.Module):
         tokens: TokenIds,
         pointing: float = 0.0,
     ) -> None:
-        """Both are trained in place.
+        """The language model is trained in place.
 
         Args:
             language_model: new tokens included.
             regions: as wide as the language model.
             tokens: ids of the new tokens.
             pointing: weight of the losses that teach three heads where to look, which takes at
-                least four layers and eager attention; 0 if the model finds out by itself.
+                least five layers and eager attention; 0 if the model finds out by itself.
         """
         super().__init__()
         self.language_model = language_model

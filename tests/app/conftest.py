@@ -14,7 +14,13 @@ CHROMIUM = "/usr/bin/chromium"
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict:
     """Debian's Chromium, as it runs in a container."""
-    switches = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    switches = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+    ]
     return {"executable_path": CHROMIUM, "args": switches}
 
 

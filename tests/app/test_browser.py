@@ -241,6 +241,43 @@ def test_typing_mentions_and_chips(tab: Tab) -> None:
     expect(question).to_have_value("How many dogs are there?")
 
 
+def test_at_sign_lists_regions(tab: Tab) -> None:
+    """Keys, mouse, and typing on: each writes the number, and none of them asks."""
+    question, options = tab.page.locator("#groma-question textarea"), tab.page.get_by_role("option")
+    question.press_sequentially("@")
+    expect(tab.page.locator(".groma-hint")).to_have_text("Draw a box or click a thing first.")
+    expect(options).to_have_count(0)
+    tab.ask("Describe")
+    tab.click(20, 20)  # Nothing is there.
+    tab.draw((300, 100, 350, 150))
+    question.press_sequentially("Is @")
+    expect(options).to_have_text(["1your box", "+a brown dog", "+a red ball", "+a tree"])
+    expect(tab.box("u1")).to_have_class(LIT)
+    expect(question).to_have_attribute(
+        "aria-activedescendant", options.first.get_attribute("id") or "?"
+    )
+    for key in ("ArrowUp", "ArrowUp", "Enter"):
+        question.press(key)
+    expect(question).to_have_value("Is [2]")
+    expect(options).to_have_count(0)
+    question.press_sequentially(" or @")
+    options.nth(1).click()
+    expect(question).to_have_value("Is [2] or [2]")
+    question.press_sequentially(" or @brown")
+    expect(options).to_have_count(1)
+    question.press("Escape")
+    expect(options).to_have_count(0)
+    question.fill("Is [")
+    expect(options).to_have_count(4)
+    question.press_sequentially("1")
+    expect(options).to_have_count(1)
+    question.press_sequentially("]?")
+    expect(options).to_have_count(0)
+    boxes = tab.sent_boxes(lambda: question.press("Enter"))
+    assert near(boxes[0], (300, 100, 350, 150)) and near(boxes[1], BALL)
+    tab.wait()
+
+
 def test_new_picture_starts_a_new_talk_and_a_bad_one_does_not(
     tab: Tab, scene: Path, tmp_path: Path
 ) -> None:
@@ -253,6 +290,24 @@ def test_new_picture_starts_a_new_talk_and_a_bad_one_does_not(
     tab.page.set_input_files(".groma-canvas input[type=file]", scene)
     expect(tab.page.locator(".groma-note")).to_have_text("A new picture, a new talk.")
     expect(tab.answers).to_have_count(0)
+
+
+def test_mistakes_are_one_sentence_and_lose_nothing(page: Page, url: str, scene: Path) -> None:
+    tab = Tab(page, url)
+    question, toast = page.locator("#groma-question textarea"), page.locator(".toast-body").last
+    question.fill("What is there?")
+    page.click(IDLE)
+    expect(toast).to_contain_text("Please choose a picture first.")
+    expect(question).to_have_value("What is there?")
+    tab.open(scene)
+    tab.draw((100, 100, 200, 200))
+    question.fill(" ")
+    page.click(IDLE)
+    expect(toast).to_contain_text("The question is empty")
+    expect(page.locator(".groma-box.draft")).to_have_count(1)
+    expect(page.locator(".toast-body", has_text="Traceback")).to_have_count(0)
+    tab.ask("Describe [1].")
+    assert tab.problems == []
 
 
 def test_two_people_do_not_mix(browser: Browser, url: str, scene: Path) -> None:
@@ -357,6 +412,66 @@ def test_pixels_are_exact(page: Page, url: str, tmp_path: Path, kind: str) -> No
     assert box == pytest.approx(wanted, abs=max(size) / 300)
 
 
+@pytest.mark.parametrize("kind", ["portrait", "landscape"])
+def test_pixels_are_exact_in_fullscreen(
+    browser: Browser, url: str, tmp_path: Path, kind: str
+) -> None:
+    """On a phone and on a sharp screen; asking leaves the full screen for the question box."""
+    phone = {"viewport": {"width": 400, "height": 800}, "device_scale_factor": 2.5}
+    laptop = {"viewport": {"width": 1100, "height": 640}, "device_scale_factor": 1.25}
+    size, screen = ((300, 900), laptop) if kind == "portrait" else ((1600, 900), phone)
+    context = browser.new_context(**screen)
+    tab = Tab(context.new_page(), url)
+    Image.new("RGB", size, "gray").save(tmp_path / "picture.png")
+    tab.open(tmp_path / "picture.png")
+    tab.page.click("[data-do=fullscreen]")
+    tab.page.wait_for_function("document.fullscreenElement")
+    frame = tab.frame
+    assert frame["width"] / frame["height"] == pytest.approx(size[0] / size[1], rel=0.01)
+    assert frame["y"] >= 0
+    assert frame["y"] + frame["height"] <= screen["viewport"]["height"]
+    wanted = tuple(side * size[i % 2] for i, side in enumerate((0.2, 0.3, 0.7, 0.6)))
+    tab.draw(wanted, size)
+    tab.page.click("text=Ask about this")
+    tab.page.wait_for_function("!document.fullscreenElement")
+    expect(tab.page.locator("#groma-question textarea")).to_have_value("What is [1]?")
+    (box,) = tab.sent_boxes(lambda: tab.ask())
+    assert box == pytest.approx(wanted, abs=1.5 * max(size) / max(frame["width"], frame["height"]))
+    context.close()
+
+
+def test_camera(browser: Browser, url: str) -> None:
+    """Chromium's own pretended camera: a green picture with a moving pacman."""
+    context = browser.new_context(permissions=["camera"])
+    tab = Tab(context.new_page(), url)
+    tab.page.click("[data-do=camera]")
+    tab.page.wait_for_function("document.querySelector('.groma-camera video').videoWidth > 0")
+    tab.page.click("[data-do=shoot]")
+    tab.page.locator("[data-do=explore]", has_text="3").wait_for()
+    expect(tab.page.locator(".groma-camera")).to_be_hidden()
+    colour = tab.page.evaluate("""() => {
+        const canvas = document.createElement("canvas");
+        const picture = document.querySelector(".groma-stage img");
+        canvas.width = canvas.height = 1;
+        canvas.getContext("2d").drawImage(picture, 0, 0, 20, 20, 0, 0, 1, 1);
+        return [...canvas.getContext("2d").getImageData(0, 0, 1, 1).data];
+    }""")
+    assert colour[1] > colour[0] + 50
+    tab.ask("Describe")
+    expect(tab.phrase("a tree")).to_be_visible()
+    context.clear_permissions()
+    context.close()
+
+
+def test_no_camera_is_one_sentence(page: Page, url: str) -> None:
+    tab = Tab(page, url)
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject('none') }")
+    page.click("[data-do=camera]")
+    expect(page.locator(".groma-hint")).to_have_text("No camera can be used here.")
+    expect(page.locator(".groma-camera")).to_be_hidden()
+    assert tab.problems == []
+
+
 def test_paste_and_drop(page: Page, url: str, scene: Path) -> None:
     tab = Tab(page, url)
     give = """(bytes) => {
@@ -386,6 +501,14 @@ def test_save_and_load(tab: Tab, tmp_path: Path) -> None:
         tab.page.locator("a[download='talk.json']").first.click()
     saved = tmp_path / "talk.json"
     download.value.save_as(saved)
+    with tab.page.expect_download() as download:
+        tab.page.locator("a[download='talk.html']").first.click()
+    download.value.save_as(tmp_path / "talk.html")
+    alone = tab.page.context.new_page()
+    alone.goto((tmp_path / "talk.html").as_uri())
+    alone.locator(".groma-answer .groma-phrase", has_text="a red ball").hover()
+    expect(alone.locator(".groma-box.lit")).to_have_count(1)
+    alone.close()
     tab.page.click("button:text-is('Clear')")
     expect(tab.answers).to_have_count(0)
     with tab.page.expect_file_chooser() as chooser:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.finetune_examples import Draft, OwnSet
 from app.finetune_render import render_findings, render_supervised
 from app.finetune_tab import BASE, Desk, FinetuneTab, is_allowed
 from app.state import Sessions
@@ -124,6 +125,21 @@ def test_what_is_no_set_is_refused_in_a_sentence(
         tab.load(Desk(), [])
 
 
+def test_examples_made_by_hand_are_checked_like_uploaded_ones(
+    tab: FinetuneTab, files: list[Path]
+) -> None:
+    with pytest.raises(GromaError, match="keep an example"):
+        tab.take(Desk(), OwnSet())
+    own = OwnSet().keep(Draft(files[0], ((5.0, 5.0, 30.0, 40.0),), "What is [1]?", ("a dog",)))
+    picture, proposals = tab.look_at(own.examples[0].draft)
+    assert picture is not None
+    assert proposals
+    desk = tab.take(Desk(place=7), own)
+    assert "1 items, 1 of them can be learnt" in tab.summary(desk)
+    assert tab.look(desk).picture is not None
+    own.close()
+
+
 def test_findings_have_buttons_that_mend(tab: FinetuneTab, files: list[Path]) -> None:
     file = files[0].parent / "set.json"
     items = json.loads(file.read_text())
@@ -187,10 +203,10 @@ def test_runs_are_started_watched_cancelled_and_resumed(tab: FinetuneTab, desk: 
     tab.resume(name)
     assert tab.jobs.asked == [("start", "8 6 True"), ("cancel", name), ("resume", name)]
     tab.jobs.live = ""
-    tab.jobs.runs[0].write_state("failed", "no <b>room</b>")
+    tab.jobs.runs[0].write_state("failed", f"no <b>room</b> in {tab.jobs.root / name}")
     view = tab.watch(name)
     assert not view.is_live
-    assert "no &lt;b&gt;room&lt;/b&gt;" in view.progress
+    assert f"no &lt;b&gt;room&lt;/b&gt; in {name}<" in view.progress
     with pytest.raises(GromaError, match="choose a run"):
         tab.cancel("../mine")
 
@@ -221,6 +237,9 @@ def answer(sessions: Sessions, who: str) -> str:
 def test_adapters_travel_as_zips(tab: FinetuneTab, desk: Desk, groma: Groma) -> None:
     name = finish(tab, desk, groma)
     file = tab.download(desk, name)
+    assert file.parent == tab.jobs.runs[0].path
+    assert tab.download(desk, name) == file
+    assert [path.suffix for path in file.parent.glob(f"{name}*")] == [".zip"]
     desk = tab.upload(desk, file)
     assert tab.adapters(desk) == [BASE, f"{name} (sent)", name]
     assert "(sent)" in tab.use("me", desk, f"{name} (sent)")

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+import groma
 from app import main as starter
-from app.main import NOTES, build_parser, is_space, main
+from app import zero_gpu
+from app.main import NO_FINETUNING, NOTES, build_parser, is_space, main, serve
 
 
 def test_missing_models_are_one_sentence(
@@ -25,6 +27,21 @@ def test_environment_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None
     options = build_parser().parse_args([])
     assert (options.model, options.quantization, options.memory) == ("somebody/groma", "4bit", 0.5)
     assert build_parser().parse_args(["--quantization", "8bit"]).quantization == "8bit"
+
+
+@pytest.mark.parametrize("wanted", ["1", "0"])
+def test_a_page_that_cannot_teach_although_it_should_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wanted: str
+) -> None:
+    said: dict = {}
+    monkeypatch.setenv("GROMA_FINETUNE", wanted)
+    monkeypatch.setenv("SPACES_ZERO_GPU", "1")
+    assert zero_gpu.is_zero_gpu()
+    monkeypatch.setattr(groma, "load", lambda *_, **__: None)
+    monkeypatch.setattr(starter, "launch", lambda *_, **options: said.update(options))
+    serve(build_parser().parse_args(["--model", "somebody/groma"]))
+    assert said["finetune"] is None
+    assert (said["notice"] == NO_FINETUNING) == (NO_FINETUNING in caplog.text) == (wanted == "1")
 
 
 def test_notes_are_honest_sentences() -> None:

@@ -271,8 +271,11 @@ def make_visual_genome() -> None:
         ]
         entries.append({"regions": regions, "id": i + 1})
         half = "" if i else "_2"
+        # Half of the real pictures are COCO's, under names of their own.
+        twin = 400 + i if i < 2 else None
         pictures.append(
             {"image_id": i + 1, "url": url.format(half, i + 1), "width": WIDTH, "height": HEIGHT}
+            | {"coco_id": twin, "flickr_id": None}
         )
         draw(folder / f"VG_100K{half}/{i + 1}.jpg", i)
     entries[2]["regions"] = []
@@ -295,6 +298,33 @@ def make_grit() -> None:
         draw(ROOT / f"grit/images/{key[:5]}/{key}.jpg", i)
     items[2]["ref_exps"][0][2] = None
     write(ROOT / "grit/grit_filtered.json", items)
+    make_parquet(items)
+
+
+def make_parquet(items: list[dict[str, Any]]) -> None:
+    """The same items as GRIT is published: several files, each with columns that nobody needs."""
+    import pyarrow
+    from pyarrow import parquet
+
+    folder = ROOT / "grit/parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "clip_similarity_vitb32": 0.35,
+            "id": 1795296605919 + i,
+            "url": f"https://example.org/{i}.jpg",
+            "caption": item["caption"],
+            "key": f"{i:09}",
+            "width": WIDTH,
+            "height": HEIGHT,
+            "noun_chunks": item["ref_exps"],
+            "ref_exps": item["ref_exps"],
+        }
+        for i, item in enumerate(items)
+    ]
+    for number, part in enumerate((rows[:1], rows[1:])):
+        path = folder / f"coyo_{number}_snappy.parquet"
+        parquet.write_table(pyarrow.Table.from_pylist(part), path, row_group_size=1)
 
 
 def make_conversations() -> None:

@@ -49,12 +49,16 @@ def test_every_source_can_be_trained_on(
     model, detection: Mixture, conversations: Mixture, name: str
 ) -> None:
     if name in DETECTION:
-        examples, collate = only(detection, name).detection(SIDE, 1, passes=2), collate_detection
-        objective = ClassAgnosticDetection(model)
+        learns_in_two_steps(model, only(detection, name).detection(SIDE, 1, passes=2), True)
     else:
-        examples = talks(only(conversations, name), 1, passes=2)
-        collate = ExampleCollator(tiny_language.tokens())
-        objective = GroundedConversations(model, None, {"language": 1.0})
+        learns_in_two_steps(model, talks(only(conversations, name), 1, passes=2))
+
+
+def learns_in_two_steps(model, examples: Examples, finds: bool = False) -> None:
+    collate = collate_detection if finds else ExampleCollator(tiny_language.tokens())
+    objective = GroundedConversations(model, None, {"language": 1.0})
+    if finds:
+        objective = ClassAgnosticDetection(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     losses = []
     for step in range(2):

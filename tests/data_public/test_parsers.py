@@ -9,6 +9,7 @@ import pytest
 from groma.data.mixture import Mixture
 from groma.data.sample import GroundedSample, Mention, Phrase, plain_text
 from groma.data.sources import flickr, open_images, refer, sa1b, visual_genome
+from groma.data.sources.formats import FORMATS
 from groma.data.sources.items import (
     UNKNOWN_SIZE,
     BrokenItem,
@@ -64,6 +65,11 @@ def parsed(detection: Mixture, conversations: Mixture) -> dict[str, list]:
             found[source.name] = samples
     assert found.keys() == REASONS.keys()
     return found
+
+
+def test_every_format_has_a_fixture(detection: Mixture, conversations: Mixture) -> None:
+    named = {source.format for mixture in (detection, conversations) for source in mixture.sources}
+    assert named == FORMATS.keys()
 
 
 def true_boxes(number: int) -> list[tuple]:

@@ -6,6 +6,7 @@ from groma.data.scenes.generator import SceneGenerator
 from groma.model.groma import GromaForConditionalGeneration
 from groma.tokens import NEW_TOKENS
 from groma.train.scene_samples import SceneSamples
+from groma.train.symbolic import SymbolicRegionEncoder
 
 PATCH = 14
 SIDE = 8 * PATCH
@@ -54,6 +55,16 @@ def tiny_config():
 def tiny_model(tiny_config):
     torch.manual_seed(0)
     return GromaForConditionalGeneration(tiny_config)
+
+
+@pytest.fixture
+def words(tiny_config):
+    """Made-up words that region tokens are to mean."""
+    encoder = SymbolicRegionEncoder(tiny_config.text_config.hidden_size)
+    generator = torch.Generator().manual_seed(0)
+    for linear in (encoder.names, encoder.colours, encoder.sizes):
+        linear.weight.normal_(generator=generator)
+    return encoder
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,9 @@ def visual(model):
     return {k: v for k, v in model.state_dict().items() if k.startswith(VISUAL_PARTS)}
 
 
-def test_visual_parts_come_from_a_checkpoint_or_a_model(tiny_model, twin, tmp_path):
+def test_visual_parts_come_from_a_checkpoint_or_a_model(tiny_model, twin, words, tmp_path):
     wanted = {key: value.clone() for key, value in visual(tiny_model).items()}
-    objective = DetectionPretraining(tiny_model, {})
+    objective = DetectionPretraining(tiny_model, words, {})
     (tmp_path / "checkpoint").mkdir()
     save_file(objective.state_dict(), tmp_path / "checkpoint" / "model.safetensors")
     tiny_model.save_pretrained(tmp_path / "model")

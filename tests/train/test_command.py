@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from groma import cli, loading
 from groma.data.mixture import read_mixture
-from groma.train import run, run_log
+from groma.train import run_log
 from groma.train.configuration import find, read_configuration, shipped
 from groma.train.run_log import read_log
 from groma.train.stages import NEW_TOKENS, freeze_for, keep_old_words
@@ -96,7 +96,7 @@ def test_the_large_model_is_trained_as_in_the_paper(
         ("lr = 3e-3\n", "", "lacks lr"),
         ("lr = 3e-3", 'schedule = "square"\nlr = 3e-3', "'square', not one of 'flat', 'cosine'"),
         ("[stage]", "[stage", "not valid TOML"),
-        ('name = "detection"', 'name = "regions"', "of the stage regions, not of detection"),
+        ('name = "detection"', 'name = "symbolic"', "of the stage symbolic, not of detection"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -119,12 +119,12 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, capsys) -> None:
     assert "Source coco" in capsys.readouterr().err
 
 
-def test_all_stages_on_scenes_make_a_model_that_loads(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(run, "_FITTED", 8)
+def test_all_stages_on_scenes_make_a_model_that_loads(tmp_path: Path, capsys) -> None:
     words = write_language_model(tmp_path / "language", layers=5)
     weights = "[stage.loss_weights]\ndetection = 1.0\nregion_name = 1.0\n"
     visual = ["image_encoder", "region_proposer", "region_encoder"]
-    detection = write_stage(tmp_path, "detection", visual, SIZES, more=f"muon_lr = 1e-3\n{weights}")
+    known = f'[model]\nwords = "{words}"\n{SIZES}'
+    detection = write_stage(tmp_path, "detection", visual, known, more=f"muon_lr = 1e-3\n{weights}")
     assert train("detection", detection, "--steps", 2) == 0
     pointing = "[stage.loss_weights]\npointer = 0.5\n"
     symbolic = write_stage(
@@ -134,15 +134,14 @@ def test_all_stages_on_scenes_make_a_model_that_loads(tmp_path: Path, capsys, mo
     assert "pointer" in read_log(tmp_path / "symbolic")[0]
     before = tmp_path / "symbolic" / "model"
     for name, trains in (
-        ("regions", ["region_encoder"]),
         ("alignment", ["projector", "region_encoder"]),
         ("instruction", ["projector", "region_encoder", "language_model"]),
     ):
         model = f'[model]\nfolder = "{before}"\n'
-        if name == "regions":
+        if name == "alignment":
             model += f'visual = "{tmp_path / "detection" / "model"}"\n'
-        terms = "region_token = 1.0\n" + ("" if name == "regions" else "language = 1.0\n")
-        file = write_stage(tmp_path, name, trains, model, more=f"[stage.loss_weights]\n{terms}")
+        terms = "[stage.loss_weights]\nregion_token = 1.0\nlanguage = 1.0\n"
+        file = write_stage(tmp_path, name, trains, model, more=terms)
         assert train(name, file, "--steps", 2, "--batch", 2) == 0
         assert sorted(losses(tmp_path / name)) == [1, 2]
         before = tmp_path / name / "model"

@@ -9,7 +9,6 @@ from groma.data.scenes.generator import SceneGenerator
 from groma.model.groma import GromaForConditionalGeneration
 from groma.ops.boxes import pairwise_iou
 from groma.tokens import GROUND_BOX, REFER_BOX
-from groma.train.alignment import RegionAlignment, RegionRegression, Truth
 from groma.train.instruction import (
     ConversationCollator,
     GroundedConversations,
@@ -17,13 +16,14 @@ from groma.train.instruction import (
     count,
     redraw,
 )
+from groma.train.region_regression import RegionRegression, Truth
 from groma.train.stages import freeze_for
 from groma.train.symbolic import SymbolicRegionEncoder
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from tests.train import tiny_language
 from tests.train.conftest import SIDE
-from tests.train.shipped import ALIGNMENT, INSTRUCTION, REGIONS
+from tests.train.shipped import ALIGNMENT, INSTRUCTION
 from tests.train.test_trainer import QUIET, losses, stop_after
 
 
@@ -49,7 +49,6 @@ def make_model(tiny_config):
 
 
 def regions() -> SymbolicRegionEncoder:
-    torch.manual_seed(1)
     encoder = SymbolicRegionEncoder(tiny_language.WIDTH)
     words = tiny_language.language_model().model.embed_tokens.weight
     encoder.speak(words, tiny_language.tokenizer())
@@ -92,23 +91,41 @@ def test_a_fragment_is_named_with_less_certainty() -> None:
     assert shown.colours[1, 0] == shown.sizes[1, 0] == shown.names[1].sum()
 
 
-def test_regression_is_zero_at_the_symbolic_token() -> None:
-    encoder = regions()
-    shown = Truth(torch.rand(4, 4), torch.eye(169)[:4], torch.zeros(4, 10), torch.zeros(4, 3))
-    wanted = encoder(shown.boxes, shown.names, shown.colours, shown.sizes)
-    terms = RegionRegression(encoder)([wanted.detach()], [shown])
-    assert float(terms["region_token"]) == pytest.approx(0, abs=1e-10)
-    assert float(terms["region_named"]) == 1
+def test_regression_is_zero_at_the_symbolic_token(words) -> None:
+    shown = Truth(
+        torch.rand(4, 4), torch.eye(169)[:4], torch.eye(10)[[3, 1, 4, 1]], torch.eye(4, 3)
+    )
+    wanted = words(shown.boxes, shown.names, shown.colours, shown.sizes)
+    regression = RegionRegression(words)
+    right = regression([wanted], [shown])
+    assert float(right["region_token"]) == pytest.approx(0, abs=1e-10)
+    wrong = regression([wanted.roll(1, dims=0)], [shown])
+    assert all(wrong[term] > right[term] + 1 for term in right)
 
 
-@pytest.mark.parametrize("stage", [REGIONS, ALIGNMENT, INSTRUCTION], ids=lambda stage: stage.name)
+def test_what_a_symbolic_token_says_can_be_read(words) -> None:
+    boxes, names, colours = torch.rand(169, 4), torch.eye(169), torch.eye(10).repeat(17, 1)[:169]
+    tokens = words(boxes, names, colours, torch.zeros(169, 3))
+    found, coloured = RegionRegression(words).read(tokens, boxes)
+    assert found.tolist() == list(range(169))
+    assert torch.equal(coloured, colours.argmax(dim=1))
+
+
+def test_what_is_not_certain_is_no_name(words) -> None:
+    names = 0.9 * torch.eye(169)[:2]
+    shown = Truth(torch.rand(2, 4), names, torch.zeros(2, 10), torch.zeros(2, 3))
+    terms = RegionRegression(words)([torch.randn(2, 48)], [shown])
+    assert terms["region_name"] == terms["region_colour"] == 0
+    assert terms["region_token"] > 0
+
+
+@pytest.mark.parametrize("stage", [ALIGNMENT, INSTRUCTION], ids=lambda stage: stage.name)
 def test_steps_lower_the_loss_and_touch_only_what_the_stage_trains(
     make_model, batch, stage
 ) -> None:
     model = make_model()
     freeze_for(model, stage)
-    kind = RegionAlignment if stage is REGIONS else GroundedConversations
-    objective = kind(model, regions(), stage.loss_weights)
+    objective = GroundedConversations(model, regions(), stage.loss_weights)
     optimizer = build_optimizer(objective, replace(stage, lr=3e-3))
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     totals = []
@@ -123,18 +140,6 @@ def test_steps_lower_the_loss_and_touch_only_what_the_stage_trains(
     after = dict(model.named_parameters())
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == set(stage.trains)
-
-
-def test_the_least_squares_projection_is_a_good_start(make_model, batch) -> None:
-    model = make_model()
-    objective = RegionAlignment(model, regions(), REGIONS.loss_weights)
-    torch.manual_seed(0)
-    before = objective(**batch)["region_token"]
-    objective.fit_projection([batch])
-    torch.manual_seed(0)
-    after = objective(**batch)["region_token"]
-    assert after < before
-    assert after < 1
 
 
 def test_answers_are_counted_on_the_expanded_rows(make_model, batch) -> None:

@@ -77,9 +77,9 @@ def test_jitter_stays_small_and_choice_stays_named():
     assert (labels[chosen] != IGNORED).all()
 
 
-def test_pictures_without_any_name_have_a_loss(tiny_model, scenes):
+def test_pictures_without_any_name_have_a_loss(tiny_model, words, scenes):
     freeze_for(tiny_model, DETECTION)
-    objective = DetectionPretraining(tiny_model, DETECTION.loss_weights)
+    objective = DetectionPretraining(tiny_model, words, DETECTION.loss_weights)
     batch = collate([scenes[0], scenes[1]])
     batch["labels"] = [torch.full_like(labels, IGNORED) for labels in batch["labels"]]
     batch["boxes"][0] = batch["boxes"][0][:0]
@@ -91,9 +91,9 @@ def test_pictures_without_any_name_have_a_loss(tiny_model, scenes):
     assert terms["region_name"] == 0
 
 
-def test_a_few_steps_on_eight_scenes_lower_every_loss(tiny_model, scenes):
+def test_a_few_steps_on_eight_scenes_lower_every_loss(tiny_model, words, scenes):
     freeze_for(tiny_model, DETECTION)
-    objective = DetectionPretraining(tiny_model, DETECTION.loss_weights)
+    objective = DetectionPretraining(tiny_model, words, DETECTION.loss_weights)
     optimizer = build_optimizer(objective, DETECTION)
     batch = collate([scenes[i] for i in range(8)])
     history = []

@@ -31,8 +31,8 @@ def test_metrics_are_ratios_of_sums():
     assert metrics["names"] == 0
 
 
-def test_a_batch_gives_one_row_per_picture(tiny_model, scenes):
-    objective = DetectionPretraining(tiny_model, {}).eval()
+def test_a_batch_gives_one_row_per_picture(tiny_model, words, scenes):
+    objective = DetectionPretraining(tiny_model, words, {}).eval()
     rows = count(objective, collate([scenes[0], scenes[1]]))
     assert rows.shape == (2, len(COUNTS))
     things = [len(scenes.generator[i].things) for i in (0, 1)]

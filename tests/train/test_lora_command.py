@@ -5,23 +5,30 @@ import pytest
 
 from groma import cli
 from groma.data.groma_instruct import format_item
+from groma.train import run_log
 from groma.train.lora.folder import RunFolder
 from tests.train import lora_case
 
 
-@pytest.fixture
-def given(tmp_path: Path) -> list[str]:
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log, "plot", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Base, data and pictures on disk, as arguments."""
-    base = lora_case.save_base(tmp_path / "base")
-    (tmp_path / "pictures").mkdir()
-    samples = lora_case.samples(tmp_path / "pictures")
+    folder = tmp_path_factory.mktemp("given")
+    base = lora_case.save_base(folder / "base")
+    (folder / "pictures").mkdir()
+    samples = lora_case.samples(folder / "pictures")
     items = [
         format_item(sample, number) | {"file_name": Path(sample.picture).name}
         for number, sample in enumerate(samples, start=1)
     ]
-    (tmp_path / "data.json").write_text(json.dumps(items))
-    arguments = ["--model", base, "--data", tmp_path / "data.json", "--images"]
-    arguments += [tmp_path / "pictures", "--device", "cpu", "--dtype", "float32"]
+    (folder / "data.json").write_text(json.dumps(items))
+    arguments = ["--model", base, "--data", folder / "data.json", "--images"]
+    arguments += [folder / "pictures", "--device", "cpu", "--dtype", "float32"]
     return [str(argument) for argument in arguments]
 
 
@@ -38,7 +45,7 @@ def test_a_set_becomes_an_adapter_that_answers_and_merges(
     assert "adapter" in said.out and "in all, about" in said.err
     folder = RunFolder.open(out)
     assert [sample.turns for sample in folder.samples] == [
-        sample.turns for sample in lora_case.samples(tmp_path / "pictures")
+        sample.turns for sample in lora_case.samples(tmp_path)
     ]
     assert all(Path(sample.picture).parent.parent == out for sample in folder.samples)
     assert folder.settings.rank == 2 and folder.progress().state == "done"

@@ -82,7 +82,7 @@ def test_the_same_index_is_the_same_sample(conversations) -> None:
 
 
 def test_a_token_says_name_colour_size_and_place() -> None:
-    encoder = SymbolicRegionEncoder(16)
+    encoder = SymbolicRegionEncoder(48)
     boxes = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.7, 0.4]])
     nothing = [torch.zeros(2, n) for n in (169, 10, 3)]
     here, there = encoder(boxes, *nothing)
@@ -92,7 +92,16 @@ def test_a_token_says_name_colour_size_and_place() -> None:
     named[:, 7] = 1
     added = encoder(boxes, named, *nothing[1:]) - encoder(boxes, *nothing)
     torch.testing.assert_close(added, encoder.names.weight[:, 7].expand(2, -1))
-    assert sinusoids(boxes).shape == (2, 48)
+
+
+def test_no_two_places_are_alike() -> None:
+    corners = torch.rand(200, 2, 2, generator=torch.Generator().manual_seed(0))
+    boxes = torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1)
+    boxes = torch.cat([boxes, torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])])
+    waves = sinusoids(boxes)
+    torch.testing.assert_close(waves.norm(dim=1), torch.ones(202))
+    apart = torch.cdist(waves, waves) / torch.cdist(boxes, boxes).clamp(min=1e-6)
+    assert apart[~torch.eye(202, dtype=torch.bool)].min() > 0.1
 
 
 def test_padding_changes_nothing(conversations) -> None:

@@ -1,4 +1,7 @@
-"""GRIT-20m: captions from the web with boxes for their phrases (paper Tab. 1; arXiv 2306.14824)."""
+"""GRIT-20m: captions from the web with boxes for their phrases (paper Tab. 1; arXiv 2306.14824).
+
+It is published as Parquet files; the released data of Groma has a part of it as one JSON list.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,18 +9,34 @@ from pathlib import Path
 from typing import Any, Literal
 
 from groma.data.index import JsonItems
+from groma.data.parquet import ParquetRows
 from groma.data.sample import QA, GroundedSample, Phrase
 from groma.data.sources.items import Items, box_from_xyxy, picture_size, words
 from groma.data.sources.spans import grounded_pieces, group_spans
 
 Task = Literal["rec", "caption"]
+COLUMNS = ("caption", "ref_exps", "key", "width", "height")
 
 
 def open_grit(
     annotations: Path, cache: Path | None, *, task: Task = "rec", turns: int = 5
 ) -> Items:
-    """Where a phrase's things are, or whole captions with their phrases grounded."""
-    return Items(JsonItems(annotations, cache), partial(parse, task=task), "conversation", turns)
+    """Where a phrase's things are, or whole captions with their phrases grounded.
+
+    Args:
+        annotations: a folder of Parquet files or one of them, as published; or JSON.
+        cache: folder of indexes.
+        task: what a sample asks.
+        turns: most questions of a sample.
+
+    Raises:
+        GromaError: if the file is something else, or is Parquet and pyarrow is missing.
+    """
+    if annotations.is_dir() or annotations.suffix == ".parquet":
+        records = ParquetRows(annotations, COLUMNS, cache)
+    else:
+        records = JsonItems(annotations, cache)
+    return Items(records, partial(parse, task=task), "conversation", turns)
 
 
 def parse(record: tuple[Mapping[str, Any], int], task: Task) -> GroundedSample:

@@ -1,9 +1,11 @@
 """What parsers make of an item of a public data set, and how they refuse one."""
 
 import math
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol
 
 from groma.data.sample import GroundedSample
@@ -37,9 +39,16 @@ class DetectionSample:
 
 Sample = GroundedSample | DetectionSample
 
+_ENDING = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif|jp2|ppm)$", re.IGNORECASE)
+_OLD_COCO_NAME = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})(_\d+)?")
+
 
 class BrokenItem(GromaError):  # noqa: N818
     """An item that cannot be used; the message is a reason without particulars, to be counted."""
+
+
+class LeftOut(BrokenItem):
+    """An item that could be used, but whose picture is in a list of those to be left out."""
 
 
 class Records(Protocol):
@@ -63,28 +72,44 @@ class Items:
         parse: makes a sample of one; picklable.
         kind: what the samples are for.
         turns: most questions about one picture that one sample keeps; None keeps all.
+        without: keys of pictures that are left out, as `picture_key` makes them.
     """
 
     records: Records
     parse: Callable[[Any], Sample]
     kind: Kind
     turns: int | None = None
+    without: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
-        """How many items there are, broken ones included."""
+        """How many items there are, broken ones and those to be left out included."""
         return len(self.records)
 
     def __getitem__(self, index: int) -> Sample:
         """Parse one item.
 
         Raises:
+            LeftOut: if its picture is to be left out.
             BrokenItem: with the reason, whatever is wrong with it.
             IndexError: beyond the end.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
         with refused():
-            return self.parse(self.records[index])
+            sample = self.parse(self.records[index])
+        if self.without and picture_key(sample.picture) in self.without:
+            raise LeftOut("a picture that is to be left out")
+        return sample
+
+
+def picture_key(name: str) -> str:
+    """What a picture is called in every data set that holds it: its name without folder and ending.
+
+    COCO's pictures are called by their twelve digits, as since 2017.
+    """
+    stem = _ENDING.sub("", PurePosixPath(name.replace("\\", "/")).name)
+    old = _OLD_COCO_NAME.fullmatch(stem)
+    return old[1] if old else stem
 
 
 @contextmanager

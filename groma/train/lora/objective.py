@@ -52,9 +52,9 @@ class AdapterObjective(nn.Module):
             `loss`, and `tokens`, how many the language model read.
         """
         output = self.read(indices, input_ids, labels)
-        assert output.loss is not None and output.logits is not None
+        assert output.loss is not None and output.labels is not None
         loss = share_of(output.loss, (labels[:, 1:] != IGNORED).sum())
-        return {"loss": loss, "tokens": torch.tensor(float(output.logits[..., 0].numel()))}
+        return {"loss": loss, "tokens": torch.tensor(float(output.labels.numel()))}
 
     def read(self, indices: Tensor, input_ids: Tensor, labels: Tensor) -> GromaOutput:
         """The model's own output; regions are named at random in training, best first else."""

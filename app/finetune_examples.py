@@ -1,0 +1,311 @@
+"""Examples made by hand: boxes drawn, a question, an answer whose words mean boxes.
+
+Whatever is kept is on disk as Groma-Instruct JSON with its pictures, so that it is checked and
+learnt like a set that was uploaded. A mistake is a GromaError and changes nothing.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Self
+from uuid import uuid4
+
+from PIL import Image
+
+from app.pictures import displayable, read_picture, to_thumbnail
+from groma.config import NUM_REGION_TOKENS
+from groma.conversation import Conversation
+from groma.data.groma_instruct import NUMBER, format_item, numbered
+from groma.data.index import replacing
+from groma.data.instructions.reading import read_set
+from groma.data.instructions.writing import NAME, write_set
+from groma.data.sample import (
+    QA,
+    GroundedSample,
+    Mention,
+    Phrase,
+    Piece,
+    Pieces,
+    join_pieces,
+    plain_text,
+)
+from groma.data.talks import talk_to_sample
+from groma.image import check_boxes, normalise_boxes
+from groma.types import Box, GromaError, Size
+
+ZIP_NAME = "my-examples.zip"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An example while it is being made.
+
+    Attributes:
+        picture: the file, or None before there is one.
+        boxes: xyxy in pixels.
+        question: as typed; `[K]` is box K, from 1.
+        answer: text and phrases, whose regions are indices into `boxes`.
+        grounding: whether the question asks for boxes, even where the answer has none.
+    """
+
+    picture: Path | None = None
+    boxes: tuple[Box, ...] = ()
+    question: str = ""
+    answer: Pieces = ()
+    grounding: bool = True
+
+    @property
+    def content(self) -> tuple:
+        """What somebody did; a picture alone is nothing yet."""
+        return self.boxes, self.question.strip(), self.answer
+
+    def to_sample(self) -> GroundedSample:
+        """The example ready to be learnt.
+
+        Raises:
+            GromaError: naming the first thing that is missing or wrong.
+        """
+        if self.picture is None:
+            raise GromaError("Please open a picture first.")
+        if not self.question.strip():
+            raise GromaError("Please write a question.")
+        if not plain_text(self.answer).strip():
+            raise GromaError("Please write the answer that is to be learnt.")
+        picture = read_picture(self.picture)
+        size = picture.height, picture.width
+        boxes = check_boxes(self.boxes, size, NUM_REGION_TOKENS)
+        question = join_pieces(numbered(self.question.strip(), range(len(boxes))))
+        self._check_uses(question)
+        answer = _stripped(self.answer)
+        grounds = any(isinstance(piece, Phrase) for piece in answer)
+        turn = QA(question, answer, grounding=self.grounding or grounds)
+        rows = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in normalise_boxes(boxes, size).tolist())
+        return GroundedSample(str(self.picture), size, rows, ("",) * len(rows), (turn,))
+
+    def _check_uses(self, question: Pieces) -> None:
+        """Every number is a box, and every box means something."""
+        count = len(self.boxes)
+        wrong = [number for number in NUMBER.findall(self.question) if int(number) > count]
+        if wrong:
+            raise GromaError(f"The question speaks of [{wrong[0]}], but {_boxes(count)}.")
+        used = set(_regions((*question, *self.answer)))
+        if not used <= set(range(count)):
+            raise GromaError("Words of the answer mean a box that is gone; mark them again.")
+        for index in range(count):
+            if index not in used:
+                raise GromaError(
+                    f"Box {index + 1} means nothing yet: select its words in the answer and press "
+                    f"{index + 1}, or point at it with [{index + 1}] in the question."
+                )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An example of the set.
+
+    Attributes:
+        number: its own as long as it lives, from 1.
+        draft: with a picture of the set.
+        size: (H, W) of the picture.
+        thumbnail: of the picture, as a data URI.
+        item: as Groma-Instruct has it.
+    """
+
+    number: int
+    draft: Draft
+    size: Size
+    thumbnail: str
+    item: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OwnSet:
+    """What one visitor made, and what is on the workbench.
+
+    Attributes:
+        folder: of the pictures and the JSON file; None before anything is kept.
+        examples: oldest first.
+        editing: number of the example on the workbench; None for a new one.
+        loaded: what was put on the workbench; anything else there is work that nobody kept.
+        from_chat: whether it came from the chat.
+    """
+
+    folder: Path | None = None
+    examples: tuple[Kept, ...] = ()
+    editing: int | None = None
+    loaded: Draft = Draft()
+    from_chat: bool = False
+
+    def close(self) -> None:
+        """Remove everything; runs have copies of their own."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, draft: Draft) -> Self:
+        """Take what is on the workbench into the set, in its old place if it has one.
+
+        Raises:
+            GromaError: as `Draft.to_sample`.
+        """
+        sample = draft.to_sample()
+        folder = self.folder or Path(mkdtemp(prefix="groma-examples-"))
+        draft = replace(draft, picture=_take_picture(Path(sample.picture), folder))
+        assert draft.picture is not None
+        number = self.editing or 1 + max((kept.number for kept in self.examples), default=0)
+        item = format_item(replace(sample, picture=draft.picture.name), number)
+        thumbnail = to_thumbnail(read_picture(draft.picture))
+        made = Kept(number, draft, sample.size, thumbnail, item)
+        others = [kept for kept in self.examples if kept.number != number]
+        examples = sorted([*others, made], key=lambda kept: kept.number)
+        return self._written(folder, examples, None, Draft(), from_chat=False)
+
+    def edit(self, draft: Draft, number: Any) -> Self:
+        """Put an example on the workbench.
+
+        Raises:
+            GromaError: if it is gone, or there is work that nobody kept.
+        """
+        self._check_free(draft)
+        kept = self._find(number)
+        return replace(self, editing=kept.number, loaded=kept.draft, from_chat=False)
+
+    def correct(
+        self, draft: Draft, picture: Path | None, conversation: Conversation | None
+    ) -> Self:
+        """Put the last turn of a talk on the workbench.
+
+        Raises:
+            GromaError: if there is none, or there is work that nobody kept.
+        """
+        if picture is None or conversation is None or not conversation.turns:
+            raise GromaError("There is no answer yet that could be corrected.")
+        self._check_free(draft)
+        loaded = draft_of_talk(picture, conversation)
+        return replace(self, editing=None, loaded=loaded, from_chat=True)
+
+    def delete(self, number: Any) -> Self:
+        """Leave an example out.
+
+        Raises:
+            GromaError: if it is gone already, or on the workbench.
+        """
+        gone = self._find(number)
+        if gone.number == self.editing:
+            raise GromaError("This example is being edited; keep or discard it first.")
+        assert self.folder is not None
+        examples = [kept for kept in self.examples if kept != gone]
+        return self._written(self.folder, examples, self.editing, self.loaded, self.from_chat)
+
+    def discard(self) -> Self:
+        """Clear the workbench."""
+        return replace(self, editing=None, loaded=Draft(), from_chat=False)
+
+    def pack(self) -> Path:
+        """A zip with everything that is kept; written whole or not at all.
+
+        Raises:
+            GromaError: if nothing is.
+        """
+        if self.folder is None or not self.examples:
+            raise GromaError("Please keep an example first.")
+        draft, target = self.folder / f"{uuid4().hex}.zip", self.folder / ZIP_NAME
+        try:
+            write_set(read_set(self.folder), draft)
+            return draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _written(
+        self,
+        folder: Path,
+        examples: Iterable[Kept],
+        editing: int | None,
+        loaded: Draft,
+        from_chat: bool,
+    ) -> Self:
+        examples = tuple(examples)
+        items = [kept.item for kept in examples]
+        with replacing(folder / NAME) as file:
+            file.write(json.dumps(items, indent=1, ensure_ascii=False).encode())
+        return type(self)(folder, examples, editing, loaded, from_chat)
+
+    def _find(self, number: Any) -> Kept:
+        for kept in self.examples:
+            if kept.number == number:
+                return kept
+        raise GromaError("This example is gone already.")
+
+    def _check_free(self, draft: Draft) -> None:
+        """Nothing that somebody made is ever replaced."""
+        if draft.content not in (Draft().content, self.loaded.content):
+            raise GromaError("Please keep or discard the example you are working on first.")
+
+
+def draft_of_talk(picture: Path, conversation: Conversation) -> Draft:
+    """The last turn of a talk as an example of its own, with the boxes it speaks of."""
+    sample = talk_to_sample(str(picture), conversation)
+    turn = sample.turns[-1]
+    row = {region: index for index, region in enumerate(_regions((*turn.question, *turn.answer)))}
+    height, width = sample.size
+    boxes = [sample.boxes[region] for region in row]
+    question = (
+        replace(piece, region=row[piece.region]) if isinstance(piece, Mention) else piece
+        for piece in turn.question
+    )
+    answer = (
+        replace(piece, regions=tuple(row[region] for region in piece.regions))
+        if isinstance(piece, Phrase)
+        else piece
+        for piece in turn.answer
+    )
+    return Draft(
+        picture,
+        tuple((x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in boxes),
+        plain_text(tuple(question), tuple(range(len(boxes)))),
+        tuple(answer),
+        turn.grounding,
+    )
+
+
+def _regions(pieces: Pieces) -> list[int]:
+    """Regions that are meant, in order, each once."""
+    found: dict[int, None] = {}
+    for piece in pieces:
+        if isinstance(piece, Mention):
+            found.setdefault(piece.region)
+        elif isinstance(piece, Phrase):
+            found |= dict.fromkeys(piece.regions)
+    return list(found)
+
+
+def _stripped(answer: Pieces) -> Pieces:
+    """The answer without spaces around it."""
+    pieces: list[Piece] = list(answer)
+    for end, strip in ((0, str.lstrip), (-1, str.rstrip)):
+        if isinstance(last := pieces[end], str):
+            pieces[end] = strip(last)
+    return join_pieces(pieces)
+
+
+def _take_picture(picture: Path, folder: Path) -> Path:
+    """The set's own copy of a picture; the same picture has one copy."""
+    picture = displayable(picture)
+    with Image.open(picture) as image:
+        ending = str(image.format).lower()
+    with picture.open("rb") as file:
+        name = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    target = folder / f"{name}.{ending}"
+    if not target.exists():
+        with picture.open("rb") as source, replacing(target) as file:
+            shutil.copyfileobj(source, file)
+    return target
+
+
+def _boxes(count: int) -> str:
+    return {0: "there is no box", 1: "there is one box only"}.get(
+        count, f"there are {count} boxes only"
+    )
