@@ -26,7 +26,7 @@ QUIET = {
 
 
 @pytest.fixture
-def make_trainer(tiny_config, scenes):
+def make_trainer(tiny_config, words, scenes):
     def make(folder, stage=STAGE, **options):
         torch.manual_seed(0)
         model = GromaForConditionalGeneration(tiny_config)
@@ -34,7 +34,7 @@ def make_trainer(tiny_config, scenes):
         return StageTrainer(
             stage,
             count,
-            model=DetectionPretraining(model, stage.loss_weights),
+            model=DetectionPretraining(model, words, stage.loss_weights),
             args=training_arguments(stage, folder, **(QUIET | options)),
             train_dataset=scenes,
             eval_dataset=torch.utils.data.Subset(scenes, range(4)),
