@@ -99,7 +99,8 @@ class SymbolicRegionEncoder(nn.Module):
             spelt = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
             rows = torch.stack([table[ids].mean(dim=0) for ids in spelt])
             linear.weight.copy_(rows.mT)
-        self.position.weight.mul_(_PLACE_SHARE * table.norm(dim=1).mean())
+        scale = _PLACE_SHARE * table.norm(dim=1).mean()
+        self.position.weight.copy_(scale * F.normalize(self.position.weight, dim=0))
 
 
 def sinusoids(boxes: Tensor) -> Tensor:
