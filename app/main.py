@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from groma.chat import Groma
     from groma.train.lora.settings import LoraSettings
 
@@ -182,7 +184,8 @@ def launch(
     blocks = page.build(name, note, lambda: describe(model.model, sessions))
     if review is not None:
         add_page(blocks, open_review(review))
-    _, url, _ = blocks.launch(
+    return start(
+        blocks,
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
         head=f"<style>{read_styles()}</style>",
         allowed_paths=[str(FOLDER), *([str(runs)] if finetune else [])],
@@ -192,4 +195,28 @@ def launch(
         footer_links=["api", "settings"],
         **options,
     )
-    return url
+
+
+def start(blocks: "gr.Blocks", **options: Any) -> str:
+    """Launch a page.
+
+    Returns:
+        Its address.
+
+    Raises:
+        GromaError: if no port is free, or the page does not answer.
+    """
+    from groma.types import GromaError
+
+    try:
+        return blocks.launch(**options)[1]
+    except OSError as error:
+        raise GromaError(f"{error} Name another one with --port.") from error
+    except ValueError as error:
+        if "localhost" not in str(error):
+            raise
+        blocks.close()
+        raise GromaError(
+            "The page was started but did not answer within three seconds: this machine is very "
+            "busy, or a proxy stands before it (then set NO_PROXY=localhost,127.0.0.1). Try again."
+        ) from error

@@ -46,12 +46,16 @@ class GromaOutput(ModelOutput):
             in training with labels, which only needs those of supervised tokens.
         labels: (B, T') the labels of these positions, or None without labels.
         regions: per picture, in the order of their names `<r0>`, `<r1>`, ...
+        input_ids: (B, T') the ids of these positions, padded with `[PAD]`.
+        attentions: of every layer (B, H, T', T'), if they were asked for.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     labels: Tensor | None = None
     regions: list[Regions] | None = None
+    input_ids: Tensor | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,10 @@ class Sight:
 
 @dataclass(frozen=True)
 class Row:
-    """One conversation ready for the language model: (T', D) embeddings and (T',) labels."""
+    """One conversation ready for the language model: (T', D) embeddings, (T',) ids and labels."""
 
     embeddings: Tensor
+    ids: Tensor
     labels: Tensor
     regions: Regions
 
@@ -184,7 +189,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             pixel_values: (B, 3, S, S) normalised.
             original_sizes: (H, W) of each picture in pixels.
         """
-        visual = self._features(self.look(pixel_values))
+        visual = self.features(self.look(pixel_values))
         return [
             EncodedImage(
                 original_size=size,
@@ -241,6 +246,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         shuffle_regions: bool = False,
         num_items_in_batch: Tensor | int | None = None,
+        output_attentions: bool = False,
     ) -> GromaOutput:
         """Read pictures and prompts, predict the next tokens (paper 3.2).
 
@@ -255,6 +261,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             attention_mask: (B, T), 0 on padding; `[PAD]` is padding in any case.
             shuffle_regions: number the regions at random, as training does.
             num_items_in_batch: divisor of the loss under gradient accumulation.
+            output_attentions: return where every layer looks, which takes eager attention.
 
         Returns:
             Loss, logits over the expanded rows, and the regions of every picture.
@@ -264,7 +271,13 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         sights = self.see(self.look(pixel_values), refer_boxes, ground_boxes)
         return self.read(
-            sights, input_ids, labels, attention_mask, shuffle_regions, num_items_in_batch
+            sights,
+            input_ids,
+            labels,
+            attention_mask,
+            shuffle_regions,
+            num_items_in_batch,
+            output_attentions,
         )
 
     def look(self, pixel_values: Tensor) -> Glance:
@@ -291,13 +304,13 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         ground_boxes: Sequence[Tensor] | None = None,
     ) -> list[Sight]:
         """Image tokens and region tokens of pictures; boxes as in `forward`."""
-        visual = self._features(glance)
+        visual = self.features(glance)
         device = visual.image_tokens.device
         none = [torch.zeros(0, 4)] * len(visual.proposals)
         refer = [boxes.to(device).float() for boxes in refer_boxes or none]
         ground = [boxes.to(device).float() for boxes in ground_boxes or none]
         regions = [
-            self._select(*candidates)
+            self.select(*candidates)[0]
             for candidates in zip(visual.proposals, refer, ground, strict=True)
         ]
         tokens = self.region_encoder(visual.feature_maps, [picture.boxes for picture in regions])
@@ -314,31 +327,37 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         shuffle_regions: bool = False,
         num_items_in_batch: Tensor | int | None = None,
+        output_attentions: bool = False,
     ) -> GromaOutput:
         """Read prompts about pictures that were seen; arguments and result as in `forward`."""
         rows = self._rows(sights, input_ids, labels, attention_mask, shuffle_regions)
         embeddings = pad_sequence([row.embeddings for row in rows], batch_first=True)
         mask = pad_sequence([_ones(row) for row in rows], batch_first=True)
-        regions = [row.regions for row in rows]
-        hidden = self.language_model.model(
-            inputs_embeds=embeddings, attention_mask=mask, use_cache=False
-        ).last_hidden_state
-        head = self.language_model.lm_head
+        output = self.language_model.model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            use_cache=False,
+            output_attentions=output_attentions,
+        )
+        hidden, head = output.last_hidden_state, self.language_model.lm_head
+        rest: dict[str, Any] = {
+            "regions": [row.regions for row in rows],
+            "input_ids": pad_sequence([row.ids for row in rows], True, self.tokens[PAD]),
+            "attentions": output.attentions,
+        }
         if labels is None:
-            return GromaOutput(logits=head(hidden), regions=regions)
-        targets = pad_sequence(
-            [row.labels for row in rows], batch_first=True, padding_value=IGNORED
-        ).to(hidden.device)
+            return GromaOutput(logits=head(hidden), **rest)
+        targets = pad_sequence([row.labels for row in rows], True, IGNORED).to(hidden.device)
         if not self.training:
             logits = head(hidden)
             loss = next_token_loss(logits, targets, num_items_in_batch)
-            return GromaOutput(loss, logits, targets, regions)
+            return GromaOutput(loss, logits, targets, **rest)
         # Most tokens are picture and questions: the vocabulary is only compared where it counts.
         said = targets[:, 1:] != IGNORED
         logits, wanted = head(hidden[:, :-1][said]), targets[:, 1:][said]
         total = F.cross_entropy(logits.float(), wanted, reduction="sum")
         divisor = said.sum() if num_items_in_batch is None else num_items_in_batch
-        return GromaOutput(total / divisor, None, targets, regions)
+        return GromaOutput(total / divisor, None, targets, **rest)
 
     @torch.no_grad()
     def generate(  # ty: ignore[incompatible-method-override]
@@ -370,7 +389,8 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             **options,
         )
 
-    def _features(self, glance: Glance) -> "VisualFeatures":
+    def features(self, glance: Glance) -> "VisualFeatures":
+        """Image tokens, the region encoder's maps and proposals of pictures looked at."""
         return VisualFeatures(
             image_tokens=self.projector(merge_patches(glance.hidden[-1])),
             feature_maps=self.region_encoder.fuse(glance.hidden[:-1]),
@@ -397,8 +417,18 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             for i, sight in enumerate(sights)
         ]
 
-    def _select(self, proposals: Proposals, refer: Tensor, ground: Tensor) -> Regions:
-        """Regions of one picture in the official order: by score, all candidates through NMS."""
+    def select(self, proposals: Proposals, refer: Tensor, ground: Tensor) -> tuple[Regions, Tensor]:
+        """Regions of one picture in the official order: by score, all candidates through NMS.
+
+        Args:
+            proposals: best first.
+            refer: (K, 4) xyxy in [0, 1], boxes of the user.
+            ground: (G, 4) true boxes.
+
+        Returns:
+            The regions, without tokens; and for each which candidate it is: proposals come first,
+            then the user's boxes, then the true ones.
+        """
         boxes = torch.cat([proposals.boxes, refer, ground])
         scores = torch.cat(
             [
@@ -410,7 +440,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         chosen = select_regions(boxes, scores, SelectionPolicy.of(self.config))
         first_user = len(proposals.scores)
         is_user = (chosen >= first_user) & (chosen < first_user + len(refer))
-        return Regions(boxes[chosen], scores[chosen], is_user)
+        return Regions(boxes[chosen], scores[chosen], is_user), chosen
 
     def _row(self, ids: Tensor, labels: Tensor, sight: Sight) -> Row:
         regions, region_tokens = sight.regions, sight.regions.tokens
@@ -433,7 +463,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             region_tokens,
             region_tokens[referred],
         )
-        return Row(embeddings, labels, regions)
+        return Row(embeddings, ids, labels, regions)
 
 
 @dataclass(frozen=True)

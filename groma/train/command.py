@@ -14,6 +14,7 @@ STAGES = {
     "detection": "stage 1 of the paper: find every region",
     "symbolic": "embedded model: learn to point, on scenes without pictures",
     "alignment": "stage 2 of the paper: connect what is seen with a frozen language model",
+    "reading": "embedded model: stage 3 for the language model alone, on pictures seen once",
     "instruction": "stage 3 of the paper: follow instructions, the language model learning along",
 }
 _DESCRIPTION = """\

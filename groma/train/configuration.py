@@ -48,11 +48,14 @@ class Scenes:
         seed: of scenes and conversations.
         evaluated: how many unseen scenes each evaluation asks about.
         easy: how many scenes hold few things at first, in language pretraining from nothing.
+        pictures: how many go round in instruction finetuning where the language model alone learns:
+            each is looked at once. 0 means a picture for every conversation.
     """
 
     seed: int = 0
     evaluated: int = 64
     easy: int = 0
+    pictures: int = 0
 
 
 @dataclass(frozen=True)

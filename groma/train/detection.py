@@ -1,6 +1,7 @@
 """Detection pretraining: the set prediction loss and the side losses (paper 3.3)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,7 +14,12 @@ from groma.image import normalise_pixels
 from groma.model.detection_loss import Match, detection_loss, focal_loss, match_boxes
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_proposer import DetectorOutput
-from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalised_iou
+from groma.ops.boxes import (
+    box_cxcywh_to_xyxy,
+    box_xyxy_to_cxcywh,
+    generalised_iou,
+    intersection_union,
+)
 from groma.train.parallel import share_of
 from groma.train.region_regression import RegionRegression, Truth
 from groma.train.scene_samples import BACKGROUND, CLASS_NAMES, KINDS
@@ -26,7 +32,7 @@ LOCATION_REPEATS = 4
 JITTER = 0.06
 """Most that an edge of a true box moves, as a share of the box's side."""
 MAX_REGIONS = 8
-"""Regions per picture that the side losses encode."""
+"""True boxes per picture that the side losses encode, and boxes found there."""
 PART = KINDS.index("part")
 """Parts are found by queries that start elsewhere: as locations they would crowd out things."""
 NUM_OBJECT_KINDS = KINDS.index("stuff")
@@ -110,22 +116,22 @@ class DetectionPretraining(nn.Module):
             `loss`, the weighted total, and its terms by name.
         """
         hidden, output = self.encode(pixels)
-        chosen = [choose_regions(label) for label in labels]
-        sampled = [jitter(box[rows]) for box, rows in zip(boxes, chosen, strict=True)]
-        tokens = self.encode_regions(hidden, sampled)
         with torch.autocast(pixels.device.type, enabled=False):
             terms, matches = detection_terms(
                 output, boxes, kinds, weights, self.config.proposer_config
             )
+        found = box_cxcywh_to_xyxy(output.boxes_cxcywh[:, -1].detach().float())
+        shown = [
+            sample_regions(box, label, colour, kind, picture[query])
+            for box, label, colour, kind, picture, (query, _) in zip(
+                boxes, labels, colours, kinds, found, matches, strict=True
+            )
+        ]
+        tokens = self.encode_regions(hidden, [truth.boxes for truth in shown])
+        with torch.autocast(pixels.device.type, enabled=False):
             terms["patch_name"] = self._classify(
                 "patch_name", hidden[-1].flatten(2).mT.flatten(0, 1), patch_labels.flatten()
             )
-            shown = [
-                known(box, label[rows], colour[rows], kind[rows])
-                for box, label, colour, kind, rows in zip(
-                    sampled, labels, colours, kinds, chosen, strict=True
-                )
-            ]
             terms |= self.regression([tokens], shown)
             rows = [query for query, _ in matches]
             named = pick(labels, [column for _, column in matches])
@@ -205,10 +211,40 @@ def _one_hot(labels: Tensor, classes: int) -> Tensor:
     return (labels[:, None] == torch.arange(classes, device=labels.device)).float()
 
 
+def sample_regions(
+    boxes: Tensor, labels: Tensor, colours: Tensor, kinds: Tensor, found: Tensor
+) -> Truth:
+    """Regions of a picture to encode, and what they show.
+
+    Args:
+        boxes: (R, 4) true ones, xyxy in [0, 1].
+        labels: (R,) indices into `CLASS_NAMES`, -100 for none.
+        colours: (R,) indices into `COLOURS`, -100 for none.
+        kinds: (R,) indices into `KINDS`.
+        found: (Q, 4) boxes of queries, which lie as what will be talked about lies.
+
+    Returns:
+        At most `MAX_REGIONS` true boxes, a little off, and as many of those found.
+    """
+    chosen, named = choose_regions(labels), labels != IGNORED
+    exact = known(jitter(boxes[chosen]), labels[chosen], colours[chosen], kinds[chosen])
+    if not named.any():
+        return exact
+    truth = known(boxes[named], labels[named], colours[named], kinds[named])
+    near = truth.at(found[choose(len(found)).to(found.device)])
+    parts = ((getattr(exact, f.name), getattr(near, f.name)) for f in fields(Truth))
+    return Truth(*map(torch.cat, parts))
+
+
 def choose_regions(labels: Tensor) -> Tensor:
     """Random rows of (R,) labels that have a name, at most `MAX_REGIONS`."""
     named = (labels != IGNORED).nonzero().flatten()
-    return named[torch.randperm(len(named))[:MAX_REGIONS].to(named.device)]
+    return named[choose(len(named)).to(named.device)]
+
+
+def choose(count: int) -> Tensor:
+    """Random rows of so many, at most `MAX_REGIONS`."""
+    return torch.randperm(count)[:MAX_REGIONS]
 
 
 def jitter(boxes: Tensor) -> Tensor:
@@ -250,7 +286,7 @@ def detection_terms(
     for layer in range(output.boxes_cxcywh.shape[1]):
         found, logits = output.boxes_cxcywh[:, layer], heads[:, :, layer]
         matches = match_boxes(found, logits[0], truth, config, QUERY_REPEATS)
-        layers.append(set_terms(found, logits, truth, objects, weights, matches, config))
+        layers.append(set_terms(found, logits, truth, objects, weights, matches, config, True))
     whole = [kind != PART for kind in kinds]
     truth, objects, weights = (
         [value[rows] for value, rows in zip(values, whole, strict=True)]
@@ -274,6 +310,7 @@ def set_terms(
     weights: Sequence[Tensor],
     matches: Sequence[Match],
     config: RegionProposerConfig,
+    scores_fit: bool = False,
 ) -> Tensor:
     """Loss of one set of predictions.
 
@@ -285,6 +322,9 @@ def set_terms(
         weights: B tensors (M,), how much each box counts.
         matches: of predictions to truth.
         config: focal parameters.
+        scores_fit: let the score of a matched box be its IoU with the true one instead of 1
+            (quality focal loss, arXiv 2006.04388), so that of two boxes around one thing the
+            better one survives.
 
     Returns:
         (3,) focal loss averaged over heads, L1 and generalised IoU loss, per true box.
@@ -292,16 +332,18 @@ def set_terms(
     rows = [row for row, _ in matches]
     columns = [column for _, column in matches]
     is_object, weight = pick(objects, columns), pick(weights, columns)
+    found, truth = pick(boxes_cxcywh, rows), pick(truth_cxcywh, columns)
+    shared, union = intersection_union(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth))
+    fit = (shared / union).detach() if scores_fit else torch.ones_like(is_object)
     losses = []
     for logits, positive in zip(heads, (torch.ones_like(is_object), is_object), strict=False):
         targets = torch.zeros_like(logits)
         for target, row, value in zip(
-            targets, rows, positive.split([len(row) for row in rows]), strict=True
+            targets, rows, (positive * fit).split([len(row) for row in rows]), strict=True
         ):
             target[row] = value
         focal = focal_loss(logits, targets, config.focal_alpha, config.focal_gamma)
         losses.append(focal.sum() / positive.sum().clamp(min=1))
-    found, truth = pick(boxes_cxcywh, rows), pick(truth_cxcywh, columns)
     total = weight.sum().clamp(min=1)
     distance = (weight * (found - truth).abs().sum(dim=1)).sum() / total
     overlap = generalised_iou(box_cxcywh_to_xyxy(found), box_cxcywh_to_xyxy(truth))

@@ -15,13 +15,15 @@ from groma.data.scenes.generator import SceneGenerator
 from groma.data.scenes.language import converse, language_dice
 from groma.data.scenes.symbolic import true_regions
 from groma.image import normalise_pixels
-from groma.model.groma import GromaForConditionalGeneration
+from groma.model.groma import GromaForConditionalGeneration, GromaOutput
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.train.detection import JITTER
 from groma.train.language_metrics import count_answers, kind_indices
+from groma.train.looking import Looking
 from groma.train.parallel import share_of
 from groma.train.region_regression import RegionRegression, Truth
+from groma.train.scene_samples import to_planes
 from groma.train.symbolic import TURNS, SymbolicRegionEncoder
 from groma.types import IGNORED
 
@@ -65,9 +67,8 @@ class SceneConversations(Dataset):
             for part in ("boxes", "names", "colours", "sizes")
         }
         drawn = redraw(truth["boxes"], dice)
-        assert scene.pixels is not None
         return {
-            "pixels": torch.from_numpy(np.ascontiguousarray(scene.pixels.transpose(2, 0, 1))),
+            "pixels": to_planes(scene),
             "ids": written.ids,
             "labels": written.labels,
             "refer_boxes": drawn[written.refer],
@@ -115,18 +116,21 @@ class GroundedConversations(nn.Module):
         model: GromaForConditionalGeneration,
         regions: SymbolicRegionEncoder | None,
         weights: Mapping[str, float],
+        looking: Looking | None = None,
     ) -> None:
         """Train a model in place.
 
         Args:
             model: frozen as the stage says.
-            regions: what region tokens regress to; None for the language loss alone, where
-                pictures come without their truth.
-            weights: of `language`, `region_token` and `region_name`.
+            regions: what region tokens regress to; None where they are frozen, or where pictures
+                come without their truth.
+            weights: of `language`, of `looking` and of the terms of `RegionRegression`.
+            looking: teaches a small language model where to look, which takes eager attention.
         """
         super().__init__()
         self.model = model
         self.regression = None if regions is None else RegionRegression(regions)
+        self.looking = looking
         self.weights = dict(weights)
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
@@ -164,6 +168,7 @@ class GroundedConversations(nn.Module):
             ground_boxes=ground_boxes,
             labels=labels,
             shuffle_regions=self.shuffle_regions,
+            output_attentions=self.looks,
         )
         terms: dict[str, Tensor] = {}
         if self.regression is not None:
@@ -172,10 +177,23 @@ class GroundedConversations(nn.Module):
                 for true, picture in zip(truth, output.regions, strict=True)
             ]
             terms = self.regression([picture.tokens for picture in output.regions], shown)
+        return self.weigh(terms, output, labels)
+
+    @property
+    def looks(self) -> bool:
+        """Whether attention is needed."""
+        return self.looking is not None and self.training
+
+    def weigh(self, terms: dict[str, Tensor], output: GromaOutput, labels: Tensor) -> dict:
+        """Add the terms of the language model; arguments and result as in `forward`."""
+        assert output.loss is not None
         terms["language"] = output.loss
         if self.training:
             terms["language"] = share_of(output.loss, (labels[:, 1:] != IGNORED).sum())
-        loss = {"loss": sum(w * terms[name] for name, w in self.weights.items())} | terms
+        if self.looking is not None and self.training:
+            terms |= self.looking(output.attentions, output.input_ids, output.labels)
+        used = {k: weight for k, weight in self.weights.items() if self.looks or k != "looking"}
+        loss = {"loss": sum(weight * terms[name] for name, weight in used.items())} | terms
         extra = {"logits": output.logits, "labels": output.labels}
         return loss if self.training else loss | extra
 

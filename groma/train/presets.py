@@ -37,6 +37,7 @@ def groma_mini_config(text_layers: int = 6) -> GromaConfig:
             "num_levels": 3,
             "box_head_width": 128,
             "dropout": 0.0,
+            "focal_alpha": 0.5,  # scores are to be overlaps, not merely an order
         },
         region_config={
             "roi_size": 7,

@@ -52,7 +52,9 @@ from groma.train.instruction import (
     GroundedConversations,
     SceneConversations,
 )
+from groma.train.looking import Looking, telling_tokens
 from groma.train.scene_samples import SceneSamples, collate
+from groma.train.seen import SeenCollator, SeenConversations, SeenInstruction, SeenScenes
 from groma.train.stages import freeze_for
 from groma.train.symbolic import (
     SymbolicCollator,
@@ -264,13 +266,23 @@ def fuse(c: Configuration, words: LlamaForCausalLM) -> None:
         words.model.compile()
 
 
+def teach_looking(
+    c: Configuration, words: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> Looking | None:
+    """What teaches the heads of a small language model where to look, if the stage weighs it."""
+    if not c.stage.loss_weights.get("looking"):
+        return None
+    words.set_attn_implementation("eager")  # the only one that tells where it looks
+    vocabulary = words.config.vocab_size
+    tokens = TokenIds(vocabulary - len(NEW_TOKENS))
+    return Looking(tokens, telling_tokens(tokenizer, vocabulary))
+
+
 def symbolic_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:  # noqa: ARG001
     """Language pretraining on scenes without pictures."""
     scenes = _scenes_of(c)
     model, tokenizer = starting.language_model(c.model)
-    pointing = c.stage.loss_weights.get("pointer", 0.0)
-    if pointing:
-        model.set_attn_implementation("eager")  # the only one that tells where it looks
+    looking = teach_looking(c, model, tokenizer)
     fuse(c, model)
     regions = starting.symbolic_regions(c.model, model, tokenizer)
     tokens = TokenIds(model.config.vocab_size - len(NEW_TOKENS))
@@ -285,7 +297,9 @@ def symbolic_job(c: Configuration, mixture: Mixture | None, processes: int) -> J
         )
     )
     return Job(
-        SymbolicPretraining(model, regions, tokens, pointing),
+        SymbolicPretraining(
+            model, regions, tokens, looking, c.stage.loss_weights.get("looking", 0.0)
+        ),
         model,
         train,
         SymbolicCollator(tokens),
@@ -320,15 +334,61 @@ def conversation_job(c: Configuration, mixture: Mixture | None, processes: int) 
         )
     assert c.scenes is not None
     regions = starting.symbolic_regions(c.model, model.language_model, tokenizer)
+    looking = teach_looking(c, model.language_model, tokenizer)
+    if c.scenes.pictures:
+        return seen_job(c, model, tokenizer, regions, looking)
     train, unseen = (
         _conversations(c, split, c.scenes.seed, model, tokenizer, length)
         for split, length in (("train", ENDLESS), ("val", c.scenes.evaluated))
     )
     return Job(
-        GroundedConversations(model, regions, c.stage.loss_weights),
+        GroundedConversations(model, regions, c.stage.loss_weights, looking),
         model,
         train,
         ConversationCollator(model.tokens),
+        unseen,
+        instruction.count,
+        language_metrics.summarise_answers,
+        tokenizer,
+        regions,
+    )
+
+
+def seen_job(
+    c: Configuration,
+    model: GromaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    regions: SymbolicRegionEncoder,
+    looking: Looking | None,
+) -> Job:
+    """Instruction finetuning of the language model alone, on pictures that are looked at once."""
+    assert c.scenes is not None
+    if c.stage.trains != ("language_model",):
+        raise GromaError(
+            f"{c.path}: [scenes] pictures are looked at once, so [stage] trains language_model "
+            "alone."
+        )
+    counts: dict[Split, int] = {"train": c.scenes.pictures, "val": c.scenes.evaluated}
+    seen = {
+        split: SeenScenes(
+            SceneGenerator(split, c.scenes.seed, model.config.image_size),
+            c.out / "seen" / split,
+            count,
+        )
+        for split, count in counts.items()
+    }
+    for pictures in seen.values():
+        pictures.prepare(model.eval())
+    template = Template(tokenizer, model.tokens)
+    train, unseen = (
+        SeenConversations(seen[split], template, length, c.run.limit)
+        for split, length in (("train", ENDLESS), ("val", c.scenes.evaluated))
+    )
+    return Job(
+        SeenInstruction(model, None, c.stage.loss_weights, looking),
+        model,
+        train,
+        SeenCollator(model.tokens),
         unseen,
         instruction.count,
         language_metrics.summarise_answers,
@@ -341,6 +401,7 @@ JOBS = {
     "detection": detection_job,
     "symbolic": symbolic_job,
     "alignment": conversation_job,
+    "reading": conversation_job,
     "instruction": conversation_job,
 }
 """What makes the job of each stage, from its configuration, public data and process count."""

@@ -69,9 +69,8 @@ def to_sample(scene: Scene, patch_size: int) -> dict[str, Tensor]:
     kinds = [KINDS.index(thing.size) for thing in scene.things]
     kinds += [KINDS.index("stuff")] * len(scene.stuff) + [KINDS.index("part")] * parts
     regions = len(kinds)
-    assert scene.pixels is not None
     return {
-        "pixels": torch.from_numpy(np.ascontiguousarray(scene.pixels.transpose(2, 0, 1))),
+        "pixels": to_planes(scene),
         "patch_labels": torch.from_numpy(patch_labels(scene, patch_size)),
         "boxes": normalise_boxes(scene.region_boxes.tolist(), scene.size),
         "labels": torch.tensor(names + [IGNORED] * parts),
@@ -79,6 +78,12 @@ def to_sample(scene: Scene, patch_size: int) -> dict[str, Tensor]:
         "kinds": torch.tensor(kinds),
         "weights": torch.tensor([1.0] * (regions - parts) + [PART_WEIGHT] * parts),
     }
+
+
+def to_planes(scene: Scene) -> Tensor:
+    """(3, H, W) uint8 pixels of a drawn scene."""
+    assert scene.pixels is not None
+    return torch.from_numpy(np.ascontiguousarray(scene.pixels.transpose(2, 0, 1)))
 
 
 def patch_labels(scene: Scene, patch_size: int) -> NDArray[np.int64]:

@@ -26,14 +26,7 @@ from groma.ops.boxes import box_xyxy_to_cxcywh
 from groma.text.template import Template
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
 from groma.train.language_metrics import count_answers, kind_indices
-from groma.train.small_language_model import (
-    BINDING_LAYER,
-    GATHERING_LAYER,
-    POINTING_LAYER,
-    bind_loss,
-    gather_loss,
-    pointer_loss,
-)
+from groma.train.looking import Looking
 from groma.types import IGNORED
 
 WORDS = (*NOUNS, *STUFF)
@@ -44,7 +37,6 @@ _FALLOFF = (1.0, 0.7, 0.5, 0.35)
 """Amplitudes of the waves that tell where a region lies, slowest first."""
 _PLACE_SHARE = 1.4
 """Length of the part of a region token that tells where it lies, in words."""
-_PREPARING_SHARE = 0.5
 _FEW = 3
 _GAPS, _LONGEST_GAP = 4, 400
 _SCATTERED_SHARE = 0.25
@@ -222,7 +214,8 @@ class SymbolicPretraining(nn.Module):
         language_model: LlamaForCausalLM,
         regions: SymbolicRegionEncoder,
         tokens: TokenIds,
-        pointing: float = 0.0,
+        looking: Looking | None = None,
+        weight: float = 0.0,
     ) -> None:
         """The language model is trained in place.
 
@@ -230,14 +223,16 @@ class SymbolicPretraining(nn.Module):
             language_model: new tokens included.
             regions: as wide as the language model.
             tokens: ids of the new tokens.
-            pointing: weight of the losses that teach three heads where to look, which takes at
-                least five layers and eager attention; 0 if the model finds out by itself.
+            looking: teaches heads where to look, which takes eager attention; None if the model
+                finds out by itself.
+            weight: of `looking`.
         """
         super().__init__()
         self.language_model = language_model
         self.regions = regions
         self.tokens = tokens
-        self.pointing = pointing
+        self.looking = looking
+        self.weight = weight
 
     def forward(
         self,
@@ -280,7 +275,7 @@ class SymbolicPretraining(nn.Module):
             attention_mask=(input_ids != self.tokens[PAD]).long(),
             position_ids=stretch(input_ids) if self.training else None,
             use_cache=False,
-            output_attentions=self.pointing > 0,
+            output_attentions=self.looking is not None and self.training,
         )
         hidden, head = output.last_hidden_state, self.language_model.lm_head
         if not self.training:
@@ -289,19 +284,10 @@ class SymbolicPretraining(nn.Module):
         # Most tokens are questions and regions: the vocabulary is only compared where it counts.
         said = labels[:, 1:] != IGNORED
         language = F.cross_entropy(head(hidden[:, :-1][said]).float(), labels[:, 1:][said])
-        if not self.pointing:
+        if self.looking is None:
             return {"loss": language}
-        bind, gather, pointer = (
-            loss(output.attentions[layer][:, 0].float(), *targets, self.tokens)
-            for loss, layer, targets in (
-                (bind_loss, BINDING_LAYER, (input_ids,)),
-                (gather_loss, GATHERING_LAYER, (input_ids, labels)),
-                (pointer_loss, POINTING_LAYER, (input_ids, labels)),
-            )
-        )
-        steps = {"bind": bind, "gather": gather, "pointer": pointer}
-        looking = pointer + _PREPARING_SHARE * (bind + gather)
-        return {"loss": language + self.pointing * looking, "language": language} | steps
+        terms = self.looking(output.attentions, input_ids, labels)
+        return {"loss": language + self.weight * terms["looking"], "language": language} | terms
 
 
 def stretch(input_ids: Tensor) -> Tensor:

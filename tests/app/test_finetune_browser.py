@@ -201,6 +201,11 @@ def test_an_answer_is_corrected_and_kept(page: Page, scripted: str, scene: Path)
     maker.bench.locator("[data-question]").fill("Is there a dog?")
     maker.keep(1)
     expect(maker.made).to_contain_text("Is there a dog?")
+    with page.expect_event("dialog") as asked:
+        page.evaluate("setTimeout(() => location.reload())")
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+    expect(maker.made).to_have_count(1)
     maker.press("Delete example 1")
     expect(maker.made).to_have_count(0)
     assert maker.problems == []

@@ -1,13 +1,16 @@
 """Starting the application."""
 
+import socket
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 import groma
 from app import main as starter
 from app import zero_gpu
 from app.main import NO_FINETUNING, NOTES, build_parser, is_space, main, serve
+from groma.types import GromaError
 
 
 def test_missing_models_are_one_sentence(
@@ -47,3 +50,18 @@ def test_a_page_that_cannot_teach_although_it_should_says_so(
 def test_notes_are_honest_sentences() -> None:
     assert "illustrated scenes only" in NOTES["groma-mini"]
     assert not is_space()
+
+
+def test_a_page_that_cannot_be_reached_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradio.networking.url_ok", lambda _: False)
+    with gr.Blocks() as blocks, pytest.raises(GromaError, match="did not answer"):
+        starter.start(blocks, prevent_thread_lock=True, quiet=True)
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with gr.Blocks() as blocks, pytest.raises(GromaError, match=rf"{port}.* --port"):
+            starter.start(blocks, server_port=port, prevent_thread_lock=True, quiet=True)

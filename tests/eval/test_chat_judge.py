@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+import groma
 from groma import cli
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.eval.chat_judge import RULES, ChatJudge, judge_messages, read_points
 from groma.types import GromaError
-from tests import talk
 from tests.eval import benchmark_files as files
 
 POINTS = {"conv": "8 6", "detail": "10, 5", "complex": "4 4"}
@@ -172,7 +172,7 @@ def test_from_the_model_to_the_table(tmp_path, capsys, monkeypatch):
             assert (url, model) == ("http://localhost:1/v1", "judge")
             self.complete = judge
 
-    monkeypatch.setattr(cli, "_load", lambda _: talk.groma())
+    monkeypatch.setattr(cli, "_load", lambda _: groma.load(cli.DEFAULT_MODEL, device="cpu"))
     monkeypatch.setattr("groma.endpoint.ChatEndpoint", Endpoint)
     save = tmp_path / "answers.jsonl"
     arguments = [

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import groma
 from groma import cli
 from groma.data.sources.coco import open_expressions
 from groma.eval import command
@@ -37,6 +38,17 @@ def model(tmp_path_factory):
 def loaded(monkeypatch):
     """The same model, in memory: loading it takes longer than asking it."""
     monkeypatch.setattr(cli, "_load", lambda _: talk.groma())
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    """The model that is shipped."""
+    return groma.load(cli.DEFAULT_MODEL, device="cpu")
+
+
+@pytest.fixture
+def embedded_loaded(monkeypatch, embedded):
+    monkeypatch.setattr(cli, "_load", lambda _: embedded)
 
 
 @pytest.fixture
@@ -245,6 +257,13 @@ def test_answers_that_contradict_each_other_are_refused(tmp_path):
         read_predictions(paths)
 
 
+@pytest.mark.usefixtures("embedded_loaded")
+def test_the_embedded_model_finds_most_of_its_own_world(tmp_path, capsys):
+    found = run(capsys, *rec(tmp_path, "--images", files.IMAGES))["figures"]
+    assert found["accuracy"]["value"] > 40
+    assert found["accuracy"]["cases"] == len(open_expressions(files.REC, tmp_path))
+
+
 OTHERS = {
     "lvis-ground": (files.LVIS, ()),
     "region-caption": (files.CAPTIONS, ()),
@@ -254,14 +273,13 @@ OTHERS = {
 KEYS = {"lvis-ground": "ar_medium", "region-caption": "meteor", "detection": "ap_50", "gcg": "miou"}
 
 
-@pytest.mark.usefixtures("loaded", "no_java")
+@pytest.mark.usefixtures("embedded_loaded", "no_java")
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_others_from_the_model_to_the_table(name, model, tmp_path, capsys, monkeypatch):
+def test_the_others_from_the_model_to_the_table(name, tmp_path, capsys, monkeypatch):
     annotations, more = OTHERS[name]
     save = tmp_path / "answers.jsonl"
     command_line = ["eval", name, "--annotations", annotations, *more]
-    arguments = [*command_line, "--images", files.IMAGES, "--model", model, *MODEL]
-    found = run(capsys, *arguments, *SHORT, "--save", save)
+    found = run(capsys, *command_line, "--images", files.IMAGES, "--save", save)
     monkeypatch.setattr(cli, "_load", lambda _: pytest.fail("no model is needed here"))
     assert run(capsys, *command_line, "--predictions", save) == found
     figure = found["figures"][KEYS[name]]

@@ -7,6 +7,7 @@ from groma.model.groma import GromaForConditionalGeneration
 from groma.tokens import NEW_TOKENS
 from groma.train.scene_samples import SceneSamples
 from groma.train.symbolic import SymbolicRegionEncoder
+from tests.train import tiny_language
 
 PATCH = 14
 SIDE = 8 * PATCH
@@ -14,6 +15,16 @@ SIDE = 8 * PATCH
 
 @pytest.fixture
 def tiny_config():
+    return make_config()
+
+
+@pytest.fixture(scope="session")
+def small_config():
+    """The same sizes around the language model that reads."""
+    return GromaConfig(**make_config().to_dict() | {"text_config": tiny_language.text_config()})
+
+
+def make_config() -> GromaConfig:
     return GromaConfig(
         image_size=SIDE,
         vision_config={

@@ -2,7 +2,7 @@
 
 from groma.train.configuration import read_configuration
 
-DETECTION, SYMBOLIC, ALIGNMENT, INSTRUCTION = (
+DETECTION, SYMBOLIC, ALIGNMENT, READING, INSTRUCTION = (
     read_configuration(f"groma-mini/{name}", name).stage
-    for name in ("detection", "symbolic", "alignment", "instruction")
+    for name in ("detection", "symbolic", "alignment", "reading", "instruction")
 )

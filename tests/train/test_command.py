@@ -17,6 +17,7 @@ from groma.types import GromaError
 from tests.train import tiny_language
 from tests.train.shipped import DETECTION
 from tests.train.tiny_stages import (
+    SCENES,
     SIZES,
     sources,
     write_language_model,
@@ -126,7 +127,7 @@ def test_all_stages_on_scenes_make_a_model_that_loads(tmp_path: Path, capsys) ->
     known = f'[model]\nwords = "{words}"\n{SIZES}'
     detection = write_stage(tmp_path, "detection", visual, known, more=f"muon_lr = 1e-3\n{weights}")
     assert train("detection", detection, "--steps", 2) == 0
-    pointing = "[stage.loss_weights]\npointer = 0.5\n"
+    pointing = "[stage.loss_weights]\nlooking = 0.5\n"
     symbolic = write_stage(
         tmp_path, "symbolic", ["language_model"], f'[model]\nfolder = "{words}"', more=pointing
     )
@@ -135,13 +136,17 @@ def test_all_stages_on_scenes_make_a_model_that_loads(tmp_path: Path, capsys) ->
     before = tmp_path / "symbolic" / "model"
     for name, trains in (
         ("alignment", ["projector", "region_encoder"]),
+        ("reading", ["language_model"]),
         ("instruction", ["projector", "region_encoder", "language_model"]),
     ):
         model = f'[model]\nfolder = "{before}"\n'
         if name == "alignment":
             model += f'visual = "{tmp_path / "detection" / "model"}"\n'
-        terms = "[stage.loss_weights]\nregion_token = 1.0\nlanguage = 1.0\n"
-        file = write_stage(tmp_path, name, trains, model, more=terms)
+        terms, data = "[stage.loss_weights]\nregion_token = 1.0\nlanguage = 1.0\n", SCENES
+        if name == "reading":
+            terms = "[stage.loss_weights]\nlanguage = 1.0\nlooking = 0.5\n"
+            data = f"{SCENES}pictures = 5\n"
+        file = write_stage(tmp_path, name, trains, model, data, terms)
         assert train(name, file, "--steps", 2, "--batch", 2) == 0
         assert sorted(losses(tmp_path / name)) == [1, 2]
         before = tmp_path / name / "model"
@@ -152,6 +157,21 @@ def test_all_stages_on_scenes_make_a_model_that_loads(tmp_path: Path, capsys) ->
     assert "--resume" in capsys.readouterr().err
     assert train("instruction", file, "--steps", 2, "--batch", 2, "--resume") == 0
     assert (before / "model.safetensors").stat().st_mtime_ns == changed
+
+
+def test_pictures_looked_at_once_need_frozen_eyes(tmp_path: Path, capsys) -> None:
+    words = write_language_model(tmp_path / "language", layers=5)
+    visual = ["image_encoder", "region_proposer", "region_encoder"]
+    weights = "[stage.loss_weights]\ndetection = 1.0\n"
+    known = f'[model]\nwords = "{words}"\n{SIZES}'
+    detection = write_stage(tmp_path, "detection", visual, known, more=weights)
+    assert train("detection", detection, "--steps", 1) == 0
+    model = f'[model]\nfolder = "{words}"\nvisual = "{tmp_path / "detection" / "model"}"\n'
+    file = write_stage(
+        tmp_path, "reading", ["language_model", "projector"], model, f"{SCENES}pictures = 5\n"
+    )
+    assert train("reading", file) == 2
+    assert "trains language_model alone" in capsys.readouterr().err
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch) -> None:

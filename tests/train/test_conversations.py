@@ -1,9 +1,9 @@
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
-from groma.config import GromaConfig
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.generator import SceneGenerator
 from groma.model.groma import GromaForConditionalGeneration
@@ -39,11 +39,10 @@ def batch(conversations) -> dict:
 
 
 @pytest.fixture
-def make_model(tiny_config):
+def make_model(small_config):
     def make() -> GromaForConditionalGeneration:
         torch.manual_seed(0)
-        config = GromaConfig(**tiny_config.to_dict() | {"text_config": tiny_language.text_config()})
-        return GromaForConditionalGeneration(config)
+        return GromaForConditionalGeneration(copy.deepcopy(small_config))
 
     return make
 

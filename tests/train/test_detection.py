@@ -3,7 +3,7 @@ import torch
 
 from groma.model.detection_loss import detection_loss, match_boxes
 from groma.model.region_proposer import DetectorOutput
-from groma.ops.boxes import box_xyxy_to_cxcywh
+from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, pairwise_iou
 from groma.train.detection import (
     JITTER,
     QUERY_REPEATS,
@@ -49,6 +49,27 @@ def test_terms_agree_with_the_model_s_loss(output, tiny_config):
     found = set_terms(boxes, logits[None], centred, ones, ones, matches, config)
     wanted = torch.stack([expected[f"loss_{name}"] for name in ("ce", "bbox", "giou")])
     torch.testing.assert_close(found, wanted)
+
+
+def test_scores_learn_how_well_a_box_fits(output, tiny_config):
+    config = tiny_config.proposer_config
+    truth = [box_xyxy_to_cxcywh(random_boxes(2)) for _ in range(2)]
+    ones = [torch.ones(2)] * 2
+    boxes, logits = output.boxes_cxcywh[:, -1], output.logits["sa1b"][:, -1]
+    matches = match_boxes(boxes, logits, truth, config)
+    overlaps = torch.zeros_like(logits)
+    for picture, (rows, columns) in enumerate(matches):
+        found, wanted = (
+            box_cxcywh_to_xyxy(part) for part in (boxes[picture, rows], truth[picture][columns])
+        )
+        overlaps[picture, rows] = pairwise_iou(found, wanted).diagonal()
+    fitting = overlaps.logit(eps=1e-7)[None]
+    assert set_terms(boxes, fitting, truth, ones, ones, matches, config, True)[0] < 1e-6
+    for other in (fitting + 1, fitting - 1):
+        other.requires_grad_(True)
+        set_terms(boxes, other, truth, ones, ones, matches, config, True)[0].backward()
+        matched = other.grad[0][overlaps > 0]
+        assert ((matched > 0) == (other > fitting)[0][overlaps > 0]).all()
 
 
 def test_the_coco_head_learns_objects_alone(output, tiny_config):

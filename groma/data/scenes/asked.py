@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from groma.data.sample import QA, Expected, Mention, Pieces
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.facts import Facts
-from groma.data.scenes.grammar import Words, a, listing, several, synonyms_of
+from groma.data.scenes.grammar import Words, a, listing, number_word, several, synonyms_of
 from groma.data.scenes.nouns import GROUP_OF, GROUPS, NOUNS
 from groma.data.scenes.wording import Field, as_typed, fill, phrase
 
@@ -101,3 +101,8 @@ def grouped_phrases(facts: Facts, indices: list[int]) -> Pieces:
 def agreement(count: int) -> dict[str, str]:
     """Agreement fields for this many things."""
     return Words("", plural=count != 1).agreement
+
+
+def in_all(count: int) -> str:
+    """As in "three in all", "just one"."""
+    return "just one" if count == 1 else f"{number_word(count)} in all"

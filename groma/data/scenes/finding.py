@@ -3,7 +3,7 @@
 from functools import partial
 
 from groma.data.sample import Expected
-from groma.data.scenes.asked import Asked, Maker, absent_noun, agreement, ask, word_for
+from groma.data.scenes.asked import Asked, Maker, absent_noun, agreement, ask, in_all, word_for
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.expressions import GROUP_RIVALS, GROUP_WORDS
 from groma.data.scenes.facts import Facts
@@ -119,9 +119,9 @@ class Many:
         self.indices, self.one, self.plural, self.counted = indices, one, plural, counted
 
     @property
-    def all_of_them(self) -> str:
-        """As in "the three dogs", "the only dog"."""
-        return f"the {self.counted}" if len(self.indices) > 1 else f"the only {self.one}"
+    def name(self) -> str:
+        """As in "red cars", "red car"; their number is for after they have been pointed at."""
+        return self.one if len(self.indices) == 1 else self.plural
 
     @property
     def expected_regions(self) -> frozenset[int]:
@@ -197,7 +197,7 @@ def find_all(facts: Facts, dice: Dice) -> Asked | None:
         denial = f"there are {many.counted} in the picture."
         wording = (question, f"no, {denial}" if answer.startswith("Yes") else denial)
         return ask("find_all", wording, fields, expected, dice, ())
-    fields["t"] = phrase(many.all_of_them, *many.indices)
+    fields["t"] = phrase(f"the {many.name}", *many.indices)
     focus = tuple(many.indices)
     return ask("find_all", (question, answer), fields, expected, dice, focus)
 
@@ -213,7 +213,7 @@ def exist(facts: Facts, dice: Dice) -> Asked | None:
     if not count:
         denial = f"no, there is no {many.one} in the picture."
         return ask("exist", (question, denial), fields, expected, dice, ())
-    fields["t"] = phrase(one if count == 1 else many.counted, *many.indices)
+    fields["t"] = phrase(one if count == 1 else many.plural, *many.indices)
     return ask("exist", (question, answer), fields, expected, dice, tuple(many.indices))
 
 
@@ -227,7 +227,7 @@ def count(facts: Facts, dice: Dice) -> Asked | None:
     if not total:
         wording = (question, f"there are {many.counted} in the picture.")
         return ask("count", wording, fields, expected, dice, ())
-    fields["t"] = phrase(many.counted, *many.indices)
+    fields |= {"t": phrase(f"the {many.name}", *many.indices), "n": in_all(total)}
     return ask("count", (question, answer), fields, expected, dice, tuple(many.indices))
 
 

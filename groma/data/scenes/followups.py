@@ -1,7 +1,7 @@
 """Questions that only make sense after another: "What colour is it?", "And the other one?"."""
 
 from groma.data.sample import Expected
-from groma.data.scenes.asked import Asked, FollowUp, agreement, ask
+from groma.data.scenes.asked import Asked, FollowUp, agreement, ask, in_all
 from groma.data.scenes.attributes import (
     SIZE_ANSWERS,
     SIZE_CHECKS,
@@ -80,7 +80,10 @@ def count(facts: Facts, dice: Dice, focus: Focus) -> Asked | None:
     noun = nouns.pop()
     indices = facts.by_noun[noun]
     fields: dict[str, Field] = {
-        "t": phrase(several(noun, len(indices)), *indices),
+        "t": phrase(
+            f"the {with_adjectives(noun) if len(indices) == 1 else several(noun)}", *indices
+        ),
+        "n": in_all(len(indices)),
         **agreement(len(indices)),
     }
     expected = Expected(regions=frozenset(indices), count=len(indices))
@@ -102,7 +105,7 @@ def other(facts: Facts, dice: Dice, focus: Focus) -> Asked | None:
         fields: dict[str, Field] = {"t": phrase(f"the other {with_adjectives(noun)}", *rest)}
         wording = (draw_question("follow_other", "other", dice), "here is {t}.")
     else:
-        fields = {"t": phrase(f"the other {several(noun, len(rest))}", *rest)}
+        fields = {"t": phrase(f"the other {several(noun)}", *rest)}
         wording = (draw_question("follow_other", "others", dice), "here are {t}.")
     return ask("follow_other", wording, fields, expected, dice, tuple(rest))
 
@@ -117,8 +120,7 @@ def _another(facts: Facts, dice: Dice, index: int, rest: list[int]) -> Asked:
     if not rest:
         answer = f"{agrees[1]}, there is only one {with_adjectives(noun)}."
         return ask("follow_other", (question, answer), {}, expected, dice)
-    more = with_adjectives(noun) if len(rest) == 1 else several(noun, len(rest))
-    text = f"another {more}" if len(rest) == 1 else more.replace(" ", " other ", 1)
+    text = f"another {with_adjectives(noun)}" if len(rest) == 1 else f"other {several(noun)}"
     fields: dict[str, Field] = {"t": phrase(text, *rest), **agreement(len(rest))}
     answer = f"{agrees[0]}, there {{is}} {{t}}."
     return ask("follow_other", (question, answer), fields, expected, dice, tuple(rest))

@@ -125,7 +125,7 @@ EXIST: Table = {
 }
 
 COUNT: Table = {
-    "There {is} {t}.": (
+    "Here {is} {t}: {n}.": (
         "How many {x} are there?",
         "How many {x} are in the picture?",
         "How many {x} are there in this image?",
@@ -546,7 +546,7 @@ FOLLOW_NAME: Table = {
 }
 
 FOLLOW_COUNT: Table = {
-    "There {is} {t}.": (
+    "Here {is} {t}: {n}.": (
         "How many of them are there?",
         "And how many of them are there?",
         "How many of those are there in the picture?",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from groma.data.scenes.backgrounds import draw_layout
@@ -27,6 +28,7 @@ from groma.data.scenes.nouns import (
 )
 from groma.data.scenes.scene import Scene, Split, Stuff, Thing
 from groma.data.scenes.sprites import STYLES, sprite_shapes
+from groma.ops.boxes import pairwise_iou
 from groma.types import Size
 
 BLOCK = 256
@@ -217,13 +219,14 @@ def true_regions(scene: Scene) -> SymbolicRegions:
     return SymbolicRegions(boxes, names, colours, sizes, np.arange(count))
 
 
-def symbolic_regions(scene: Scene, dice: Dice, limit: int = 24) -> SymbolicRegions:
+def symbolic_regions(scene: Scene, dice: Dice, limit: int = 40) -> SymbolicRegions:
     """True regions among what a real proposer adds, shuffled.
 
     Args:
         scene: whose annotations to start from.
         dice: what is added.
-        limit: most regions; the true ones are always among them.
+        limit: most regions; the true ones are always among them, and nothing that covers nearly
+            the same as one of them.
 
     Returns:
         True regions with boxes off by a few percent and slightly doubtful names; near-duplicates
@@ -232,8 +235,8 @@ def symbolic_regions(scene: Scene, dice: Dice, limit: int = 24) -> SymbolicRegio
     """
     rng, true = dice.arrays, true_regions(scene)
     count, room = len(true), max(0, limit - len(true))
-    extra = min(room, int(rng.integers(0, 3 + count)))
-    kinds = rng.integers(0, 4, extra)
+    extra = min(room, int(rng.integers(0, _MOST_ADDED)))
+    kinds = rng.choice(len(_SHARES), extra, p=_SHARES)
     first, second = rng.integers(0, count, (2, extra))
     noise = rng.uniform(-1, 1, (count + extra, 4)).astype(np.float32)
     rows = np.concatenate([np.arange(count), first])
@@ -252,12 +255,18 @@ def symbolic_regions(scene: Scene, dice: Dice, limit: int = 24) -> SymbolicRegio
     corners = rng.random((len(nothing), 2, 2), np.float32)
     boxes[nothing] = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     source = np.r_[true.source, np.full(extra, -1)]
-    order = rng.permutation(count + extra)
+    shared = pairwise_iou(torch.from_numpy(boxes), torch.from_numpy(true.boxes)).amax(dim=1)
+    order = rng.permutation(np.flatnonzero((shared.numpy() <= _MOST_SHARED) | (source >= 0)))
     return SymbolicRegions(boxes[order], names[order], colours[order], sizes[order], source[order])
 
 
 _TWIN, _FRAGMENT, _MIXTURE, _NOTHING = range(4)
-_SPREAD = np.array([0.12, 0.45, 0.1, 0.0], np.float32)
+_SHARES = (0.2, 0.4, 0.15, 0.25)
+"""How often each kind is added."""
+_MOST_ADDED = 46
+_MOST_SHARED = 0.6
+"""IoU with a true box above which the selection of regions keeps only one of two."""
+_SPREAD = np.array([0.3, 0.45, 0.1, 0.0], np.float32)
 """Jitter of each kind's box, as a share of its width and height."""
 _CERTAINTY = np.array([[0.5, 0.25, 0.4, 0.0], [0.95, 0.7, 0.8, 0.1]])
 """Range of each kind's weight on its noun."""
