@@ -1,4 +1,7 @@
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +51,36 @@ def test_same_key_same_bytes(index):
     assert first.pixels.tobytes() == second.pixels.tobytes()
     assert first.owner.tobytes() == second.owner.tobytes()
     assert (first.things, first.stuff, first.parts) == (second.things, second.stuff, second.parts)
+
+
+FINGERPRINT = """
+from hashlib import sha256
+from groma.data.scenes.generator import SceneGenerator
+from groma.data.scenes.language import converse, language_dice
+from groma.data.scenes.symbolic import SymbolicScenes
+total = sha256()
+for scenes in (SceneGenerator("val", 1), SymbolicScenes("val", 1)):
+    for index in range(24):
+        scene = scenes[index]
+        talk = converse(scene, language_dice("val", 1, index))
+        total.update(repr((scene.things, scene.stuff, scene.parts, talk.turns)).encode())
+        total.update(b"" if scene.pixels is None else scene.pixels.tobytes())
+print(total.hexdigest())
+"""
+
+
+def test_every_process_gives_the_same_bytes():
+    prints = {
+        subprocess.run(
+            [sys.executable, "-c", FINGERPRINT],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(prints) == 1
 
 
 def test_order_of_access_does_not_matter():

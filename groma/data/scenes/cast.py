@@ -44,7 +44,7 @@ def draw_cast(dice: Dice) -> list[Role]:
     nouns = dice.sample(NOUNS, count)
     if dice.maybe(TWIN_SHARE):
         twins = dice.pick(TWINS)
-        noun = dice.choice(tuple(COLOURABLE)) if dice.maybe(0.4) else nouns[0]
+        noun = dice.choice(sorted(COLOURABLE)) if dice.maybe(0.4) else nouns[0]
         nouns = ([noun] * twins + [other for other in nouns if other != noun])[:count]
     roles = [draw_role(noun, count, dice) for noun in nouns]
     if dice.maybe(0.7):
