@@ -56,7 +56,7 @@ def test_wordings_are_sentences():
 def test_wordings_know_only_these_fields():
     known = {"x", "y", "t", "u", "a", "A", "It", "one", "is", "it", "its", "does", "list"}
     known |= {"relation", "comparison", "superlative", "colour", "colours", "size", "place"}
-    known |= {"description"}
+    known |= {"description", "n"}
     for _, answer, question in every_wording():
         assert set(re.findall(r"\{(\w+)\}", question + answer)) <= known
 
