@@ -83,7 +83,7 @@ class SeenScenes:
         stacked = {name: torch.cat([row[name] for row in rows]) for name in _PER_PICTURE}
         file = self._file(shard)
         draft = file.with_suffix(".part")
-        save_file(stacked, draft, metadata=None)
+        save_file(stacked, draft)
         file.with_suffix(".json").write_text(json.dumps(lengths), encoding="utf-8")
         draft.rename(file)
 

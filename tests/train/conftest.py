@@ -81,3 +81,16 @@ def words(tiny_config):
 @pytest.fixture(scope="session")
 def scenes():
     return SceneSamples(SceneGenerator("train", 0, SIDE, style="noto"), 64, PATCH)
+
+
+def losses_of_steps(objective, optimizer, batch, count=4):
+    """Losses of some steps on one batch, each with the same random numbers."""
+    totals = []
+    for _ in range(count):
+        torch.manual_seed(2)
+        optimizer.zero_grad()
+        loss = objective(**batch)["loss"]
+        loss.backward()
+        optimizer.step()
+        totals.append(float(loss.detach()))
+    return totals

@@ -22,7 +22,7 @@ from groma.train.symbolic import SymbolicRegionEncoder
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from tests.train import tiny_language
-from tests.train.conftest import SIDE
+from tests.train.conftest import SIDE, losses_of_steps
 from tests.train.shipped import ALIGNMENT, INSTRUCTION
 from tests.train.test_trainer import QUIET, losses, stop_after
 
@@ -127,14 +127,7 @@ def test_steps_lower_the_loss_and_touch_only_what_the_stage_trains(
     objective = GroundedConversations(model, regions(), stage.loss_weights)
     optimizer = build_optimizer(objective, replace(stage, lr=3e-3))
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    totals = []
-    for _ in range(4):
-        torch.manual_seed(2)
-        optimizer.zero_grad()
-        loss = objective(**batch)["loss"]
-        loss.backward()
-        optimizer.step()
-        totals.append(float(loss.detach()))
+    totals = losses_of_steps(objective, optimizer, batch)
     assert totals[-1] < totals[0]
     after = dict(model.named_parameters())
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}

@@ -22,7 +22,7 @@ from groma.train.stages import freeze_for
 from groma.train.trainer import build_optimizer
 from groma.types import IGNORED, Proposals
 from tests.train import tiny_language
-from tests.train.conftest import SIDE
+from tests.train.conftest import SIDE, losses_of_steps
 from tests.train.shipped import INSTRUCTION
 
 PICTURES = 6
@@ -88,14 +88,7 @@ def test_steps_lower_the_loss_of_the_language_model_alone(model, conversations) 
     objective = SeenInstruction(model, None, WEIGHTS).train()
     optimizer = build_optimizer(objective, stage)
     batch = SeenCollator(model.tokens)([conversations[i] for i in range(4)])
-    totals = []
-    for _ in range(4):
-        torch.manual_seed(2)
-        optimizer.zero_grad()
-        loss = objective(**batch)["loss"]
-        loss.backward()
-        optimizer.step()
-        totals.append(float(loss.detach()))
+    totals = losses_of_steps(objective, optimizer, batch)
     assert totals[-1] < totals[0]
     learning = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
     assert learning == {"language_model"}
