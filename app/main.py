@@ -211,7 +211,10 @@ def start(blocks: "gr.Blocks", **options: Any) -> str:
     try:
         return blocks.launch(**options)[1]
     except OSError as error:
-        raise GromaError(f"{error} Name another one with --port.") from error
+        port = options.get("server_port") or "7860 to 7959"
+        raise GromaError(
+            f"Nothing can be served at port {port}; name another one with --port, or check --host."
+        ) from error
     except ValueError as error:
         if "localhost" not in str(error):
             raise

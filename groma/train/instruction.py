@@ -185,7 +185,16 @@ class GroundedConversations(nn.Module):
         return self.looking is not None and self.training
 
     def weigh(self, terms: dict[str, Tensor], output: GromaOutput, labels: Tensor) -> dict:
-        """Add the terms of the language model; arguments and result as in `forward`."""
+        """Add the terms of the language model and sum up.
+
+        Args:
+            terms: of the regression, by name.
+            output: of the whole model.
+            labels: (B, T) as in `forward`.
+
+        Returns:
+            As `forward`.
+        """
         assert output.loss is not None
         terms["language"] = output.loss
         if self.training:

@@ -138,6 +138,13 @@ class Talk:
         known = self.number.clamp(min=0)
         return (self.number >= 0) & (self.places > self.listed.gather(1, known))
 
+    def asked(self, row: Tensor, at: Tensor) -> Tensor:
+        """(K, T) the telling words of the questions whose answers begin at these places."""
+        listed = torch.where(self.input_ids == self.tokens[REGION], self.places, -1)
+        after = self.places > listed.amax(dim=1, keepdim=True)
+        words = self.telling[self.input_ids] & ~self.said & after
+        return words[row] & (self.turn[row] == self.turn[row, at][:, None])
+
     def named(self, among: Tensor, group: Tensor) -> Tensor:
         """Which regions are named.
 
@@ -184,9 +191,7 @@ def echo(attention: Tensor, talk: Talk) -> Tensor:
 def heed(attention: Tensor, talk: Talk) -> Tensor:
     """From where an answer begins at the words that tell what is asked about."""
     row, at = talk.begins.nonzero(as_tuple=True)
-    asked = talk.telling[talk.input_ids] & ~talk.said & (talk.places > _end_of_list(talk))
-    words = asked[row] & (talk.turn[row] == talk.turn[row, at][:, None])
-    words &= talk.places[row] <= at[:, None]
+    words = talk.asked(row, at)
     some = words.any(dim=1)
     return _surprise((attention[row, at] * words).sum(dim=1)[some])
 
@@ -203,8 +208,7 @@ def plan(attention: Tensor, talk: Talk) -> Tensor:
     wanted = torch.where(answered.any(dim=1, keepdim=True), answered, shown)
     mass = (talk.on_regions(attention, row, at) * wanted).sum(dim=1)
     found = wanted.any(dim=1)
-    asked = talk.telling[talk.input_ids] & ~talk.said & (talk.places > _end_of_list(talk))
-    about = (asked[row] & (talk.turn[row] == turn[:, None])).any(dim=1)
+    about = talk.asked(row, at).any(dim=1)
     mass = torch.where(found, mass, attention[row, at, SINK])
     return _surprise(mass[found | about])
 
@@ -265,12 +269,6 @@ LESSONS: Mapping[str, Lesson] = {
     "pointer": Lesson(-2, 0, 1.0, pointer),
 }
 """From the first layer, where nothing else drowns a region's name yet, to the last but one."""
-
-
-def _end_of_list(talk: Talk) -> Tensor:
-    """(B, 1) place of the last region token; -1 without any."""
-    regions = talk.input_ids == talk.tokens[REGION]
-    return torch.where(regions, talk.places, -1).amax(dim=1, keepdim=True)
 
 
 def _before_names(talk: Talk) -> tuple[Tensor, Tensor]:

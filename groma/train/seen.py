@@ -5,9 +5,11 @@ the language model learns from them: every picture is encoded once, each pass as
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -46,7 +48,7 @@ class SeenScenes:
 
     Attributes:
         scenes: where the pictures come from.
-        folder: of the files, made for this model alone.
+        folder: of the files; what another model has seen goes.
         count: how many pictures.
     """
 
@@ -65,13 +67,24 @@ class SeenScenes:
         region tokens, and the region tokens of all true boxes, exact and as a user draws them.
         """
         process = PartialState()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        model.to(process.device)
+        with process.main_process_first():
+            self._forget_others(model)
         numbers = range(-(-self.count // SHARD))[process.process_index :: process.num_processes]
         todo = [number for number in numbers if not self._file(number).is_file()]
         silent = not process.is_local_main_process
         for number in tqdm(todo, desc="looking at pictures", unit_scale=SHARD, disable=silent):
             self._look(model, number)
         process.wait_for_everyone()
+
+    def _forget_others(self, model: GromaForConditionalGeneration) -> None:
+        """Remove what another model saw, or what it saw of other pictures."""
+        mark, own = self.folder / "seen_by.txt", f"{fingerprint(model)} {self.scenes} {self.count}"
+        if mark.is_file() and mark.read_text(encoding="utf-8") == own:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        mark.write_text(own, encoding="utf-8")
 
     @torch.no_grad()
     def _look(self, model: GromaForConditionalGeneration, shard: int) -> None:
@@ -128,6 +141,15 @@ class SeenScenes:
 
     def _file(self, shard: int) -> Path:
         return self.folder / f"{shard:05d}.safetensors"
+
+
+def fingerprint(model: GromaForConditionalGeneration) -> str:
+    """Tells models apart by everything but their language model."""
+    digest = sha256(repr((model.config.score_threshold, model.config.nms_threshold)).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.startswith("language_model."):
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=4)

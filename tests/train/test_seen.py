@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from groma.data.scenes.generator import SceneGenerator
 from groma.image import normalise_pixels
@@ -23,7 +24,7 @@ from groma.train.trainer import build_optimizer
 from groma.types import IGNORED, Proposals
 from tests.train import tiny_language
 from tests.train.conftest import SIDE, losses_of_steps
-from tests.train.shipped import INSTRUCTION
+from tests.train.shipped import READING
 
 PICTURES = 6
 WEIGHTS = {"language": 1.0}
@@ -76,6 +77,16 @@ def test_only_what_lacks_is_looked_at(model, seen: SeenScenes) -> None:
     assert file.stat().st_mtime_ns == written
 
 
+def test_what_another_model_saw_is_forgotten(model, small_config, tmp_path) -> None:
+    seen = SeenScenes(SceneGenerator("train", 0, SIDE, style="noto"), tmp_path / "seen", 2)
+    torch.manual_seed(1)
+    seen.prepare(GromaForConditionalGeneration(small_config).eval())
+    others = load_file(tmp_path / "seen" / "00000.safetensors")
+    seen.prepare(model)
+    own = load_file(tmp_path / "seen" / "00000.safetensors")
+    assert not torch.equal(others["image_tokens"], own["image_tokens"])
+
+
 def test_the_best_proposal_stays_even_below_the_threshold() -> None:
     proposals = Proposals(torch.rand(3, 4), torch.tensor([0.5, 0.2, 0.1]))
     assert len(passing(proposals, 0.15).boxes) == 2
@@ -83,7 +94,7 @@ def test_the_best_proposal_stays_even_below_the_threshold() -> None:
 
 
 def test_steps_lower_the_loss_of_the_language_model_alone(model, conversations) -> None:
-    stage = replace(INSTRUCTION, trains=("language_model",), lr=3e-3)
+    stage = replace(READING, lr=3e-3)
     freeze_for(model, stage)
     objective = SeenInstruction(model, None, WEIGHTS).train()
     optimizer = build_optimizer(objective, stage)
