@@ -166,6 +166,7 @@ def launch(
     from app.chat_tab import ChatTab
     from app.examples import FOLDER, read_examples
     from app.finetune_tab import FinetuneTab
+    from app.pictures import MOST_BYTES
     from app.render import read_styles
     from app.review_tab import add_page, open_review
     from app.state import Sessions
@@ -189,7 +190,7 @@ def launch(
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
         head=f"<style>{read_styles()}</style>",
         allowed_paths=[str(FOLDER), *([str(runs)] if finetune else [])],
-        max_file_size="2gb" if finetune else "25mb",
+        max_file_size="2gb" if finetune else MOST_BYTES,
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],

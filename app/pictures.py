@@ -9,6 +9,9 @@ from PIL import Image
 from groma.image import load_image
 from groma.types import GromaError
 
+MOST_BYTES = 25_000_000
+"""Of a picture's file; sets to learn from may be larger, and come by the same door."""
+
 _THUMBNAIL = 320
 _SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 
@@ -26,6 +29,11 @@ def read_picture(picture: Path) -> Image.Image:
         GromaError: if it cannot be read.
     """
     try:
+        if (size := picture.stat().st_size) > MOST_BYTES:
+            raise GromaError(
+                f"The picture's file has {size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB can "
+                "be opened, so save it smaller."
+            )
         content = picture.read_bytes()
     except OSError as error:
         raise GromaError("The picture is gone; please choose it again.") from error

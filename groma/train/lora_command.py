@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     learning.add_argument("--batch-size", type=int, metavar="N", help="examples at once (1)")
     learning.add_argument("--accumulation", type=int, metavar="N", help="batches per step (4)")
     learning.add_argument("--held-out", type=float, metavar="SHARE", help="to measure on (0.1)")
+    learning.add_argument(
+        "--variation",
+        type=float,
+        metavar="SHARE",
+        help="how often a picture is changed a little before it is shown (0.8)",
+    )
     learning.add_argument("--limit", type=int, metavar="N", help="tokens per example (1024)")
     learning.add_argument("--seed", type=int, metavar="N")
     machine = parser.add_argument_group("machine")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, expect
 
+from app.pictures import MOST_BYTES
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 
@@ -287,6 +288,10 @@ def test_new_picture_starts_a_new_talk_and_a_bad_one_does_not(
     expect(tab.page.locator(".toast-body")).to_contain_text("The picture is not a")
     tab.page.wait_for_function("document.querySelector('.groma-stage img').naturalWidth === 640")
     expect(tab.answers).to_have_count(1)
+    (tmp_path / "large.png").write_bytes(bytes(MOST_BYTES + 1))
+    tab.page.set_input_files(".groma-canvas input[type=file]", tmp_path / "large.png")
+    expect(tab.page.locator(".groma-canvas")).to_contain_text("it may be too large")
+    expect(tab.answers).to_have_count(1)
     tab.page.set_input_files(".groma-canvas input[type=file]", scene)
     expect(tab.page.locator(".groma-note")).to_have_text("A new picture, a new talk.")
     expect(tab.answers).to_have_count(0)
@@ -325,6 +330,26 @@ def test_two_people_do_not_mix(browser: Browser, url: str, scene: Path) -> None:
     expect(tabs[1].phrase("two things")).to_be_visible()
     expect(tabs[1].page.locator(".groma-chip")).to_have_count(0)
     for one in tabs:
+        one.page.context.close()
+
+
+def test_who_waits_sees_the_place_in_the_line(
+    browser: Browser, url: str, scene: Path, groma: ScriptedGroma, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tabs = [Tab(browser.new_context().new_page(), url) for _ in range(2)]
+    for one in tabs:
+        one.open(scene)
+    monkeypatch.setattr(groma, "delay", 0.05)
+    for one, question in zip(tabs, ("long", "Describe"), strict=True):
+        one.page.fill("#groma-question textarea", question)
+        one.page.click(IDLE)
+        if one is first:
+            expect(one.page.locator(BUSY)).to_be_visible()
+    expect(second.page.locator("#groma-talk")).to_contain_text("queue: 1/1")
+    first.page.click(BUSY)
+    expect(second.phrase("a tree")).to_be_visible()
+    for one in tabs:
+        one.wait()
         one.page.context.close()
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from app.canvas import Drawing
 from app.chat_tab import CLEARED, NEW_TALK, ChatTab, Settings, View
+from app.pictures import MOST_BYTES
 from app.state import Sessions
 from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
 
@@ -44,6 +45,17 @@ def test_opening_a_picture_finds_proposals(tab: ChatTab, drawing: Drawing) -> No
     assert view.drawing is None
     assert NEW_TALK not in view.talk
     assert NEW_TALK in tab.open("me", drawing, Settings()).talk
+
+
+def test_a_file_of_many_megabytes_is_one_sentence(
+    tab: ChatTab, drawing: Drawing, tmp_path: Path
+) -> None:
+    opened(tab, drawing)
+    large = tmp_path / "large.png"
+    large.write_bytes((tmp_path / "scene.png").read_bytes() + bytes(MOST_BYTES))
+    view = tab.open("me", Drawing(large), Settings())
+    assert view.warning and view.warning.startswith("The picture's file has 25 MB; at most 25 MB")
+    assert "a tree" in ask(tab, drawing)[-1].talk
 
 
 def test_answer_streams_and_colours_as_phrases_close(tab: ChatTab, drawing: Drawing) -> None:

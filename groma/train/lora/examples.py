@@ -104,7 +104,7 @@ class Rounds(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict:
-        """`number` of a conversation, and its `ids` and `labels` (T,) with placeholders.
+        """`number` of a conversation, its `ids` and `labels` (T,) with placeholders, `reading`.
 
         Raises:
             IndexError: beyond the end.
@@ -116,7 +116,7 @@ class Rounds(Dataset):
             place = np.random.default_rng((self.seed, round_)).permutation(len(self.members))[place]
         number = self.members[place]
         written = self.conversations.written[number]
-        return {"number": number, "ids": written.ids, "labels": written.labels}
+        return {"number": number, "ids": written.ids, "labels": written.labels, "reading": index}
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,10 @@ class Collator:
     tokens: TokenIds
 
     def __call__(self, examples: Sequence[dict]) -> dict[str, Tensor]:
-        """`indices` (B,), `input_ids` and `labels` (B, T)."""
+        """`indices` and `readings` (B,), `input_ids` and `labels` (B, T)."""
         ids, labels = ([example[part] for example in examples] for part in ("ids", "labels"))
-        indices = torch.tensor([example["number"] for example in examples])
-        return {"indices": indices, **pad_conversations(ids, labels, self.tokens)}
+        numbers = {
+            name: torch.tensor([example[of] for example in examples])
+            for name, of in (("indices", "number"), ("readings", "reading"))
+        }
+        return {**numbers, **pad_conversations(ids, labels, self.tokens)}

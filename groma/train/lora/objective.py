@@ -40,25 +40,34 @@ class AdapterObjective(nn.Module):
         """Recompute the language model's layers in the backward pass."""
         self.model.language_model.activation_checkpointing_enable(**kwargs)
 
-    def forward(self, indices: Tensor, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, indices: Tensor, readings: Tensor, input_ids: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
         """Loss of a batch.
 
         Args:
             indices: (B,) of the conversations.
+            readings: (B,) how many were read before each.
             input_ids: (B, T) with placeholders.
             labels: (B, T), -100 where nothing is supervised.
 
         Returns:
             `loss`, and `tokens`, how many the language model read.
         """
-        output = self.read(indices, input_ids, labels)
+        output = self.read(indices, readings, input_ids, labels)
         assert output.loss is not None and output.labels is not None
         loss = share_of(output.loss, (labels[:, 1:] != IGNORED).sum())
         return {"loss": loss, "tokens": torch.tensor(float(output.labels.numel()))}
 
-    def read(self, indices: Tensor, input_ids: Tensor, labels: Tensor) -> GromaOutput:
-        """The model's own output; regions are named at random in training, best first else."""
-        sights = [self.vision.see(index) for index in indices.tolist()]
+    def read(
+        self, indices: Tensor, readings: Tensor, input_ids: Tensor, labels: Tensor
+    ) -> GromaOutput:
+        """The model's own output.
+
+        In training, pictures vary and regions are named at random; else both are as in a chat.
+        """
+        times = readings.tolist() if self.training else [None] * len(readings)
+        sights = [self.vision.see(i, time) for i, time in zip(indices.tolist(), times, strict=True)]
         return self.model.read(sights, input_ids, labels, shuffle_regions=self.training)
 
 

@@ -211,7 +211,14 @@ def _make_trainer(
 ) -> AdapterTrainer:
     members, held_out = parts
     stage = _stage(settings, len(members))
-    vision = TrainingVision(base.model, conversations.shown, bool(settings.whole), kept_budget())
+    vision = TrainingVision(
+        base.model,
+        conversations.shown,
+        bool(settings.whole),
+        kept_budget(),
+        settings.variation,
+        settings.seed,
+    )
     arguments = training_arguments(
         stage, folder.path, **_arguments(settings, stage, bool(held_out))
     )

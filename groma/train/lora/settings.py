@@ -24,6 +24,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "held_out": (lambda value: 0 <= value <= 0.9, "from 0 to 0.9"),
     "batch_size": (lambda value: 1 <= value <= 256, "from 1 to 256"),
     "accumulation": (lambda value: 1 <= value <= 1024, "from 1 to 1024"),
+    "variation": (lambda value: 0 <= value <= 1, "from 0 to 1"),
     "limit": (lambda value: 32 <= value <= 32768, "from 32 to 32768"),
     "seed": (lambda value: value >= 0, "at least 0"),
 }
@@ -48,6 +49,8 @@ class LoraSettings:
         accumulation: batches per step.
         held_out: share of the examples that is only measured on.
         limit: most tokens of a conversation, picture and regions not counted.
+        variation: how often a picture is changed a little before it is shown, and seen anew; 0 sees
+            each picture once, which is faster.
         checkpointing: compute activations twice, which saves memory; None does so for wide models.
         seed: of everything random.
     """
@@ -66,6 +69,7 @@ class LoraSettings:
     accumulation: int = 4
     held_out: float = 0.1
     limit: int = 1024
+    variation: float = 0.8
     checkpointing: bool | None = None
     seed: int = 0
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from groma.data.scenes.dice import Dice
 from groma.image import load_image, to_pixels
 from groma.model.groma import Glance, GromaForConditionalGeneration, Sight
+from groma.train.lora.variation import vary
 
 T = TypeVar("T")
 
@@ -67,6 +71,8 @@ class TrainingVision:
         shown: one per conversation.
         learns: whether the projector or the region encoder learns.
         budget: bytes of main memory for what is kept.
+        variation: how often a picture is changed a little before it is shown, from 0 to 1.
+        seed: of the changes.
     """
 
     def __init__(
@@ -75,10 +81,14 @@ class TrainingVision:
         shown: Sequence[Shown],
         learns: bool,
         budget: int,
+        variation: float = 0.0,
+        seed: int = 0,
     ) -> None:
         self._model = model
         self._shown = shown
         self._learns = learns
+        self._variation = variation
+        self._seed = seed
         self._sights: Keeper[Sight] = Keeper(budget)
         self._glances: Keeper[Glance] = Keeper(budget)
         files = {item.picture for item in shown}
@@ -89,15 +99,24 @@ class TrainingVision:
         """Memory that is kept."""
         return self._sights.num_bytes + self._glances.num_bytes
 
-    def see(self, index: int) -> Sight:
+    def see(self, index: int, reading: int | None = None) -> Sight:
         """The picture of a conversation as the language model will be shown it.
+
+        Args:
+            index: of the conversation.
+            reading: how many were read before in this training, which says how the picture is
+                changed; None leaves it as it is.
 
         Raises:
             GromaError: if the picture cannot be read.
         """
-        if self._learns:
-            return self._see(index)
-        with torch.no_grad():
+        with torch.set_grad_enabled(self._learns and torch.is_grad_enabled()):
+            if reading is not None:
+                dice = Dice(np.random.SeedSequence((self._seed, reading)))
+                if dice.maybe(self._variation):
+                    return self._see_varied(self._shown[index], dice)
+            if self._learns:
+                return self._see(index)
             return self._sights.get(index, lambda: self._see(index), self._device)
 
     @property
@@ -109,16 +128,21 @@ class TrainingVision:
         glance = self._glance(item.picture)
         return self._model.see(glance, [item.refer], [item.ground])[0]
 
+    def _see_varied(self, item: Shown, dice: Dice) -> Sight:
+        side = self._model.config.image_size
+        varied = vary(load_image(item.picture), item.refer, item.ground, side, dice)
+        return self._model.see(self._look(varied.picture), [varied.refer], [varied.ground])[0]
+
     def _glance(self, picture: Path) -> Glance:
         if not self._learns:
-            return self._look(picture)
+            return self._look(load_image(picture))
         number = self._numbers[picture]
-        return self._glances.get(number, lambda: self._look(picture), self._device)
+        return self._glances.get(number, lambda: self._look(load_image(picture)), self._device)
 
     @torch.no_grad()
-    def _look(self, picture: Path) -> Glance:
+    def _look(self, image: Image.Image) -> Glance:
         weight = next(self._model.image_encoder.parameters())
-        pixels = to_pixels(load_image(picture), self._model.config.image_size).pixels
+        pixels = to_pixels(image, self._model.config.image_size).pixels
         return self._model.look(pixels[None].to(weight.device, weight.dtype))
 
 
