@@ -31,8 +31,8 @@ def read_picture(picture: Path) -> Image.Image:
     try:
         if (size := picture.stat().st_size) > MOST_BYTES:
             raise GromaError(
-                f"The picture's file has {size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB can "
-                "be opened, so save it smaller."
+                f"The picture's file has {size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB "
+                "can be opened, so save it smaller."
             )
         content = picture.read_bytes()
     except OSError as error:
