@@ -364,6 +364,7 @@ def _sizes(model: GromaForConditionalGeneration) -> dict[str, int]:
         "width of the language model": config.text_config.hidden_size,
         "number of language model layers": config.text_config.num_hidden_layers,
         "vocabulary": config.text_config.vocab_size,
+        "number of merged adapters": len(config.merged_adapters),
     }
 
 

@@ -93,6 +93,7 @@ class GromaConfig(PreTrainedConfig):
         compat: reproduce the released checkpoints exactly: region windows from (cx, cy) to (w, h)
             at half the stride, and the position table resized with DINOv2's 0.1 offset. Off for
             checkpoints of our own, which follow the paper.
+        merged_adapters: names of the adapters (LoRA) whose weights are part of the model's.
     """
 
     model_type = "groma"
@@ -113,6 +114,7 @@ class GromaConfig(PreTrainedConfig):
     score_threshold: float | int = 0.15
     max_regions: int = NUM_REGION_TOKENS
     compat: bool = False
+    merged_adapters: list[str] | tuple[str, ...] = ()
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

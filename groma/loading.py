@@ -79,8 +79,9 @@ def load(
     target = resolve_device(device)
     kind = resolve_dtype(dtype, target)
     options: dict[str, Any] = {"dtype": kind, "device_map": device_map or {"": target}}
+    quantization = beyond_stored(quantization, config)
     if quantization not in (None, "none"):
-        options["quantization_config"] = quantization_config(quantization, config, kind)
+        options["quantization_config"] = quantization_config(quantization, kind)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a warning per layer and call
     tokenizer = load_tokenizer(folder)
     source_of_weights: Path | None = folder
@@ -207,14 +208,11 @@ def resolve_dtype(dtype: str | torch.dtype, device: str) -> torch.dtype:
     return kind
 
 
-def quantization_config(
-    quantization: str, config: GromaConfig, dtype: torch.dtype
-) -> BitsAndBytesConfig:
+def quantization_config(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:
     """How bitsandbytes packs the language model's linear layers, and nothing else.
 
     Raises:
-        GromaError: if bitsandbytes is not installed, the name is unknown, or the checkpoint is
-            quantised already.
+        GromaError: if bitsandbytes is not installed, or the name is unknown.
     """
     if quantization not in ("8bit", "4bit"):
         raise GromaError(f"Quantization {quantization!r} is unknown; use none, 8bit or 4bit.")
@@ -223,8 +221,6 @@ def quantization_config(
             f"{quantization} needs the package bitsandbytes; pip install bitsandbytes, or load "
             "without quantization."
         )
-    if getattr(config, "quantization_config", None):
-        raise GromaError("This model is quantised already; load it without --quantization.")
     return BitsAndBytesConfig(
         load_in_8bit=quantization == "8bit",
         load_in_4bit=quantization == "4bit",
@@ -233,6 +229,29 @@ def quantization_config(
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=list(SIXTEEN_BIT_PARTS),
     )
+
+
+def stored_quantization(config: GromaConfig) -> Quantization | None:
+    """How the language model of a checkpoint is packed on disk; None if it is not."""
+    stored = getattr(config, "quantization_config", None) or {}
+    return next((kind for kind in ("8bit", "4bit") if stored.get(f"load_in_{kind}")), None)
+
+
+def beyond_stored(quantization: Quantization | None, config: GromaConfig) -> Quantization | None:
+    """What is left to do to quantise a checkpoint: None where it is stored so.
+
+    Raises:
+        GromaError: if it is quantised in another way.
+    """
+    stored = stored_quantization(config)
+    if stored is None or quantization in (None, "none"):
+        return quantization
+    if quantization != stored:
+        raise GromaError(
+            f"This model is stored in {stored} and cannot become {quantization}; choose no "
+            "quantization, which keeps it as it is."
+        )
+    return None
 
 
 def is_unpacked(config: GromaConfig, quantization: Quantization | None) -> bool:
@@ -294,6 +313,8 @@ def convert(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise GromaError(f"{target} exists already; name a new or empty folder.")
     folder = resolve(source)
+    if quantization is not None and stored_quantization(read_config(folder)) == quantization:
+        raise GromaError(f"{source} is stored in {quantization} already.")
     if adapter is not None:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=target.absolute().parent) as merged:
@@ -310,7 +331,9 @@ def _merge(folder: Path, target: Path, adapter: str | Path, dtype: str | torch.d
     from groma.adapters import merge  # late: peft takes a while, and most commands need none
 
     model, _ = load(folder, "none", device="cpu", dtype=dtype)
-    merge(model, adapter).save_pretrained(target)
+    merged = merge(model, adapter)
+    merged.config.merged_adapters = (*merged.config.merged_adapters, Path(adapter).resolve().name)
+    merged.save_pretrained(target)
     _copy_tokenizer(folder, target)
 
 

@@ -184,6 +184,9 @@ def test_a_merged_folder_is_a_plain_model_that_answers_alike(
     names = [name for name, _ in model.named_parameters()]
     assert names == [name for name, _ in talk.groma().model.named_parameters()]
     assert [path.name for path in target.parent.iterdir()] == ["merged"]
+    assert list(model.config.merged_adapters) == [folder.name]
+    with pytest.raises(GromaError, match="number of merged adapters is 0, but here it is 1"):
+        attach(model, folder)
     with pytest.raises(GromaError, match="exists already"):
         loading.convert(base, target, adapter=folder)
 

@@ -100,7 +100,7 @@ def test_quantised_answers_stay_close(folder: Path) -> None:
 
 def test_a_packed_model_refuses_to_save_a_broken_folder(folder: Path, tmp_path: Path) -> None:
     model = GromaForConditionalGeneration.from_pretrained(
-        folder, quantization_config=_four_bit(folder)
+        folder, quantization_config=_four_bit()
     ).eval()
     before = answer(model)
     assert not is_cpu_packed(model)
@@ -113,8 +113,8 @@ def test_a_packed_model_refuses_to_save_a_broken_folder(folder: Path, tmp_path: 
         model.save_pretrained(tmp_path / "broken")
 
 
-def _four_bit(folder: Path):
-    return loading.quantization_config("4bit", loading.read_config(folder), torch.float32)
+def _four_bit():
+    return loading.quantization_config("4bit", torch.float32)
 
 
 def test_released_layout_converts_exactly(tmp_path: Path) -> None:
@@ -219,8 +219,10 @@ def test_requests_that_cannot_run_here_are_named(folder: Path, tmp_path: Path, m
     with pytest.raises(GromaError, match="2bit"):
         loading.load(folder, "2bit")
     loading.convert(folder, tmp_path / "packed", "4bit")
-    with pytest.raises(GromaError, match="quantised already"):
+    with pytest.raises(GromaError, match="stored in 4bit and cannot become 8bit"):
         loading.load(tmp_path / "packed", "8bit")
+    with pytest.raises(GromaError, match="packed is stored in 4bit already"):
+        loading.convert(tmp_path / "packed", tmp_path / "again", "4bit")
     with pytest.raises(GromaError, match="exists already"):
         loading.convert(folder, tmp_path / "packed")
     monkeypatch.setattr(loading, "find_spec", lambda _name: None)

@@ -15,9 +15,17 @@ from groma.train.instruction import GroundedConversations
 from groma.types import IGNORED
 
 
-def first(examples: Examples, count: int) -> Dataset:
-    """The first examples of a validation, the same in every evaluation."""
-    return Subset(examples, range(min(count, len(examples))))
+def first(examples: Examples, count: int, batch_size: int) -> Dataset:
+    """The first examples of a validation, the same in every evaluation.
+
+    Args:
+        examples: all of them, batch after batch, each of one source.
+        count: how many are wanted.
+        batch_size: on all processes. The number is rounded down to whole batches, else the last
+            one would be filled up with the first examples, of another source perhaps.
+    """
+    count = min(count, len(examples))
+    return Subset(examples, range(max(count - count % batch_size, min(count, batch_size))))
 
 
 @torch.no_grad()

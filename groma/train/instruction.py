@@ -109,7 +109,7 @@ class GroundedConversations(nn.Module):
 
     main_input_name = "input_ids"
     shuffle_regions = True
-    """Name regions in random order, lest the first ones be named most (as the released model)."""
+    """Name regions in random order while training, lest the first be named most (as released)."""
 
     def __init__(
         self,
@@ -132,6 +132,10 @@ class GroundedConversations(nn.Module):
         self.regression = None if regions is None else RegionRegression(regions)
         self.looking = looking
         self.weights = dict(weights)
+
+    def tie_weights(self) -> None:
+        """Tie again what FSDP has taken apart: the words that are read and those that are said."""
+        self.model.tie_weights()
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Recompute the language model's layers in the backward pass."""
@@ -167,7 +171,7 @@ class GroundedConversations(nn.Module):
             refer_boxes=refer_boxes,
             ground_boxes=ground_boxes,
             labels=labels,
-            shuffle_regions=self.shuffle_regions,
+            shuffle_regions=self.shuffle_regions and self.training,
             output_attentions=self.looks,
         )
         terms: dict[str, Tensor] = {}

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,9 @@ from groma.types import GromaError
 ENDLESS = 10_000_000
 """Scenes of one pass; no run reaches the end, so any run can be made longer."""
 
+_INDEXING = timedelta(hours=24)
+"""How long processes wait while one indexes public data: tens of millions of items take hours."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -112,7 +116,7 @@ def run_stage(configuration: Configuration, resume: bool = False, data: Path | N
     Raises:
         GromaError: if the folder holds a run that is not to be resumed, or a setting is wrong.
     """
-    process = PartialState(cpu=not torch.cuda.is_available())
+    process = PartialState(cpu=not torch.cuda.is_available(), timeout=_INDEXING)
     if not process.is_main_process:
         logging.getLogger("groma").setLevel(logging.WARNING)
     mixture = None
@@ -217,6 +221,8 @@ def leave_model(job: Job, folder: Path, writes: bool) -> None:
     state = get_model_state_dict(job.model, options=options)
     if not writes:
         return
+    for copy in job.model.all_tied_weights_keys:  # gathered from processes, they share no memory
+        state.pop(copy, None)
     draft = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     job.model.save_pretrained(draft, state_dict=state)
@@ -229,7 +235,16 @@ def leave_model(job: Job, folder: Path, writes: bool) -> None:
 
 
 def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
-    """Detection pretraining (paper 3.3, stage 1)."""
+    """Detection pretraining (paper 3.3, stage 1).
+
+    Raises:
+        GromaError: if weights are to be divided among processes.
+    """
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        raise GromaError(
+            "Detection pretraining fits on every GPU; start it without FSDP, which divides the "
+            "language model."
+        )
     model = starting.detector(c.model)
     freeze_for(model, c.stage)
     side, patch = model.config.image_size, model.config.vision_config.patch_size
@@ -242,7 +257,7 @@ def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> 
         unseen = mixture.validation.detection(side, c.stage.batch_size)
         return replace(
             job,
-            evaluated=held_out.first(unseen, c.run.evaluated),
+            evaluated=held_out.first(unseen, c.run.evaluated, c.stage.batch_size * processes),
             count=held_out.count_boxes,
             summarise=held_out.summarise_boxes,
         )
@@ -328,7 +343,7 @@ def conversation_job(c: Configuration, mixture: Mixture | None, processes: int) 
         unseen = mixture.validation.conversations(template, side, batch, limit=limit)
         return replace(
             job,
-            evaluated=held_out.first(unseen, c.run.evaluated),
+            evaluated=held_out.first(unseen, c.run.evaluated, batch * processes),
             count=held_out.count_words,
             summarise=held_out.summarise_words,
         )

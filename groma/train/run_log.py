@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 LOG_NAME = "log.jsonl"
 PLOT_NAME = "curves.png"
 _NOT_PLOTTED = (
     *("step", "seconds", "epoch", "learning_rate", "grad_norm"),
-    *("samples_per_second", "tokens", "memory"),
+    *("samples_per_second", "tokens", "memory", "total_flos"),
 )
 _HELD_OUT_LOSS = "eval_loss"
 _PLOT_SECONDS = 5.0
@@ -115,9 +116,11 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         if group:
-            axes.legend(fontsize=7, ncols=2)
+            axes.legend(fontsize=9, ncols=2)
     loss_axes, metric_axes = figure.axes
     loss_axes.set_yscale("log")
+    for which in (loss_axes.yaxis.set_major_formatter, loss_axes.yaxis.set_minor_formatter):
+        which(FuncFormatter(lambda value, _: f"{value:g}"))
     loss_axes.set_title("losses")
     metric_axes.set_ylim(0, 1)
     metric_axes.set_title("evaluation")

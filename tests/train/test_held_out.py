@@ -26,7 +26,7 @@ from tests.train.tiny_stages import (
     write_stage,
 )
 
-EVALUATED = 6
+EVALUATED = 4
 EXPECTED = {
     "detection": {"eval_loss", "eval_recall50", "eval_recall75"},
     "alignment": {"eval_loss", "eval_tokens", "eval_pointers"},
@@ -80,7 +80,7 @@ def test_what_is_logged_of_proposals_is_the_loss_of_the_model(learnt: dict[str, 
     model = starting.detector(Start(folder=str(configuration.out / "model")))
     objective = ClassAgnosticDetection(model).eval()
     validation = read_mixture(configuration.path).validation
-    examples = held_out.first(validation.detection(SIDE, 4), EVALUATED)
+    examples = held_out.first(validation.detection(SIDE, 4), EVALUATED, 4)
     assert len(examples) == EVALUATED
     losses, boxes, counts = [], [], []
     for batch in DataLoader(examples, 4, collate_fn=collate_detection):
@@ -110,6 +110,12 @@ def test_what_is_logged_of_words_is_the_loss_of_the_model(learnt: dict[str, Path
     named = sum(map(len, batch["ground_boxes"]))
     assert counts[:, 3].sum() == named > 0
     assert (counts[:, 2] <= counts[:, 1]).all() and (counts[:, 4] <= counts[:, 3]).all()
+
+
+def test_whole_batches_are_evaluated() -> None:
+    ten = list(range(10))
+    lengths = [len(held_out.first(ten, count, 4)) for count in (3, 4, 7, 8, 9, 10, 99)]
+    assert lengths == [3, 4, 4, 8, 8, 8, 8]
 
 
 def test_an_answer_that_is_certain_and_right_costs_nothing() -> None:

@@ -239,7 +239,8 @@ def test_the_loss_is_the_models_own(samples: list) -> None:
 
 
 def test_every_round_reads_everything_once_and_nothing_held_out(samples: list) -> None:
-    members, held_out = split(10, 0.2, seed=3)
+    ten = [replace(samples[0], picture=f"{i}.png") for i in range(10)]
+    members, held_out = split(ten, 0.2, seed=3)
     assert sorted(members + held_out) == list(range(10)) and len(held_out) == 2
     tokens = talk.groma().template.tokens
     conversations = spell(samples * 2, Template(talk.toy.tokenizer("llama"), tokens), 1024)
@@ -250,6 +251,17 @@ def test_every_round_reads_everything_once_and_nothing_held_out(samples: list) -
     assert numbers[:8] != numbers[8:16]
     assert [num_held_out(n, 0.1) for n in (1, 2, 16, 100)] == [0, 1, 2, 10]
     assert num_held_out(3, 0.9) == 2
+
+
+def test_pictures_are_held_out_as_a_whole_where_there_are_enough(samples: list) -> None:
+    several = [replace(samples[0], picture=f"{i // 2}.png") for i in range(12)]
+    for seed in range(8):
+        members, held_out = split(several, 0.1, seed)
+        assert sorted(members + held_out) == list(range(12)) and len(held_out) == 2
+        assert not {i // 2 for i in members} & {i // 2 for i in held_out}
+        few = [replace(sample, picture="one.png") for sample in several]
+        assert [len(part) for part in split(few, 0.1, seed)] == [11, 1]
+    assert split(several, 0.0, 1) == (list(range(12)), [])
 
 
 @pytest.mark.parametrize(

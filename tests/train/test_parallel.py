@@ -1,8 +1,8 @@
 """Two processes learn what one learns with the whole batch, from the same configurations."""
 
+import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +11,12 @@ from accelerate.commands import launch
 from safetensors.torch import load_file
 
 from groma import cli
-from groma.data.examples import ExampleCollator
-from groma.data.mixture import read_mixture
-from groma.text.template import Template
-from groma.train import run_log, starting
-from groma.train.configuration import Start
+from groma.train import run_log
 from groma.train.instruction import GroundedConversations
+from groma.train.lora.objective import AdapterObjective
+from groma.train.lora.run import prepare, train
 from groma.train.run_log import read_log
-from groma.train.stages import NEW_TOKENS, freeze_for, keep_old_words
-from tests.train import tiny_language, two_processes
-from tests.train.conftest import SIDE
-from tests.train.shipped import ALIGNMENT
+from tests.train import lora_case, two_processes
 from tests.train.tiny_stages import (
     SIZES,
     sources,
@@ -30,8 +25,9 @@ from tests.train.tiny_stages import (
     write_stage,
 )
 
-STAGES = ("detection", "instruction")
-SHARDED = replace(ALIGNMENT, trains=("projector", "region_encoder", NEW_TOKENS))
+STAGES = ("detection", "instruction", "sharded")
+"""The last one with the weights divided among the processes."""
+LOSSES = ("loss", "eval_loss")
 ROOT = Path(__file__).parents[2]
 PROCESSES = 2
 
@@ -43,60 +39,89 @@ def learnt(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_log, "plot", lambda *_: None)
         patch.setattr(GroundedConversations, "shuffle_regions", False)
+        patch.setattr(AdapterObjective, "shuffle_regions", False)
         files = learn_alone(folder)
-    command = [
-        *(sys.executable, "-m", launch.__name__, "--multi_gpu", "--num_machines=1"),
-        *(
-            f"--num_processes={PROCESSES}",
-            "--num_cpu_threads_per_process=1",
-            "--main_process_port=0",
-        ),
-        *("--mixed_precision=no", "--dynamo_backend=no", "-m", two_processes.__name__),
-        *map(str, (folder, *files)),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr[-4000:]
+        teach_alone(folder)
+    start_two(["--multi_gpu", "--dynamo_backend=no"], "share", folder, *files[:2])
+    start_two(["--config_file", str(write_sharding(folder))], "divide", folder, files[2])
     return folder
 
 
+def start_two(settings: list[str], how: str, *arguments: Path) -> None:
+    command = [
+        *(sys.executable, "-m", launch.__name__, *settings, "--num_machines=1"),
+        *(f"--num_processes={PROCESSES}", "--num_cpu_threads_per_process=1"),
+        *("--main_process_port=0", "--mixed_precision=no"),
+        *("-m", two_processes.__name__, how, *map(str, arguments)),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def write_sharding(folder: Path) -> Path:
+    """The shipped configuration for FSDP, for two processes that compute in fp32."""
+    text = (ROOT / "groma" / "train" / "configs" / "fsdp.yaml").read_text(encoding="utf-8")
+    text = re.sub("(num_processes): .*", rf"\1: {PROCESSES}", text)
+    text = re.sub("(mixed_precision): .*", r"\1: 'no'", text)
+    (folder / "fsdp.yaml").write_text(text, encoding="utf-8")
+    return folder / "fsdp.yaml"
+
+
 def learn_alone(folder: Path) -> list[Path]:
-    """Two stages in this process, and one step of what is to be sharded; the configurations."""
+    """Three runs in this process; their configurations."""
     pictures, words = write_pictures(folder), write_language_model(folder / "language")
+    find = sources(pictures, "find")
     detection = write_stage(
         folder,
         "detection",
         ["region_proposer"],
         SIZES,
-        sources(pictures, "detection"),
+        with_validation(sources(pictures, "detection")),
         "epochs = 2\nclip = 0.5\n",
     )
     assert cli.main(["train", "detection", str(detection)]) == 0
     visual = folder / "detection" / "model"
-    instruction = write_stage(
-        folder,
-        "instruction",
-        ["projector", "region_encoder", "language_model"],
-        f'[model]\nfolder = "{words}"\nvisual = "{visual}"',
-        sources(pictures, "find"),
-        "epochs = 2\nclip = 0.5\naccumulation = 2\n[stage.loss_weights]\nlanguage = 1.0\n",
-    )
-    assert cli.main(["train", "instruction", str(instruction)]) == 0
-    template = Template(tiny_language.tokenizer(), tiny_language.tokens())
-    examples = read_mixture(instruction).conversations(template, SIDE, 4)
-    batch = ExampleCollator(template.tokens)([examples[i] for i in range(4)])
-    model = str(folder / "instruction" / "model")
-    torch.save({"model": model, "batch": batch, "stage": SHARDED}, folder / "sharded.pt")
-    return [detection, instruction]
+    model = f'[model]\nfolder = "{words}"\nvisual = "{visual}"'
+    trains = ["projector", "region_encoder", "language_model"]
+    losses = "[stage.loss_weights]\nlanguage = 1.0\n"
+    more = f"epochs = 2\nclip = 0.5\naccumulation = 2\n{losses}"
+    instruction = write_stage(folder, "instruction", trains, model, with_validation(find), more)
+    sharded = write_stage(folder, "sharded", trains, model, find, f"clip = 0.5\n{losses}")
+    sharded.write_text(sharded.read_text().replace('name = "sharded"', 'name = "instruction"'))
+    for file in (instruction, sharded):
+        assert cli.main(["train", "instruction", str(file)]) == 0
+    return [detection, instruction, sharded]
+
+
+def with_validation(data: str) -> str:
+    """Sources that are what they are evaluated on as well."""
+    _, _, source = data.partition("[[sources]]")
+    return f"{data}[[validation]]{source}"
+
+
+def teach_alone(folder: Path) -> None:
+    """An adapter in this process, and all that two others need for the same one."""
+    base, pictures = lora_case.save_base(folder / "base"), folder / "examples"
+    pictures.mkdir()
+    examples = lora_case.samples(pictures, 4)
+    for name, batch_size in (("lora", PROCESSES), ("lora-shared", 1)):
+        settings = lora_case.settings(
+            base, batch_size=batch_size, dropout=0.0, variation=0.0, held_out=0.0
+        )
+        run, _ = prepare(folder / name, settings, examples)
+        if name == "lora":
+            assert train(run)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_losses_and_weights_are_those_of_one_process(learnt: Path, stage: str) -> None:
     alone, shared = (
-        [row["loss"] for row in read_log(learnt / name) if "loss" in row]
-        for name in (stage, f"{stage}-shared")
+        {(row["step"], kind): row[kind] for row in read_log(run) for kind in LOSSES if kind in row}
+        for run in (learnt / stage, learnt / f"{stage}-shared")
     )
-    assert len(alone) >= 2
-    assert alone[-1] < alone[0]
+    steps = max(step for step, _ in alone)
+    assert steps >= 2 and alone[steps, "loss"] < alone[1, "loss"]
+    assert ((steps, "eval_loss") in alone) == (stage != "sharded")
     assert shared == pytest.approx(alone, rel=1e-4)
     wanted = load_file(learnt / stage / "model" / "model.safetensors")
     found = load_file(learnt / f"{stage}-shared" / "model" / "model.safetensors")
@@ -105,24 +130,26 @@ def test_losses_and_weights_are_those_of_one_process(learnt: Path, stage: str) -
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=2e-4, msg=name)
 
 
-def test_a_step_with_divided_weights_is_that_of_one_process(learnt: Path) -> None:
-    saved = torch.load(learnt / "sharded.pt", weights_only=False)
-    model, _ = starting.whole_model(Start(folder=saved["model"]))
-    freeze_for(model, saved["stage"])
-    objective = GroundedConversations(model, None, {"language": 1.0})
-    objective.shuffle_regions = False
-    loss = objective(**saved["batch"])["loss"]
-    loss.backward()
-    keep_old_words(model)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    torch.optim.SGD([p for p in objective.parameters() if p.requires_grad], lr=0.1).step()
-    found = torch.load(learnt / "learnt.pt")
-    assert float(found["loss"]) == pytest.approx(float(loss.detach()), rel=1e-5)
-    changed = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
-    assert {name.split(".")[0] for name in changed} == {
-        "projector",
-        "region_encoder",
-        "language_model",
-    }
-    for name, value in model.state_dict().items():
-        torch.testing.assert_close(found["state"][name], value, rtol=1e-4, atol=1e-5, msg=name)
+def test_an_adapter_is_that_of_one_process(learnt: Path) -> None:
+    alone, shared = (
+        [row["loss"] for row in read_log(learnt / name) if "loss" in row]
+        for name in ("lora", "lora-shared")
+    )
+    assert len(alone) == 3
+    assert shared == pytest.approx(alone, rel=1e-4)
+    wanted, found = (
+        load_file(learnt / name / "adapter" / "adapter_model.safetensors")
+        for name in ("lora", "lora-shared")
+    )
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_detection_is_not_divided(
+    learnt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    arguments = ["train", "detection", str(learnt / "detection.toml"), "--out", str(tmp_path)]
+    assert cli.main(arguments) == 2
+    assert "start it without FSDP" in capsys.readouterr().err

@@ -67,20 +67,40 @@ def _show(sample: GroundedSample, written: Written) -> Shown:
     return Shown(Path(sample.picture), boxes[written.refer], boxes[written.ground])
 
 
-def split(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+def split(
+    samples: Sequence[GroundedSample], share: float, seed: int
+) -> tuple[list[int], list[int]]:
     """Choose what is trained on and what is held out.
 
+    Whole pictures are held out, lest what was seen be measured on, unless a third of all examples
+    would not do for that; then single examples are.
+
     Args:
-        count: of all samples.
-        share: to be held out.
+        samples: all there are.
+        share: to be held out, about.
         seed: of the choice.
 
     Returns:
         Indices of the ones and the others, each in ascending order.
     """
-    held_out = num_held_out(count, share)
-    order = np.random.default_rng((seed, count)).permutation(count).tolist()
-    return sorted(order[held_out:]), sorted(order[:held_out])
+    wanted, everything = num_held_out(len(samples), share), range(len(samples))
+    pictures: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        pictures.setdefault(sample.picture, []).append(index)
+    dice = np.random.default_rng((seed, len(samples)))
+    held_out = _draw(list(pictures.values()), wanted, dice)
+    if len(held_out) > max(wanted, len(samples) // 3):
+        held_out = _draw([[index] for index in everything], wanted, dice)
+    return sorted(set(everything) - set(held_out)), sorted(held_out)
+
+
+def _draw(groups: Sequence[list[int]], wanted: int, dice: np.random.Generator) -> list[int]:
+    """The members of so many random groups that they are as many as wanted."""
+    drawn: list[int] = []
+    for place in dice.permutation(len(groups)):
+        if len(drawn) < wanted:
+            drawn += groups[place]
+    return drawn
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ class RunFolder:
             GromaError: as `samples`.
         """
         samples, settings = self.samples, self.settings
-        _, chosen = split(len(samples), settings.held_out, settings.seed)
+        _, chosen = split(samples, settings.held_out, settings.seed)
         return [samples[i] for i in chosen]
 
     @property

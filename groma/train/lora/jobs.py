@@ -103,7 +103,7 @@ class Jobs:
             raise GromaError(f"{current.name} is being trained; cancel it or wait for its end.")
 
     def _launch(self, run: RunFolder) -> RunFolder:
-        run.write_state("starting")
+        run.write_state("starting", process=None)
         with (run.path / OUTPUT_NAME).open("ab") as output:
             process = subprocess.Popen(
                 [*self._command, str(run.path)],

@@ -23,6 +23,8 @@ class AdapterObjective(nn.Module):
     """
 
     main_input_name = "input_ids"
+    shuffle_regions = True
+    """Name regions in random order while training, as in the stages before."""
 
     def __init__(self, model: GromaForConditionalGeneration, vision: TrainingVision) -> None:
         super().__init__()
@@ -68,7 +70,8 @@ class AdapterObjective(nn.Module):
         """
         times = readings.tolist() if self.training else [None] * len(readings)
         sights = [self.vision.see(i, time) for i, time in zip(indices.tolist(), times, strict=True)]
-        return self.model.read(sights, input_ids, labels, shuffle_regions=self.training)
+        shuffle = self.shuffle_regions and self.training
+        return self.model.read(sights, input_ids, labels, shuffle_regions=shuffle)
 
 
 @torch.no_grad()

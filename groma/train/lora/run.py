@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from types import FrameType
@@ -29,7 +29,7 @@ from groma.train.lora.examples import Collator, Conversations, Rounds, spell, sp
 from groma.train.lora.folder import RunFolder
 from groma.train.lora.memory import Estimate, estimate, kept_budget
 from groma.train.lora.objective import AdapterObjective, count, summarise
-from groma.train.lora.settings import LoraSettings, num_held_out
+from groma.train.lora.settings import LoraSettings
 from groma.train.lora.trainer import AdapterTrainer, StopWhenAsked, last_checkpoint
 from groma.train.lora.vision import TrainingVision
 from groma.train.stages import Stage
@@ -80,8 +80,9 @@ def plan(
     """
     source = loading.resolve(settings.checked().model)
     config = loading.read_config(source)
-    trained = len(samples) - num_held_out(len(samples), settings.held_out)
-    settings = settings.complete(config.text_config.hidden_size, trained)
+    settings = replace(settings, quantization=loading.beyond_stored(settings.quantization, config))
+    trained, _ = split(samples, settings.held_out, settings.seed)
+    settings = settings.complete(config.text_config.hidden_size, len(trained))
     template = Template(loading.load_tokenizer(source), TokenIds.of(config))
     conversations = spell(samples, template, settings.limit)
     room = config.text_config.max_position_embeddings
@@ -166,7 +167,7 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     set_seed(settings.seed)
     base = _load(settings)
     conversations = spell(samples, base.template, settings.limit)
-    members, held_out = split(len(samples), settings.held_out, settings.seed)
+    members, held_out = split(samples, settings.held_out, settings.seed)
     trainer = _make_trainer(folder, settings, base, conversations, (members, held_out))
     trainer.add_callback(StopWhenAsked(stop))
     if stop():

@@ -40,7 +40,8 @@ class AdapterTrainer(StageTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:  # noqa: ARG002
         assert output_dir is not None
-        write_adapter(self.adapted, Path(output_dir), self.base, {})
+        if self.args.should_save:  # it is called in every process
+            write_adapter(self.adapted, Path(output_dir), self.base, {})
 
     def _load_from_checkpoint(
         self,
