@@ -1,5 +1,9 @@
 """The named endpoints /ask and /regions, for programs; they keep nothing."""
 
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,13 +12,16 @@ import gradio as gr
 import spaces
 from PIL import Image
 
+from app.gpu import SECONDS_TO_START, free_memory, retrying, seconds_to_answer
 from app.pictures import read_picture
 from groma.chat import Groma
 from groma.conversation import GenerationSettings
 from groma.types import GromaError
 
+_log = logging.getLogger(__name__)
 
-def add(groma: Groma, queue: dict[str, Any]) -> None:
+
+def add(groma: Groma, queue: dict[str, Any], free: Callable[[], None] = free_memory) -> None:
     """Add both endpoints to the page being built.
 
     The inputs are hidden components rather than plain values: so a file can only be one that the
@@ -23,6 +30,7 @@ def add(groma: Groma, queue: dict[str, Any]) -> None:
     Args:
         groma: the model.
         queue: the line in which work of the model waits.
+        free: frees memory where there is too little.
     """
     with gr.Row(visible=False):
         image = gr.File(label="image")
@@ -32,7 +40,7 @@ def add(groma: Groma, queue: dict[str, Any]) -> None:
         answer = gr.JSON(label="answer")
         ask_button, regions_button = gr.Button(), gr.Button()
     ask_button.click(
-        spaces.GPU(duration=60)(partial(ask, groma)),
+        spaces.GPU(duration=_seconds)(partial(ask, groma, free=free)),
         [image, message, regions, settings],
         answer,
         api_name="ask",
@@ -40,7 +48,7 @@ def add(groma: Groma, queue: dict[str, Any]) -> None:
         **queue,
     )
     regions_button.click(
-        spaces.GPU(duration=30)(partial(find_regions, groma)),
+        spaces.GPU(duration=SECONDS_TO_START)(partial(find_regions, groma, free=free)),
         [image, settings],
         answer,
         api_name="regions",
@@ -49,7 +57,14 @@ def add(groma: Groma, queue: dict[str, Any]) -> None:
     )
 
 
-def ask(groma: Groma, image: str | None, message: str, regions: Any, settings: Any) -> dict:
+def ask(
+    groma: Groma,
+    image: str | None,
+    message: str,
+    regions: Any,
+    settings: Any,
+    free: Callable[[], None] = free_memory,
+) -> dict:
     """Answer one question about one picture.
 
     Args:
@@ -58,6 +73,7 @@ def ask(groma: Groma, image: str | None, message: str, regions: Any, settings: A
         message: the question; `[K]` means region K.
         regions: boxes xyxy in pixels of the picture.
         settings: fields of `GenerationSettings`.
+        free: frees memory where there is too little.
 
     Returns:
         What `groma ask --json` prints.
@@ -65,20 +81,26 @@ def ask(groma: Groma, image: str | None, message: str, regions: Any, settings: A
     Raises:
         Error: one sentence about what is wrong with the request.
     """
-    try:
-        chat = groma.chat(_read(image), **_checked(settings))
+
+    def answer() -> dict:
+        chat = groma.chat(picture, **options)
         return chat.ask(message or "", regions or ()).to_dict()
-    except GromaError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+
+    with _told():
+        picture, options = _read(image), _checked(settings)
+        return retrying(answer, free)
 
 
-def find_regions(groma: Groma, image: str | None, settings: Any) -> dict:
+def find_regions(
+    groma: Groma, image: str | None, settings: Any, free: Callable[[], None] = free_memory
+) -> dict:
     """List the regions of one picture.
 
     Args:
         groma: the model.
         image: an uploaded file.
         settings: fields of `GenerationSettings`.
+        free: frees memory where there is too little.
 
     Returns:
         What `groma regions --json` prints.
@@ -86,13 +108,28 @@ def find_regions(groma: Groma, image: str | None, settings: Any) -> dict:
     Raises:
         Error: one sentence about what is wrong with the request.
     """
+    with _told():
+        picture, options = _read(image), _checked(settings)
+        found = retrying(lambda: groma.regions(picture, **options), free)
+        size = [picture.height, picture.width]
+        return {"image_size": size, "regions": [region.to_dict() for region in found]}
+
+
+def _seconds(image: str | None, message: str, regions: Any, settings: Any) -> int:  # noqa: ARG001
+    """Seconds of GPU that a question may need; ZeroGPU calls it with the inputs of `/ask`."""
+    return seconds_to_answer(settings)
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """Mistakes go to the caller as one sentence; what nobody foresaw goes to the log."""
     try:
-        picture = _read(image)
-        found = groma.regions(picture, **_checked(settings))
+        yield
     except GromaError as error:
         raise gr.Error(str(error), print_exception=False) from error
-    size = [picture.height, picture.width]
-    return {"image_size": size, "regions": [region.to_dict() for region in found]}
+    except Exception as error:
+        _log.error("A request failed", exc_info=error)
+        raise gr.Error("Something went wrong here.", print_exception=False) from error
 
 
 def _read(image: str | None) -> Image.Image:
@@ -105,10 +142,6 @@ def _checked(settings: Any) -> dict[str, Any]:
     """Settings as the model takes them.
 
     Raises:
-        GromaError: if there is an unknown one, or a value is out of range or of the wrong type.
+        GromaError: if there is an unknown one, or a value is of another kind or out of range.
     """
-    try:
-        GenerationSettings(**(settings or {}))
-    except TypeError as error:
-        raise GromaError(f"The settings cannot be used: {error}.") from error
-    return dict(settings or {})
+    return asdict(GenerationSettings.from_dict({} if settings is None else settings))

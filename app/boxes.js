@@ -8,6 +8,12 @@ const holds = ([x1, y1, x2, y2], [x, y]) => x1 <= x && x <= x2 && y1 <= y && y <
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const round = (value) => Math.round(value * 10) / 10;
 
+/** Whether two boxes are one, but for rounding. */
+const isSame = (a, b) => a.every((side, i) => Math.abs(side - b[i]) < 1);
+
+/** Names of the region that an element shows; its own comes first. */
+const keysOf = (element) => element.dataset.key.split(" ");
+
 function overlap(a, b) {
   const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
   const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
@@ -49,12 +55,12 @@ function smallest(boxes) {
   return boxes.reduce((best, next) => (best && area(best.box) <= area(next.box) ? best : next), null);
 }
 
-/** A box on the stage; `region` has key, box, colour, ink, classes, text and name. */
+/** A box on the stage; `region` has key, twin, box, colour, ink, classes, text and name. */
 function boxElement(region, { width, height }, isSelected) {
   const [x1, y1, x2, y2] = region.box;
   const element = document.createElement("div");
   element.className = `groma-box ${region.classes}`;
-  element.dataset.key = region.key;
+  element.dataset.key = [region.key, region.twin].filter(Boolean).join(" ");
   element.tabIndex = 0;
   element.setAttribute("role", "button");
   element.setAttribute("aria-label", region.name);
@@ -66,16 +72,17 @@ function boxElement(region, { width, height }, isSelected) {
   return element;
 }
 
-/** Put each label where it covers no other one; where there is no room, it waits for a hover. */
-function placeLabels(layer) {
+/** Put labels where each covers no other one; where there is no room, it waits for a hover. */
+function placeLabels(layer, which = ".groma-label") {
   const stage = layer.getBoundingClientRect();
-  const taken = [];
+  const others = [...layer.querySelectorAll(`.groma-label:not(${which})`)].filter((label) => label.offsetWidth);
+  const taken = others.map((label) => label.getBoundingClientRect());
   const collides = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
   const fits = (label) =>
     label.left >= stage.left - 4 && label.right <= stage.right + 4 && label.top >= stage.top - 4 &&
     label.bottom <= stage.bottom + 4 && !taken.some((other) => collides(label, other));
   // Small boxes come last in the layer and choose first.
-  [...layer.querySelectorAll(".groma-label")].reverse().forEach((label) => {
+  [...layer.querySelectorAll(which)].reverse().forEach((label) => {
     delete label.dataset.place; // one that had no room is measured anew
     if (!label.offsetWidth) return;
     const place = LABEL_PLACES.find((one) => {

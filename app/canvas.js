@@ -7,7 +7,11 @@ const layer = stage.querySelector(".groma-boxes");
 const menu = stage.querySelector(".groma-menu");
 const hint = root.querySelector(".groma-hint");
 
-const HINT = "Drag to draw a box, or click a thing to take it. Hover over coloured words to see what they mean.";
+const TOUCH = matchMedia("(hover: none)").matches;
+const HINT = TOUCH
+  ? "Draw a box or tap a thing. Tap coloured words to see them."
+  : "Drag to draw a box, or click a thing to take it. Hover over coloured words to see what they mean.";
+const FIRST = `Draw a box or ${TOUCH ? "tap" : "click"} a thing first.`;
 const MIN_DRAG = 5;
 const local = { selected: null, gesture: null, exploring: false, hinted: null, lit: [], url: "" };
 
@@ -17,23 +21,34 @@ const numberOf = (index) => props.shown.next + index;
 
 /** Every box there is, in one form. */
 function regions() {
-  const named = props.shown.regions.map((region) => ({
+  const drawn = drafts().map(draftRegion);
+  const named = props.shown.regions.filter(({ key }) => !drawn.some(({ twin }) => twin === key)).map((region) => ({
     ...region,
+    key: region.key.split(" ")[0],
+    twin: region.key.split(" ")[1],
     isDraft: false,
     text: [region.user || "", region.latest ? region.label : ""].filter(Boolean).join(" · "),
     name: `${region.user ? `Region ${region.user}` : "Found"} ${region.label} ${region.score}`.trim(),
     classes: [region.user && "user", region.latest && "latest", region.uncertain && "uncertain"].filter(Boolean).join(" "),
   }));
-  return [...named, ...drafts().map(draftRegion)];
+  return [...named, ...drawn];
 }
 
+/** A box being drawn; one that was adopted tells from what, and keeps a named thing's colour and label. */
 function draftRegion(box, index) {
   const user = numberOf(index);
+  const found = props.shown.proposals.find((one) => isSame(one.box, box));
+  const twin = props.shown.named ? found : undefined;
+  const { latest, label = "" } = props.shown.regions.find(({ key }) => key === twin?.key) || {};
   const [x1, y1, x2, y2] = box.map(Math.round);
   const name = `Region ${user}, from ${x1}, ${y1} to ${x2}, ${y2}`;
-  const shown = { box, ...props.shown.colours[user - 1], text: String(user), name, classes: "user draft" };
-  return { ...shown, key: `u${user}`, user, index, isDraft: true };
+  const { colour, ink } = twin || props.shown.colours[user - 1];
+  const text = [user, latest ? label : ""].filter(Boolean).join(" · ");
+  const score = found ? proposalText(found) : "";
+  return { box, colour, ink, text, score, label, name, classes: "user draft", key: `u${user}`, twin: twin?.key, user, index, isDraft: true };
 }
+
+const proposalText = ({ key, score }) => `${key} · ${score.toFixed(2)}`;
 
 /** Proposals that no other box covers. */
 function freeProposals() {
@@ -44,24 +59,25 @@ function freeProposals() {
 }
 
 function proposalRegion(proposal) {
-  const text = `${proposal.key} · ${proposal.score.toFixed(2)}`;
+  const text = proposalText(proposal);
   const name = `Proposal ${proposal.key}, objectness ${proposal.score.toFixed(2)}; Enter takes it`;
   return { ...proposal, score: "", text, name, isDraft: false, classes: "proposal" };
 }
 
 function render() {
   root.dataset.state = props.value?.image ? "ready" : "empty";
-  const focused = layer.contains(document.activeElement) && document.activeElement.dataset.key;
+  const focused = layer.contains(document.activeElement) && keysOf(document.activeElement)[0];
   const proposals = local.exploring ? freeProposals().map(proposalRegion) : [];
   const all = [...proposals, ...regions()];
   const hinted = local.hinted && !local.exploring ? [{ ...proposalRegion(local.hinted), classes: "proposal hinted" }] : [];
   const byArea = [...all, ...hinted].sort((a, b) => area(b.box) - area(a.box));
   layer.replaceChildren(...byArea.map((region) => boxElement(region, size(), region.key === local.selected)));
-  if (focused) layer.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
-  layer.querySelector(`[data-key="${local.selected}"]`)?.classList.add("selected");
+  if (focused) layer.querySelector(`[data-key~="${focused}"]`)?.focus({ preventScroll: true });
+  layer.querySelector(`[data-key~="${local.selected}"]`)?.classList.add("selected");
   const tool = root.querySelector("[data-do=explore]");
   tool.setAttribute("aria-pressed", local.exploring);
   tool.textContent = `Proposals ${props.shown.proposals.length || ""}`;
+  tool.hidden = !props.shown.proposals.length;
   drawChips(regions().filter((region) => region.user).sort((a, b) => a.user - b.user));
   light(root, local.lit);
   placeLabels(layer);
@@ -87,14 +103,17 @@ function placeMenu() {
 function showLinks(keys, isPhrase) {
   if (local.gesture || keys.join() === local.lit.join()) return;
   local.lit = keys;
+  light(root, []);
+  placeLabels(layer);
   light(root, keys);
+  placeLabels(layer, ".lit > .groma-label"); // they have grown
   const every = [...regions(), ...props.shown.proposals];
-  const lit = isPhrase ? every.filter(({ key }) => keys.includes(key)) : [];
+  const lit = isPhrase ? every.filter(({ key, twin }) => keys.includes(key) || keys.includes(twin)) : [];
   drawShade(stage.querySelector(".groma-shade"), lit.map(({ box }) => box), size());
 }
 
 function say(text) {
-  hint.textContent = text;
+  if (hint.textContent !== text) hint.textContent = text;
 }
 
 function select(key) {
@@ -104,6 +123,7 @@ function select(key) {
 
 function saveBoxes(boxes) {
   props.value = { ...props.value, boxes };
+  say(HINT);
 }
 
 function addBox(box) {

@@ -13,7 +13,7 @@ from groma.config import NUM_REGION_TOKENS
 from groma.types import Box
 
 HERE = Path(__file__).parent
-NOTHING_SHOWN = {"regions": [], "proposals": [], "next": 1, "colours": []}
+NOTHING_SHOWN = {"regions": [], "proposals": [], "named": False, "next": 1, "colours": []}
 SCRIPTS = (
     "picture.js",
     "boxes.js",

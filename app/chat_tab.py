@@ -2,26 +2,34 @@
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from app.canvas import Drawing
 from app.pictures import displayable
 from app.render import Pending, render_talk, shown_boxes
 from app.state import Session, Sessions
-from groma.conversation import Conversation, GenerationSettings, Turn
+from groma.conversation import Conversation, GenerationSettings
 from groma.types import Box, GromaError, GroundedReply
 
 _log = logging.getLogger(__name__)
+
+_Inputs = ParamSpec("_Inputs")
 
 SECONDS_BETWEEN_UPDATES = 0.05
 """Faster than this nobody reads; a phrase that closes is shown at once."""
 
 NEW_TALK = "A new picture, a new talk."
 CLEARED = "Cleared: a new talk about the same picture."
+BEGUN_ANEW = (
+    "This talk was left alone for too long and is forgotten; ask again to begin a new one about "
+    "its picture."
+)
+UNFORESEEN = "Something went wrong here; nothing that was said or typed is lost."
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,27 @@ class View:
     warning: str | None = None
 
 
+def _told(handler: Callable[_Inputs, View]) -> Callable[_Inputs, View]:
+    """A handler whose mistakes become a sentence on the page, which stays as it is."""
+
+    @wraps(handler)
+    def run(*inputs: _Inputs.args, **named: _Inputs.kwargs) -> View:
+        try:
+            return handler(*inputs, **named)
+        except Exception as error:
+            return View(warning=_sentence(error))
+
+    return run
+
+
+def _sentence(error: Exception) -> str:
+    """What to tell people; what nobody foresaw goes to the log instead."""
+    if isinstance(error, GromaError):
+        return str(error)
+    _log.error("The chat tab failed", exc_info=error)
+    return UNFORESEEN
+
+
 class ChatTab:
     """Handlers of the chat tab; each takes the id of the browser tab first.
 
@@ -97,6 +126,7 @@ class ChatTab:
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
 
+    @_told
     def open(self, tab: str, drawing: Drawing, settings: Settings) -> View:
         """Start a talk about a new picture."""
         session = self.sessions.get(tab)
@@ -105,8 +135,8 @@ class ChatTab:
             return View()
         try:
             self.sessions.open(tab, drawing.picture, **settings.generation)
-        except GromaError as error:
-            return View(drawing=Drawing(before and displayable(before)), warning=str(error))
+        except Exception as error:
+            return View(drawing=Drawing(before and displayable(before)), warning=_sentence(error))
         picture = displayable(drawing.picture)
         return View(
             talk=render_talk(session.conversation, note=NEW_TALK if before else ""),
@@ -114,6 +144,7 @@ class ChatTab:
             drawing=None if picture == drawing.picture else Drawing(picture),
         )
 
+    @_told
     def resume(
         self,
         tab: str,
@@ -124,13 +155,11 @@ class ChatTab:
         boxes: Sequence[Box] = (),
     ) -> View:
         """Open a picture with what was said, or could be asked, about it."""
-        try:
-            self.sessions.open(tab, picture, conversation, **settings.generation)
-        except GromaError as error:
-            return View(warning=str(error))
         session = self.sessions.get(tab)
+        note = NEW_TALK if session.has_turns or session.is_forgotten else ""
+        self.sessions.open(tab, picture, conversation, **settings.generation)
         return View(
-            talk=self._talk(session, settings),
+            talk=render_talk(session.conversation, certain=settings.certain, note=note),
             shown=self._shown(session, settings),
             drawing=Drawing(displayable(picture), tuple(boxes)),
             question=question,
@@ -142,7 +171,10 @@ class ChatTab:
         try:
             options = settings.generation
             if session.picture is None and drawing.picture is not None:
+                is_forgotten = session.is_forgotten
                 self.sessions.open(tab, drawing.picture, **options)
+                if is_forgotten:
+                    raise GromaError(BEGUN_ANEW)
             pending = Pending(question, drawing.boxes)
             replies = self.sessions.stream(tab, question, drawing.boxes, **options)
             empty = Drawing(drawing.picture)
@@ -156,7 +188,8 @@ class ChatTab:
         """Answer the last question anew."""
         session = self.sessions.get(tab)
         try:
-            conversation = session.conversation or Conversation((1, 1))
+            conversation = self.sessions.require(tab).conversation
+            assert conversation is not None
             before, turn = conversation.without_last(), conversation.turns[-1]
             pending = Pending(turn.question, turn.boxes)
             replies = self.sessions.stream(tab, None, again=True, **settings.generation)
@@ -168,41 +201,41 @@ class ChatTab:
         """End the answer that is being made; what was said so far stays."""
         self.sessions.get(tab).stopping.set()
 
+    @_told
     def undo(self, tab: str, settings: Settings) -> View:
         """Forget the last question and its answer."""
-        return self._take_back(tab, settings)[0]
+        self.sessions.undo(tab)
+        session = self.sessions.get(tab)
+        return View(self._talk(session, settings), self._shown(session, settings))
 
+    @_told
     def edit(self, tab: str, drawing: Drawing, settings: Settings) -> View:
         """Take the last question back into the question box, its boxes onto the canvas."""
-        view, turn = self._take_back(tab, settings)
-        if turn is None:
-            return view
+        turn = self.sessions.undo(tab)
+        session = self.sessions.get(tab)
+        talk, shown = self._talk(session, settings), self._shown(session, settings)
         boxes = Drawing(drawing.picture, (*turn.boxes, *drawing.boxes))
-        return View(view.talk, view.shown, boxes, turn.question)
+        return View(talk, shown, boxes, turn.question)
 
+    @_told
     def clear(self, tab: str, drawing: Drawing, settings: Settings) -> View:
         """Start a new talk about the same picture."""
         session = self.sessions.get(tab)
-        if session.picture is None:
+        if session.picture is None and not session.is_forgotten:
             return View(question="")
-        try:
-            self.sessions.clear(tab)
-            self.sessions.propose(tab, **settings.generation)
-        except GromaError as error:
-            return View(warning=str(error))
+        self.sessions.propose(tab, **settings.generation)
+        self.sessions.clear(tab)
         talk = render_talk(session.conversation, note=CLEARED)
         return View(talk, self._shown(session, settings), Drawing(drawing.picture), "")
 
+    @_told
     def redraw(self, tab: str, settings: Settings) -> View:
         """Show what is there with other settings."""
         session = self.sessions.get(tab)
         if session.conversation is None or session.busy.locked():
             return View()
-        try:
-            if not session.conversation.turns:
-                self.sessions.propose(tab, **settings.generation)
-        except GromaError as error:
-            return View(warning=str(error))
+        if not session.conversation.turns:
+            self.sessions.propose(tab, **settings.generation)
         return View(self._talk(session, settings), self._shown(session, settings))
 
     def _answer(
@@ -243,20 +276,9 @@ class ChatTab:
         question: str | None = None,
     ) -> View:
         """The page as it was before the question, which is not lost, and why."""
-        sentence = str(error)
-        if not isinstance(error, GromaError):
-            _log.error("A question could not be answered", exc_info=error)
-            sentence = "Something went wrong here; the question is back in its box."
         talk, shown = self._talk(session, settings), self._shown(session, settings)
+        sentence = _sentence(error)
         return View(talk, shown, drawing, question, is_answering=False, warning=sentence)
-
-    def _take_back(self, tab: str, settings: Settings) -> tuple[View, Turn | None]:
-        session = self.sessions.get(tab)
-        try:
-            turn = self.sessions.undo(tab)
-        except GromaError as error:
-            return View(warning=str(error)), None
-        return View(self._talk(session, settings), self._shown(session, settings)), turn
 
     def _talk(self, session: Session, settings: Settings) -> str:
         return render_talk(session.conversation, certain=settings.certain)

@@ -9,8 +9,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageDraw
+
+from groma.config import NUM_REGION_TOKENS
+from groma.drawing import region_colour
 from groma.image import load_image
 from groma.types import Box, to_box
+
+THUMBNAIL = (264, 168)
+"""Width and height in pixels; it is shown at half of that."""
 
 FOLDER = Path(__file__).parents[1] / "assets" / "examples"
 
@@ -59,7 +66,7 @@ def render_examples(examples: Sequence[Example]) -> str:
     """A strip of buttons: small pictures with their questions."""
     buttons = [
         f'<button type="button" data-example="{i}" '
-        f'title="{escape(example.question)}"><img alt="" src="{_thumbnail(example.picture)}">'
+        f'title="{escape(example.question)}"><img alt="" src="{_thumbnail(example)}">'
         f"<span>{escape(example.question)}</span></button>"
         for i, example in enumerate(examples)
     ]
@@ -67,9 +74,21 @@ def render_examples(examples: Sequence[Example]) -> str:
     return f'<div class="groma-examples" role="group" aria-label="Examples">{strip}</div>'
 
 
-def _thumbnail(picture: Path) -> str:
-    image = load_image(picture)
-    image.thumbnail((264, 264))
+def _thumbnail(example: Example) -> str:
+    """The picture with the question's boxes, cut so that they are in it."""
+    image = load_image(example.picture)
+    scale = max(side / full for side, full in zip(THUMBNAIL, image.size, strict=True))
+    width, height = (round(side * scale) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.LANCZOS)
+    boxes = [tuple(side * scale for side in box) for box in example.boxes]
+    draw = ImageDraw.Draw(image)
+    for number, box in enumerate(boxes, start=1):
+        draw.rectangle(box, outline="white", width=8)
+        draw.rectangle(box, outline=region_colour(NUM_REGION_TOKENS - number), width=6)
+    x1, y1, x2, y2 = boxes[0] if boxes else (0, 0, width, height)
+    left = min(max(0, round((x1 + x2 - THUMBNAIL[0]) / 2)), width - THUMBNAIL[0])
+    top = min(max(0, round((y1 + y2 - THUMBNAIL[1]) / 2)), height - THUMBNAIL[1])
+    image = image.crop((left, top, left + THUMBNAIL[0], top + THUMBNAIL[1]))
     file = BytesIO()
     image.save(file, "WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -6,14 +6,22 @@ from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from app.pictures import read_picture
-from app.render import colour_id, read_styles, region_key, render_talk, shown_boxes
+from app.render import (
+    colour_id,
+    find_twins,
+    read_styles,
+    region_key,
+    render_talk,
+    shown_boxes,
+)
 from groma.conversation import Conversation
 from groma.data.groma_instruct import format_item
 from groma.data.talks import talk_to_sample
@@ -35,7 +43,7 @@ def write_files(picture: Path, conversation: Conversation) -> list[Path]:
         The marked picture, COCO and Groma-Instruct annotations, a web page and the talk itself,
         in a new folder.
     """
-    folder = Path(mkdtemp(prefix="groma-"))
+    folder = _add_folder()
     image = read_picture(picture)
     name = picture.name
     texts = {
@@ -51,12 +59,16 @@ def write_files(picture: Path, conversation: Conversation) -> list[Path]:
 
 
 def mark(image: Image.Image, conversation: Conversation) -> Image.Image:
-    """The picture with every region that was drawn or meant."""
-    found = _mentions(conversation)
+    """The picture with every region that was drawn or meant, each box once."""
+    twins = find_twins(conversation)
+    numbers = {twin: number for number, twin in twins.items()}
+    found = [mention for mention in _mentions(conversation) if mention[0].user not in twins]
     regions = [region for region, _ in found]
     detections = regions_to_detections(regions, [phrase for _, phrase in found])
     detections.class_id = np.array([colour_id(region) for region in regions])
-    return draw_boxes(image, detections, [_label(region, phrase) for region, phrase in found])
+    users = [region.user or numbers.get(region.id) for region in regions]
+    labels = [_label(*mention, user) for mention, user in zip(found, users, strict=True)]
+    return draw_boxes(image, detections, labels)
 
 
 def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
@@ -100,15 +112,14 @@ def to_talk(picture: Path, conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def read_talk(file: Path, folder: Path | None = None) -> tuple[Path, Conversation]:
+def read_talk(file: Path) -> tuple[Path, Conversation]:
     """Read what `to_talk` made.
 
     Args:
         file: JSON.
-        folder: where to put the picture.
 
     Returns:
-        The picture and what was said about it.
+        The picture in a new folder, and what was said about it.
 
     Raises:
         GromaError: if it is no such file.
@@ -119,11 +130,13 @@ def read_talk(file: Path, folder: Path | None = None) -> tuple[Path, Conversatio
         conversation = Conversation.from_dict(data["conversation"])
     except GromaError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise GromaError("This file is no talk that Groma saved.") from error
     image = load_image(content)
+    if conversation.image_size != (image.height, image.width):
+        raise GromaError("This file is no talk that Groma saved: its picture has another size.")
     # Written anew: nothing of a stranger's file but its pixels is kept.
-    picture = (folder or Path(mkdtemp(prefix="groma-"))) / "picture.png"
+    picture = _add_folder() / "picture.png"
     image.save(picture)
     return picture, conversation
 
@@ -144,6 +157,13 @@ def to_page(picture: Path, image: Image.Image, conversation: Conversation) -> st
     for name, content in parts.items():
         page = page.replace(f"@@{name}@@", content)
     return page
+
+
+def _add_folder() -> Path:
+    """A folder whose files Gradio removes as it does uploads, once a component has shown them."""
+    folder = Path(get_upload_folder()) / uuid4().hex
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _page_box(region: dict[str, Any], image: Image.Image) -> str:
@@ -183,8 +203,8 @@ def _mentions(conversation: Conversation) -> list[tuple[RegionRef, str]]:
     return list(found.values())
 
 
-def _label(region: RegionRef, phrase: str) -> str:
-    number = f"[{region.user}]" if region.user else ""
+def _label(region: RegionRef, phrase: str, user: int | None) -> str:
+    number = f"[{user}]" if user else ""
     return f"{number} {phrase} {region.score:.2f}".strip() if phrase else number
 
 

@@ -121,10 +121,10 @@ class ExampleMaker:
         if to_chat:
             gr.Info(f"Kept; your set in the Finetune tab has {len(own.examples)}.")
         tabs = gr.Tabs(selected="chat") if to_chat else gr.skip()
-        return *_bench(own, Draft(draft.picture)), tabs
+        return *_same_picture(own, Draft(draft.picture)), tabs
 
     def _discard(self, own: OwnSet, draft: Draft) -> tuple:
-        return _bench(own.discard(), Draft(draft.picture))
+        return _same_picture(own.discard(), Draft(draft.picture))
 
     def _edit(self, own: OwnSet, draft: Draft, event: gr.EventData) -> tuple:
         own = own.edit(draft, _number(event))
@@ -140,7 +140,13 @@ class ExampleMaker:
 
 
 def _bench(own: OwnSet, draft: Draft) -> tuple:
+    """Set, workbench and list of what was made; nothing is proposed for another picture yet."""
     return own, gr.update(value=draft, shown=shown_boxes(None)), render_made(own)
+
+
+def _same_picture(own: OwnSet, draft: Draft) -> tuple:
+    """The same, with the proposals that are there."""
+    return own, draft, render_made(own)
 
 
 def _number(event: gr.EventData) -> Any:

@@ -1,14 +1,16 @@
 """Layout and wiring of the finetune tab, no logic."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from app.finetune_maker import PLAIN, PRIVATE, SECONDS_TO_KEEP, Around, ExampleMaker
-from app.finetune_tab import BASE, Desk, FinetuneTab
-from app.mistakes import told, told_while
+from app.finetune_render import render_comparison
+from app.finetune_tab import BASE, Comparison, Desk, FinetuneTab
+from app.mistakes import told, warn
 
 SECONDS_BETWEEN_LOOKS = 2.0
 CLICKS = """element.addEventListener("click", (event) => {
@@ -63,10 +65,19 @@ class FinetunePage:
             self.files = gr.File(
                 label="Examples", file_count="multiple", type="filepath", height=140
             )
-        gr.Markdown("### 2. Check")
-        with gr.Row():
+        # A step is open once there is something to do in it.
+        self.checking = gr.Accordion("2. Check", open=False, elem_classes="groma-step")
+        with self.checking, gr.Row():
             with gr.Column(min_width=300):
-                self.fix_all = gr.Button("Fix everything that can be fixed", size="sm")
+                with gr.Row():
+                    self.fix_all = gr.Button("Fix everything that can be fixed", size="sm")
+                    self.pack = gr.Button("Make a zip of this set", size="sm", min_width=140)
+                self.mended = gr.File(
+                    label="The set as it is now",
+                    visible=False,
+                    interactive=False,
+                    elem_id="groma-mended",
+                )
                 self.summary = gr.HTML(
                     self.tab.summary(Desk()), js_on_load=CLICKS, elem_id="groma-findings", **PLAIN
                 )
@@ -81,8 +92,8 @@ class FinetunePage:
                 self.text = gr.HTML(elem_id="groma-supervised", **PLAIN)
 
     def _build_training(self) -> None:
-        gr.Markdown("### 3. Training")
-        with gr.Row():
+        self.training = gr.Accordion("3. Training", open=False, elem_classes="groma-step")
+        with self.training, gr.Row():
             with gr.Column(min_width=300):
                 self.name = gr.Textbox(label="Name of the run", max_length=40, lines=1)
                 self._build_choices()
@@ -98,6 +109,7 @@ class FinetunePage:
                 self.progress = gr.HTML(elem_id="groma-progress", **PLAIN)
                 self.plot = gr.Image(
                     label="Losses",
+                    show_label=False,  # it would cover the plot's own titles
                     interactive=False,
                     visible=False,
                     type="filepath",
@@ -123,16 +135,17 @@ class FinetunePage:
                     value="",
                     label="Base in memory",
                     min_width=140,
+                    visible=not self.tab.is_stored_quantised,
                 ),
             }
         self.force = gr.Checkbox(False, label="Start even what will not fit in memory")
 
     def _build_use(self) -> None:
-        gr.Markdown("### 4. Use and compare")
-        with gr.Row():
+        self.using = gr.Accordion("4. Use and compare", open=False, elem_classes="groma-step")
+        with self.using, gr.Row():
             with gr.Column(min_width=300):
                 self.adapter = gr.Dropdown(
-                    [BASE], value=BASE, label="Answers of", elem_id="groma-adapter"
+                    [BASE], value=BASE, label="Who answers in my chat", elem_id="groma-adapter"
                 )
                 with gr.Row():
                     self.use = gr.Button("Use in my chat", variant="primary", size="sm")
@@ -143,12 +156,16 @@ class FinetunePage:
                 self.used = gr.HTML(elem_id="groma-used", **PLAIN)
                 self.zip = gr.File(label="Adapter", visible=False, interactive=False)
             with gr.Column(min_width=300):
-                self.compare = gr.Button("Compare the chosen run with the base", size="sm")
+                with gr.Row():
+                    self.compare = gr.Button("Compare the run of step 3 with the base", size="sm")
+                    self.stop = gr.Button("Stop comparing", size="sm", visible=False)
+                self.comparing = gr.State(None, time_to_live=SECONDS_TO_KEEP)
                 self.compared = gr.HTML(elem_id="groma-compared", max_height=600, **PLAIN)
 
     def _wire_data(self) -> None:
         tab, desk = self.tab, self.desk
-        self._shown = [desk, self.summary, self.title, self.picture, self.text]
+        steps = [self.checking, self.training]
+        self._shown = [desk, self.summary, self.title, self.picture, self.text, *steps]
         changes: dict[str, Any] = {"outputs": self._shown, "concurrency_id": "data"} | PRIVATE
         self.files.upload(
             told(lambda desk, files: self._desk(tab.load(desk, _paths(files)))),
@@ -156,6 +173,9 @@ class FinetunePage:
             **changes,
         )
         self.fix_all.click(told(lambda desk: self._desk(tab.fix_all(desk))), desk, **changes)
+        self.pack.click(told(self._pack), desk, [desk, self.mended], **PRIVATE)
+        quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
+        self.summary.change(_no_file, None, self.mended, **quiet)
         self.back.click(told(lambda desk: self._desk(tab.step(desk, -1))), desk, **changes)
         self.forth.click(told(lambda desk: self._desk(tab.step(desk, 1))), desk, **changes)
         self.summary.click(told(self._clicked), desk, **changes)
@@ -164,16 +184,17 @@ class FinetunePage:
         chosen = [self.desk, self.name, self.force, *self.choices.values()]
         watched = [self.progress, self.plot, self.timer]
         self.estimate.click(told(self._estimate), chosen, self.needs, **PRIVATE)
-        self.start.click(told(self._start), chosen, [self.run, *watched], **PRIVATE)
+        self.start.click(told(self._start), chosen, [self.run, self.using, *watched], **PRIVATE)
         for button, handler in ((self.cancel, self.tab.cancel), (self.resume, self.tab.resume)):
             button.click(told(self._then_watch(handler)), self.run, watched, **PRIVATE)
         quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
+        self.run.focus(self._labels, None, self.run, **quiet)
         self.run.change(told(self._watch), self.run, watched, **quiet)
         self.timer.tick(told(self._watch), self.run, watched, **quiet)
-        blocks.load(self._runs, None, self.run, **quiet)
+        blocks.load(self._runs, None, [self.run, self.training, self.using], **quiet)
 
     def _wire_use(self, blocks: gr.Blocks) -> None:
-        tab, both = self.tab, [self.desk, self.adapter]
+        both = [self.desk, self.adapter]
         quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
         for event in (self.adapter.focus, blocks.load):
             event(self._adapters, self.desk, self.adapter, **quiet)
@@ -183,11 +204,17 @@ class FinetunePage:
         self.upload.upload(
             told(self._upload), [self.desk, self.upload], [self.desk, self.adapter], **self._model
         )
-        self.compare.click(told_while(tab.compare), self.run, self.compared, **self._model)
+        compared = [self.comparing, self.compared, self.compare, self.stop]
+        self.compare.click(told(self._begin_comparison), self.run, compared, **self._model)
+        # Every example takes its own place in the line, so that the chat goes on in between.
+        step: dict[str, Any] = {"show_progress": "hidden"} | self._model
+        self.comparing.change(self._compare_next, self.comparing, compared, **step)
+        self.stop.click(self._stop_comparison, self.comparing, self.stop, **PRIVATE)
 
     def _desk(self, desk: Desk) -> tuple:
         view = self.tab.look(desk)
-        return desk, self.tab.summary(desk), view.title, view.picture, view.text
+        steps = [gr.update(open=desk.examples is not None)] * 2
+        return desk, self.tab.summary(desk), view.title, view.picture, view.text, *steps
 
     def _clicked(self, desk: Desk, event: gr.EventData) -> tuple:
         data = event._data if isinstance(event._data, dict) else {}
@@ -200,7 +227,8 @@ class FinetunePage:
 
     def _start(self, desk: Desk, name: str, force: bool, *choices: Any) -> tuple:
         run = self.tab.start(desk, self._named(choices), name, force)
-        return gr.update(choices=self.tab.names(), value=run), *self._watch(run)
+        runs = gr.update(choices=self.tab.labels(), value=run)
+        return runs, gr.update(open=True), *self._watch(run)
 
     def _named(self, choices: tuple) -> dict[str, Any]:
         """What was chosen, by name; None leaves the choice to the program."""
@@ -220,12 +248,37 @@ class FinetunePage:
 
         return run
 
-    def _runs(self) -> Any:
-        names = self.tab.names()
-        return gr.update(choices=names, value=names[0] if names else None)
+    def _runs(self) -> tuple:
+        labels = self.tab.labels()
+        steps = [gr.update(open=bool(labels))] * 2
+        return gr.update(choices=labels, value=labels[0][1] if labels else None), *steps
+
+    def _labels(self) -> Any:
+        return gr.update(choices=self.tab.labels())
 
     def _adapters(self, desk: Desk) -> Any:
         return gr.update(choices=self.tab.adapters(desk))
+
+    def _pack(self, desk: Desk) -> tuple:
+        desk, file = self.tab.pack(desk)
+        return desk, gr.update(value=str(file), visible=True)
+
+    def _begin_comparison(self, run: str | None) -> tuple:
+        return _compared(self.tab.begin_comparison(run))
+
+    def _compare_next(self, comparison: Comparison | None) -> tuple:
+        if comparison is None or not comparison.left:
+            return (gr.skip(),) * 4
+        try:
+            return _compared(self.tab.compare_next(comparison))
+        except Exception as error:
+            warn(error)
+            self.tab.stop_comparison(comparison)
+            return _compared(replace(comparison, count=comparison.asked))
+
+    def _stop_comparison(self, comparison: Comparison | None) -> Any:
+        self.tab.stop_comparison(comparison)
+        return gr.update(value="Stopping after this example", interactive=False)
 
     def _use(self, desk: Desk, name: str | None, request: gr.Request) -> str:
         return self.tab.use(str(request.session_hash), desk, name)
@@ -236,6 +289,19 @@ class FinetunePage:
     def _upload(self, desk: Desk, file: str) -> tuple:
         desk = self.tab.upload(desk, Path(file))
         return desk, gr.update(choices=self.tab.adapters(desk), value=desk.uploads[0][0])
+
+
+def _compared(comparison: Comparison) -> tuple:
+    """A comparison, what it shows, and the buttons to begin and to stop one."""
+    rows, left = comparison.rows, comparison.left
+    stop = gr.update(value="Stop comparing", interactive=True, visible=bool(left))
+    html = render_comparison(rows, left)
+    return comparison, html, gr.update(interactive=not left), stop
+
+
+def _no_file() -> Any:
+    """A file of a set that has changed would mislead."""
+    return gr.update(value=None, visible=False)
 
 
 def _paths(files: list[str] | None) -> list[Path]:

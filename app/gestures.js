@@ -11,9 +11,11 @@ function startGesture(event) {
   event.preventDefault();
   const selected = regions().find(({ key, isDraft }) => key === local.selected && isDraft);
   const handle = event.target.dataset.handle;
-  const inside = selected && event.target.closest(".groma-box")?.dataset.key === selected.key;
+  const inside = selected && event.target.closest(`[data-key~="${selected.key}"]`);
   const kind = handle ? "resize" : inside ? "move" : "draw";
-  local.gesture = { kind, handle, from: pointOf(event), at: [event.clientX, event.clientY], old: selected, moved: false };
+  const own = handle ? null : local.grab?.(event);
+  if (own?.old) local.selected = own.old.key;
+  local.gesture = { kind, handle, from: pointOf(event), at: [event.clientX, event.clientY], old: selected, moved: false, ...own };
   local.hinted = null;
   stage.setPointerCapture(event.pointerId);
 }
@@ -69,12 +71,11 @@ function leaveStage() {
   render();
 }
 
-
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function pressKey(event) {
   if (menu.contains(event.target)) return;
-  const key = event.target.dataset.key;
+  const key = event.target.dataset.key && keysOf(event.target)[0];
   const region = regions().find((one) => one.key === key);
   if (event.key === "Escape") {
     select(null);

@@ -5,7 +5,7 @@ const questionBox = () => element.querySelector("[data-question]") || document.q
 /** Light every phrase, chip and box of some regions. */
 function light(root, keys) {
   const isLit = (element, own) => element.classList.toggle("lit", own.some((key) => keys.includes(key)));
-  root.querySelectorAll("[data-key]").forEach((box) => isLit(box, [box.dataset.key]));
+  root.querySelectorAll("[data-key]").forEach((box) => isLit(box, keysOf(box)));
   document
     .querySelectorAll("[data-regions]")
     .forEach((phrase) => isLit(phrase, phrase.dataset.regions.split(" ")));
@@ -18,31 +18,45 @@ function listenForLinks(root, show) {
     const phrase = target.closest("[data-regions]");
     const box = target.closest(".groma-box");
     if (phrase) show(phrase.dataset.regions.split(" "), true);
-    else show(box && root.contains(box) ? [box.dataset.key] : [], false);
+    else show(box && root.contains(box) ? keysOf(box) : [], false);
   };
   document.addEventListener("pointerover", look);
   document.addEventListener("focusin", look);
   document.addEventListener("focusout", () => show([], false));
 }
 
+/** The last question that was filled in for the user. */
+let filled = "";
+
 /** Put text into the question box as if it had been typed. */
+function writeQuestion(text) {
+  const box = questionBox();
+  Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(box, text);
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** The same, to go on typing there. */
 function setQuestion(text, start = text.length, end = start) {
   const box = questionBox();
   if (!box) return;
-  Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(box, text);
-  box.dispatchEvent(new Event("input", { bubbles: true }));
+  writeQuestion(text);
   box.focus({ preventScroll: true });
   box.setSelectionRange(start, end);
 }
 
-/** Mention a region where the cursor is; an empty question becomes "What is [K]?". */
+/** Mention a region where the cursor is, or before the sentence ends; no question becomes "What is [K]?". */
 function mention(number) {
-  const box = questionBox();
-  if (!box.value.trim()) return setQuestion(`What is [${number}]?`);
-  const before = box.value.slice(0, box.selectionStart);
+  const { value, selectionStart, selectionEnd } = questionBox();
+  if (!value.trim() || (value === filled && !value.includes("…"))) {
+    filled = `What is [${number}]?`;
+    return setQuestion(filled);
+  }
+  const isAtEnd = selectionStart === value.length;
+  const at = isAtEnd ? value.search(/[\s.?!]*$/) : selectionStart;
+  const before = value.slice(0, at);
   const space = before && !before.endsWith(" ") ? " " : "";
   const text = `${before}${space}[${number}]`;
-  setQuestion(text + box.value.slice(box.selectionEnd), text.length);
+  setQuestion(text + value.slice(isAtEnd ? at : selectionEnd), text.length);
 }
 
 /** Keep the numbers in the question true after drawn region `gone` was deleted. */
@@ -57,15 +71,21 @@ function forgetMention(gone) {
   setQuestion(box.value.replace(/\[(\d+)\]/g, renumber));
 }
 
-/** Fill in a quick question; "[#]" becomes the region, and what is left open "…" is selected. */
-function fillQuestion({ fill, send }, number, complain) {
-  if (fill.includes("[#]") && !number && send !== undefined) {
-    return complain("Draw a box or click a thing first.");
-  }
+/** Ask a quick question, or fill it in; "[#]" becomes the region, and what is left open "…" is selected.
+ *  What the user wrote stays in the box. */
+function quickQuestion({ fill, send }, number, complain, ask) {
+  const { value } = questionBox();
+  const isOwn = value.trim() && value !== filled;
   const text = fill.replace("[#]", number ? `[${number}]` : "…");
   const open = text.indexOf("…");
+  if (send !== undefined) {
+    if (open >= 0) return complain(FIRST);
+    if (value && !isOwn) writeQuestion("");
+    return ask(text);
+  }
+  if (isOwn) return complain("Your own question is in the box; ask it or delete it first.");
+  filled = text;
   setQuestion(text, open < 0 ? text.length : open, open < 0 ? text.length : open + 1);
-  if (send !== undefined) setTimeout(() => document.querySelector("#groma-question .submit-button")?.click(), 50);
 }
 
 /** One chip for every region of the user. */

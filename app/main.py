@@ -1,18 +1,25 @@
 """Starts the application: arguments and environment, model, page, server."""
 
 import argparse
+import asyncio
+import ipaddress
 import logging
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import gradio as gr
 
+    from app.state import Sessions
     from groma.chat import Groma
     from groma.train.lora.settings import LoraSettings
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / "groma-mini"
 RUNS = Path("runs") / "lora"
@@ -24,6 +31,13 @@ NO_FINETUNING = (
     "Finetuning is switched on, but ZeroGPU lends a GPU for one short call at a time; it needs a "
     "Space with a GPU of its own."
 )
+
+FINETUNING_IS_OFF = (
+    "The finetune tab is off because others can reach this page; GROMA_FINETUNE=1 turns it on for "
+    "all of them."
+)
+
+SECONDS_BETWEEN_TIDYING = 60.0
 
 NOTES = {
     "groma-mini": "knows illustrated scenes only; photographs are beyond it.",
@@ -38,8 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 after a mistake that one sentence explains.
     """
     options = build_parser().parse_args(arguments)
-    # Before gradio is imported: nothing is reported to anybody.
+    # Before gradio is imported: nothing is reported to anybody, and "" is no port.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    if not os.environ.get("GRADIO_SERVER_PORT", "").strip():
+        os.environ.pop("GRADIO_SERVER_PORT", None)
     if is_space():
         import spaces  # noqa: F401  (before torch, which it prepares for borrowed GPUs)
     from groma.types import GromaError
@@ -53,31 +69,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Arguments; their defaults come from the environment, as on a Hugging Face Space."""
+    """Arguments; their defaults come from the environment, as on a Hugging Face Space.
+
+    Raises:
+        SystemExit: after one sentence, if the environment says something that cannot be.
+    """
     parser = argparse.ArgumentParser(prog="app.py", description="Groma in the browser.")
-    env = os.environ.get
-    parser.add_argument(
-        "--model",
-        default=env("GROMA_MODEL", str(DEFAULT_MODEL)),
-        help="folder or Hugging Face id ($GROMA_MODEL)",
-    )
-    parser.add_argument(
+
+    def default(variable: str, otherwise: Any, kind: Callable[[str], Any] = str) -> Any:
+        said = os.environ.get(variable, "").strip()
+        try:
+            return kind(said) if said else otherwise
+        except argparse.ArgumentTypeError as error:
+            parser.exit(2, f"groma: {variable} {error}.\n")
+
+    add = parser.add_argument
+    model = default("GROMA_MODEL", str(DEFAULT_MODEL))
+    add("--model", default=model, help="folder or Hugging Face id ($GROMA_MODEL)")
+    add(
         "--quantization",
-        choices=("none", "8bit", "4bit"),
-        default=env("GROMA_QUANTIZATION"),
+        type=_quantization,
+        metavar="{none,8bit,4bit}",
+        default=default("GROMA_QUANTIZATION", None, _quantization),
         help="of the language model ($GROMA_QUANTIZATION)",
     )
-    parser.add_argument("--device", default=env("GROMA_DEVICE", "auto"), help="auto, cpu, cuda, …")
-    parser.add_argument("--dtype", default=env("GROMA_DTYPE", "auto"), help="auto, bfloat16, …")
-    parser.add_argument(
+    add("--device", default=default("GROMA_DEVICE", "auto"), help="auto, cpu, cuda, …")
+    add("--dtype", default=default("GROMA_DTYPE", "auto"), help="auto, bfloat16, …")
+    add(
         "--memory",
-        type=float,
-        default=float(env("GROMA_MEMORY_GB", "2")),
+        type=_gigabytes,
+        default=default("GROMA_MEMORY_GB", 2.0, _gigabytes),
         metavar="GB",
         help="for encoded pictures and caches of all visitors ($GROMA_MEMORY_GB)",
     )
-    parser.add_argument("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"))
-    parser.add_argument("--port", type=int, default=None, help="the first free one from 7860")
+    add("--host", default=default("GRADIO_SERVER_NAME", "127.0.0.1"))
+    port = default("GRADIO_SERVER_PORT", None, _port)
+    add("--port", type=_port, default=port, help="the first free one from 7860")
     parser.add_argument("--share", action="store_true", help="make a public link")
     parser.add_argument(
         "--review",
@@ -89,36 +116,59 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _quantization(said: str) -> str:
+    if said not in ("none", "8bit", "4bit"):
+        raise argparse.ArgumentTypeError(f"must be none, 8bit or 4bit, not {said}")
+    return said
+
+
+def _gigabytes(said: str) -> float:
+    try:
+        number = float(said)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of gigabytes, not {said}")
+    return number
+
+
+def _port(said: str) -> int:
+    if not (said.isdecimal() and 0 < int(said) < 65536):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, not {said}")
+    return int(said)
+
+
 def is_space() -> bool:
     """Whether this is a Hugging Face Space."""
     return "SPACE_ID" in os.environ
+
+
+def is_public(options: argparse.Namespace) -> bool:
+    """Whether others than the owner of this machine can reach the page."""
+    if is_space() or options.share:
+        return True
+    try:
+        return not ipaddress.ip_address(options.host.strip("[]")).is_loopback
+    except ValueError:
+        return options.host != "localhost"
 
 
 def serve(options: argparse.Namespace) -> None:
     """Load the model and serve the page until it is interrupted.
 
     Raises:
-        GromaError: if the model cannot be loaded.
+        GromaError: if the model cannot be loaded, or the environment says something odd.
     """
     import groma
+    from groma.loading import resolve_device
     from groma.types import GromaError
 
     if options.model == str(DEFAULT_MODEL) and not DEFAULT_MODEL.is_dir():
         raise GromaError(
             f"There is no embedded model in {DEFAULT_MODEL}; name another one with --model."
         )
-    from app.finetune_tab import is_allowed
-    from app.zero_gpu import is_zero_gpu
-    from groma.train.lora.settings import LoraSettings
-
-    finetune, notice = None, ""
-    if is_allowed() and is_zero_gpu():
-        notice = NO_FINETUNING
-        logging.getLogger(__name__).warning(notice)
-    elif is_allowed():
-        finetune = LoraSettings(
-            options.model, options.quantization, device=options.device, dtype=options.dtype
-        )
+    resolve_device(options.device)
+    finetune, notice = finetuning(options)
     model = groma.load(
         options.model, options.quantization, device=options.device, dtype=options.dtype
     )
@@ -134,6 +184,29 @@ def serve(options: argparse.Namespace) -> None:
         share=options.share,
         inbrowser=options.open,
     )
+
+
+def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]":
+    """What trainings on the page have in common, or None without any; and what visitors are told.
+
+    Raises:
+        GromaError: if the environment says something odd.
+    """
+    from app.finetune_tab import is_allowed
+    from app.zero_gpu import is_zero_gpu
+    from groma.train.lora.settings import LoraSettings
+
+    allowed = is_allowed(is_public(options))
+    if is_zero_gpu():
+        if allowed:
+            _log.warning(NO_FINETUNING)
+        return None, NO_FINETUNING if allowed else ""
+    if not allowed:
+        if not os.environ.get("GROMA_FINETUNE"):
+            _log.warning(FINETUNING_IS_OFF)
+        return None, ""
+    model, quantization = options.model, options.quantization
+    return LoraSettings(model, quantization, device=options.device, dtype=options.dtype), ""
 
 
 def launch(
@@ -194,8 +267,40 @@ def launch(
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],
+        app_kwargs={"lifespan": tidying(sessions, SECONDS_BETWEEN_TIDYING)},
         **options,
     )
+
+
+def tidying(
+    sessions: "Sessions", seconds: float
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """For as long as the server runs, free what was left alone for too long.
+
+    Args:
+        sessions: of all visitors.
+        seconds: between two looks.
+
+    Returns:
+        A lifespan, as FastAPI calls it.
+    """
+
+    async def tidy_again() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(sessions.tidy)
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncGenerator[None]:
+        task = asyncio.create_task(tidy_again())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    return lifespan
 
 
 def start(blocks: "gr.Blocks", **options: Any) -> str:

@@ -28,7 +28,7 @@ function onTyping(event) {
   const found = mentionable(typed.words);
   mentions.typed = typed;
   if (typed.mark === "@" && found.length === 1 && String(found[0].user) === typed.words) return chooseMention(found[0]);
-  if (!found.length && typed.all === "@") say("Draw a box or click a thing first.");
+  if (!found.length && typed.all === "@") say(FIRST);
   if (!found.length) return closeMentions();
   Object.assign(mentions, { found, active: 0 });
   mentions.list.replaceChildren(...found.map(optionElement));

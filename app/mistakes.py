@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -30,19 +30,6 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             warn(error)
             return gr.skip()
-
-    return run
-
-
-def told_while(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """The same for a handler whose result grows."""
-
-    def run(*values: Any) -> Iterator[Any]:
-        try:
-            yield from handler(*values)
-        except Exception as error:
-            warn(error)
-            yield gr.skip()
 
     return run
 

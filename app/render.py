@@ -1,7 +1,8 @@
 """Conversations as HTML and as boxes for the canvas, in one stable colour per region."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from re import Match, compile
@@ -17,6 +18,11 @@ STYLES = ("canvas.css", "talk.css", "finetune.css")
 
 LONGEST_LABEL = 28
 """Characters of a label on the canvas."""
+
+SAME_SIDE = 1.0
+"""Pixels by which the sides of one box, told twice, may differ."""
+
+NO_TWINS: Mapping[int, int] = {}
 
 _MENTION = compile(r"\[(\d{1,3})\]")
 _ENDINGS = {"length": "cut off at the length limit", "cancelled": "stopped"}
@@ -47,18 +53,47 @@ def region_key(region: RegionRef | Region) -> str:
     return f"r{region.id}" if region.user is None else f"u{region.user}"
 
 
-def colour_id(region: RegionRef | Region) -> int:
+def find_twins(conversation: Conversation | None, boxes: Sequence[Box] = ()) -> dict[int, int]:
+    """The user's regions that have the box of a proposal with a name, such as an adopted one.
+
+    Args:
+        conversation: what was said.
+        boxes: drawn since then, xyxy in pixels.
+
+    Returns:
+        Number of the user's region -> id of the proposal.
+    """
+    named = conversation.regions if conversation else ()
+    found = {region.id: region.box for region in named if region.user is None}
+    drawn = [region.box for region in named if region.user is not None]
+    return {
+        number: twin
+        for number, box in enumerate((*drawn, *boxes), start=1)
+        for twin, other in found.items()
+        if all(abs(a - b) < SAME_SIDE for a, b in zip(box, other, strict=True))
+    }
+
+
+def colour_id(region: RegionRef | Region, twins: Mapping[int, int] = NO_TWINS) -> int:
     """The id that `region_colour` gives a region its colour by.
 
     Proposals have their own; the user's count down, because their ids are not known before the
-    question is asked.
+    question is asked. One box has one colour: that of its proposal.
+
+    Args:
+        region: any.
+        twins: see `find_twins`.
     """
-    return region.id if region.user is None else NUM_REGION_TOKENS - region.user
+    return region.id if region.user is None else _user_colour_id(region.user, twins)
 
 
-def colour_of(region: RegionRef | Region) -> str:
+def _user_colour_id(number: int, twins: Mapping[int, int]) -> int:
+    return twins.get(number, NUM_REGION_TOKENS - number)
+
+
+def colour_of(region: RegionRef | Region, twins: Mapping[int, int] = NO_TWINS) -> str:
     """The colour of a region throughout a conversation, as #rrggbb."""
-    return region_colour(colour_id(region))
+    return region_colour(colour_id(region, twins))
 
 
 def user_colours() -> list[dict[str, str]]:
@@ -83,33 +118,43 @@ def render_talk(
         note: a sentence above the conversation.
     """
     turns = conversation.turns if conversation else ()
-    parts = [render_turn(turn.question, turn.reply, certain) for turn in turns]
+    twins = find_twins(conversation, pending.boxes if pending else ())
+    parts = [render_turn(turn.question, turn.reply, certain, twins) for turn in turns]
     if pending:
-        parts.append(render_turn(pending.question, pending.reply, certain))
+        parts.append(render_turn(pending.question, pending.reply, certain, twins))
     if note or not parts:
         parts.insert(0, f'<p class="groma-note">{escape(note or _welcome(conversation))}</p>')
     return f'<div class="groma-talk" role="log" aria-label="Conversation">{"".join(parts)}</div>'
 
 
-def render_turn(question: str, reply: GroundedReply | None, certain: float) -> str:
+def render_turn(
+    question: str,
+    reply: GroundedReply | None,
+    certain: float,
+    twins: Mapping[int, int] = NO_TWINS,
+) -> str:
     """One question and what there is of its answer."""
-    answer = '<span class="groma-wait">…</span>' if reply is None else render_reply(reply, certain)
+    answer = '<span class="groma-wait">…</span>'
+    if reply is not None:
+        answer = render_reply(reply, certain, twins)
     return (
-        f'<div class="groma-question">{render_question(question)}</div>'
+        f'<div class="groma-question">{render_question(question, twins)}</div>'
         f'<div class="groma-answer">{answer}</div>'
     )
 
 
-def render_question(question: str) -> str:
+def render_question(question: str, twins: Mapping[int, int] = NO_TWINS) -> str:
     """A question with its `[K]` as chips."""
-    return _MENTION.sub(_chip, _escape(question))
+    return _MENTION.sub(partial(_chip, twins=twins), _escape(question))
 
 
-def render_reply(reply: GroundedReply, certain: float = 0.0) -> str:
+def render_reply(
+    reply: GroundedReply, certain: float = 0.0, twins: Mapping[int, int] = NO_TWINS
+) -> str:
     """An answer with its grounded phrases marked; model text is escaped before that."""
     text, at = "", 0
     for span in reply.spans:
-        text += _escape(reply.text[at : span.start]) + _render_span(reply, span, certain)
+        text += _escape(reply.text[at : span.start]) + _render_span(reply, span, certain, twins)
         at = span.end
     text += _escape(reply.text[at:])
     if reply.finish == "streaming":
@@ -134,8 +179,9 @@ def shown_boxes(
         certain: see `render_talk`.
 
     Returns:
-        JSON: `regions` that the user drew or a reply points to, `proposals`, `next` number of a
-        user region and the `colours` of the user's regions.
+        JSON: `regions` that the user drew or a reply points to, `proposals`, whether those are
+        `named` for good, `next` number of a user region and the `colours` of the user's regions.
+        A proposal that is the user's as well is one region with both names in its key.
     """
     named = conversation.regions if conversation else ()
     replies = [turn.reply for turn in conversation.turns] if conversation else []
@@ -146,6 +192,9 @@ def shown_boxes(
             for number, box in enumerate(pending.boxes, start=len(users) + 1)
         ]
         replies.append(pending.reply or GroundedReply("", (), (1, 1)))
+    twins = find_twins(conversation, pending.boxes if pending else ())
+    owners = {twin: number for number, twin in twins.items()}
+    replies = [_owned(reply, owners) for reply in replies]
     latest = {region_key(region) for region in (replies[-1].regions if replies else ())}
     mentioned = {region_key(region): region for region in users}
     doubted: set[str] = set()
@@ -154,13 +203,14 @@ def shown_boxes(
         doubted -= {region_key(region) for region in reply.regions}
         doubted |= {region_key(r) for span in reply.spans for r in doubts(span, certain)}
     labels = _phrases(replies)
-    found = [region for region in named if region.user is None] or proposals
+    found = [region for region in named if region.user is None]
     return {
         "regions": [
-            _shown(region, labels.get(key, ""), key in latest, key in doubted)
+            _shown(region, labels.get(key, ""), key in latest, key in doubted, twins)
             for key, region in mentioned.items()
         ],
-        "proposals": [_proposal(region) for region in found],
+        "proposals": [_proposal(region) for region in found or proposals],
+        "named": bool(found),
         "next": len(users) + 1,
         "colours": user_colours(),
     }
@@ -186,11 +236,25 @@ def doubts(span: GroundedSpan, certain: float) -> list[RegionRef]:
     return [region for region, share in pairs if region.score * share < certain]
 
 
-def _shown(region: RegionRef, label: str, is_latest: bool, is_uncertain: bool) -> dict[str, Any]:
-    colour = colour_of(region)
+def _owned(reply: GroundedReply, owners: Mapping[int, int]) -> GroundedReply:
+    """A reply in which proposals that are the user's as well are the user's."""
+
+    def own(region: RegionRef) -> RegionRef:
+        is_own = region.user is None and region.id in owners
+        return replace(region, user=owners[region.id]) if is_own else region
+
+    spans = [replace(span, regions=tuple(map(own, span.regions))) for span in reply.spans]
+    return replace(reply, spans=tuple(spans))
+
+
+def _shown(
+    region: RegionRef, label: str, is_latest: bool, is_uncertain: bool, twins: Mapping[int, int]
+) -> dict[str, Any]:
+    colour = colour_of(region, twins)
+    twin = twins.get(region.user or 0)
     short = label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1].rstrip() + "…"
     return {
-        "key": region_key(region),
+        "key": region_key(region) + ("" if twin is None else f" r{twin}"),
         "box": list(region.box),
         "user": region.user or 0,
         "colour": colour,
@@ -198,15 +262,18 @@ def _shown(region: RegionRef, label: str, is_latest: bool, is_uncertain: bool) -
         "label": short,
         "score": certainty(region) if label else "",
         "latest": is_latest,
-        "uncertain": is_uncertain,
+        # Where a box of the user is, is certain.
+        "uncertain": is_uncertain and region.user is None,
     }
 
 
 def _proposal(region: Region) -> dict[str, Any]:
+    colour = colour_of(region)
     return {
         "key": region_key(region),
         "box": [round(side, 1) for side in region.box],
-        "colour": colour_of(region),
+        "colour": colour,
+        "ink": text_colour(colour),
         "score": round(region.objectness, 3),
     }
 
@@ -220,9 +287,11 @@ def _phrases(replies: Sequence[GroundedReply]) -> dict[str, str]:
     return names
 
 
-def _render_span(reply: GroundedReply, span: GroundedSpan, certain: float) -> str:
+def _render_span(
+    reply: GroundedReply, span: GroundedSpan, certain: float, twins: Mapping[int, int]
+) -> str:
     keys = " ".join(region_key(region) for region in span.regions)
-    colours = list(dict.fromkeys(colour_of(region) for region in span.regions))
+    colours = list(dict.fromkeys(colour_of(region, twins) for region in span.regions))
     is_uncertain = bool(doubts(span, certain))
     tip = _tip(span, is_uncertain)
     return (
@@ -246,11 +315,11 @@ def _stripes(colours: Sequence[str]) -> str:
     return f"linear-gradient(90deg, {', '.join(parts)})"
 
 
-def _chip(mention: Match[str]) -> str:
+def _chip(mention: Match[str], twins: Mapping[int, int]) -> str:
     number = int(mention[1])
     if not 1 <= number <= NUM_REGION_TOKENS:
         return mention[0]
-    colour = region_colour(NUM_REGION_TOKENS - number)
+    colour = region_colour(_user_colour_id(number, twins))
     return (
         f'<span class="groma-phrase groma-number" tabindex="0" data-regions="u{number}" '
         f'style="--colour: {colour}; --ink: {text_colour(colour)}">{number}</span>'

@@ -1,16 +1,16 @@
 """What one browser tab owns, and how long it is kept in memory."""
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from app.gpu import free_memory, retrying, too_little_memory
 from app.pictures import read_picture
 from groma.chat import Boxes, Chat, Groma
 from groma.conversation import Conversation, Turn
@@ -18,6 +18,11 @@ from groma.types import GromaError, GroundedReply, Region
 
 Clock = Callable[[], float]
 """Seconds of a clock that never goes back."""
+
+MOST_FORGOTTEN = 10_000
+"""Tabs of which it is known that they had a talk."""
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(eq=False)
@@ -33,6 +38,9 @@ class Session:
         stopping: set to end the answer that is being made.
         busy: held while the model works for this tab.
         groma: who answers, if it is not the model that everybody begins with.
+        adapter: what that one is called.
+        is_forgotten: whether the tab had a talk that was left alone for too long.
+        is_left: whether the tab was closed, until it asks for anything again.
     """
 
     picture: Path | None = None
@@ -43,6 +51,14 @@ class Session:
     stopping: threading.Event = field(default_factory=threading.Event)
     busy: threading.Lock = field(default_factory=threading.Lock)
     groma: Groma | None = None
+    adapter: str = ""
+    is_forgotten: bool = False
+    is_left: bool = False
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether anything was said."""
+        return self.conversation is not None and bool(self.conversation.turns)
 
     @property
     def num_bytes(self) -> int:
@@ -58,6 +74,7 @@ class Sessions:
         groma: the model.
         budget: bytes that encoded pictures and caches of all tabs may hold together. The tab at
             work may exceed it.
+        rest: seconds after which the memory of an unused session is freed; its talk stays.
         lifetime: seconds after which an unused session is forgotten altogether.
         capacity: most sessions; the least recently used is forgotten for a new one.
         clock: for tests.
@@ -67,16 +84,19 @@ class Sessions:
         self,
         groma: Groma,
         budget: int,
-        lifetime: float = 6 * 3600,
+        rest: float = 1800,
+        lifetime: float = 24 * 3600,
         capacity: int = 1000,
         clock: Clock = time.monotonic,
     ) -> None:
         self._groma = groma
         self._budget = budget
+        self._rest = rest
         self._lifetime = lifetime
         self._capacity = capacity
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        self._forgotten: dict[str, None] = {}
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -92,14 +112,31 @@ class Sessions:
     def get(self, tab: str) -> Session:
         """The session of a tab, new if the tab is new or was away for too long."""
         with self._lock:
+            self._forget_expired()
             # Taken out and put back, so that the dictionary stays in order of use.
             session = self._sessions.pop(tab, None)
-            if session is None or self._is_expired(session):
-                session = Session()
-            self._forget()
+            if session is None:
+                session = Session(is_forgotten=tab in self._forgotten)
+                self._make_room()
             self._sessions[tab] = session
-            session.last_used = self._clock()
+            session.last_used, session.is_left = self._clock(), False
             return session
+
+    def require(self, tab: str) -> Session:
+        """The session of a tab that has a picture.
+
+        Raises:
+            GromaError: if it has none, or its talk was forgotten.
+        """
+        session = self.get(tab)
+        if session.is_forgotten:
+            raise GromaError(
+                "This talk was left alone for too long and is forgotten; please choose its "
+                "picture again."
+            )
+        if session.picture is None:
+            raise GromaError("Please choose a picture first.")
+        return session
 
     def open(
         self, tab: str, picture: Path, conversation: Conversation | None = None, **settings: Any
@@ -117,12 +154,16 @@ class Sessions:
                 is still answering; then nothing changes.
         """
         session = self.get(tab)
+        groma = session.groma or self._groma
+
+        def look() -> tuple[Chat, tuple[Region, ...]]:
+            chat = groma.chat(read_picture(picture), conversation)
+            return chat, groma.regions(chat.image, **settings)
+
         with _exclusive(session):
-            groma = session.groma or self._groma
-            chat = self._retrying(lambda: groma.chat(read_picture(picture), conversation))
-            session.proposals = groma.regions(chat.image, **settings)
-            session.picture, session.chat = picture, chat
-            session.conversation = chat.conversation
+            session.chat, session.proposals = self._retrying(session, look)
+            session.picture, session.is_forgotten = picture, False
+            session.conversation = session.chat.conversation
         self._free_surplus()
 
     def propose(self, tab: str, **settings: Any) -> None:
@@ -134,21 +175,29 @@ class Sessions:
         with self.talk(tab) as chat:
             session = self.get(tab)
             groma = session.groma or self._groma
-            session.proposals = groma.regions(chat.image, **settings)
+            session.proposals = self._retrying(
+                session, lambda: groma.regions(chat.image, **settings)
+            )
 
-    def switch(self, tab: str, groma: Groma | None) -> None:
+    def switch(self, tab: str, groma: Groma | None, name: str = "") -> None:
         """Let another model answer in a tab; the talk goes on.
 
         Args:
             tab: id of the browser tab.
             groma: who answers from now on; None is the model that everybody begins with.
+            name: of the adapter, for people.
 
         Raises:
             GromaError: if the tab is still answering.
         """
         session = self.get(tab)
         with _exclusive(session):
-            session.groma, session.chat = groma, None
+            session.groma, session.adapter, session.chat = groma, name, None
+
+    def adapter(self, tab: str) -> str:
+        """What answers in a tab, if it is not the model that everybody begins with."""
+        session = self._sessions.get(tab)
+        return session.adapter if session else ""
 
     def undo(self, tab: str) -> Turn:
         """Forget the last turn of a tab's talk, and return it.
@@ -174,25 +223,21 @@ class Sessions:
         """Exclusive use of a tab's conversation; what was freed is silently made again.
 
         Raises:
-            GromaError: if the tab has no picture, or is still answering.
+            GromaError: as `require`, or if the tab is still answering.
         """
-        session = self.get(tab)
-        if session.picture is None:
-            raise GromaError("Please choose a picture first.")
-        with _exclusive(session):
-            session.stopping.clear()
-            if session.chat is None:
-                picture, conversation = session.picture, session.conversation
-                groma = session.groma or self._groma
-                session.chat = self._retrying(
-                    lambda: groma.chat(read_picture(picture), conversation)
-                )
-            chat = session.chat
-            try:
-                yield chat
-            finally:
-                session.conversation = chat.conversation
-        self._free_surplus()
+        session = self.require(tab)
+        try:
+            with _exclusive(session):
+                session.stopping.clear()
+                chat = session.chat = session.chat or self._open_again(session)
+                try:
+                    yield chat
+                finally:
+                    session.conversation = chat.conversation
+        finally:
+            if session.is_left:
+                _free(session)
+            self._free_surplus()
 
     def stream(
         self,
@@ -223,22 +268,29 @@ class Sessions:
         try:
             yield from self._stream_once(tab, text, boxes, again, settings)
         except torch.OutOfMemoryError as error:
-            raise _too_little_memory() from error
+            raise too_little_memory() from error
 
     def free(self) -> None:
         """Free the memory of every tab that is not at work."""
         with self._lock:
             for session in self._sessions.values():
                 _free(session)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
+
+    def tidy(self) -> None:
+        """Free the memory of those who left long ago, and forget who never came back."""
+        with self._lock:
+            self._forget_expired()
+            for session in self._sessions.values():
+                if session.last_used < self._clock() - self._rest:
+                    _free(session)
 
     def leave(self, tab: str) -> None:
         """Free a tab's memory and end its answer; its conversation stays, should it come back."""
         with self._lock:
             session = self._sessions.get(tab)
         if session:
+            session.is_left = True
             session.stopping.set()
             _free(session)
 
@@ -257,33 +309,51 @@ class Sessions:
             else:
                 yield from chat.stream(text or "", boxes or (), stop, **settings)
 
-    def _retrying(self, run: Callable[[], Chat]) -> Chat:
-        """Run once more after freeing memory where it was too little."""
-        try:
-            return run()
-        except torch.OutOfMemoryError:
-            pass
-        self.free()
-        try:
-            return run()
-        except torch.OutOfMemoryError as error:
-            raise _too_little_memory() from error
+    def _retrying(self, session: Session, run: Callable[[], _Result]) -> _Result:
+        """Run for a session at work, and once more after freeing memory, its own included."""
 
-    def _is_expired(self, session: Session) -> bool:
-        return session.last_used < self._clock() - self._lifetime
+        def free() -> None:
+            session.chat = None
+            self.free()
 
-    def _forget(self) -> None:
-        """Forget sessions that were left alone for too long, and make room for one."""
+        return retrying(run, free)
+
+    def _open_again(self, session: Session) -> Chat:
+        """What was freed of a session that has a picture."""
+        picture, conversation = session.picture, session.conversation
+        assert picture is not None
+        groma = session.groma or self._groma
+        return self._retrying(session, lambda: groma.chat(read_picture(picture), conversation))
+
+    def _forget_expired(self) -> None:
+        """Forget sessions that were left alone for too long."""
         for tab, session in list(self._sessions.items()):
-            if not self._is_expired(session) and len(self._sessions) < self._capacity:
+            if session.last_used >= self._clock() - self._lifetime:
                 return
-            if not session.busy.locked():
-                del self._sessions[tab]
+            self._forget(tab, session)
+
+    def _make_room(self) -> None:
+        """Forget the least recently used sessions until there is room for one."""
+        for tab, session in list(self._sessions.items()):
+            if len(self._sessions) < self._capacity:
+                return
+            self._forget(tab, session)
+
+    def _forget(self, tab: str, session: Session) -> None:
+        """Forget a session unless it is at work, but not that there was a talk."""
+        if session.busy.locked():
+            return
+        del self._sessions[tab]
+        self._forgotten.pop(tab, None)
+        if session.has_turns or session.is_forgotten:
+            self._forgotten[tab] = None
+        if len(self._forgotten) > MOST_FORGOTTEN:
+            del self._forgotten[next(iter(self._forgotten))]
 
     def _free_surplus(self) -> None:
         """Free least recently used memory until the rest fits the budget."""
         with self._lock:
-            *others, _ = self._sessions.values()
+            others = list(self._sessions.values())[:-1]
             surplus = self.num_bytes - self._budget
             for session in others:
                 if surplus <= 0:
@@ -322,10 +392,3 @@ def _free(session: Session) -> int:
     finally:
         session.busy.release()
     return freed
-
-
-def _too_little_memory() -> GromaError:
-    return GromaError(
-        "The GPU's memory is full, even with every cache freed; please try a shorter talk or "
-        "fewer regions."
-    )

@@ -1,6 +1,7 @@
 """The page: layout and wiring, no logic."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,16 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 PLAIN: dict[str, Any] = {"apply_default_css": False, "elem_classes": "groma-plain"}
 
-QUICK = """<div id="groma-chips" role="group" aria-label="Your regions"></div>
-<div class="groma-quick" role="group" aria-label="Quick questions">
+HERE = Path(__file__).parent
+
+LONGEST_QUESTION = 4000
+"""Characters."""
+
+CHIPS = """<div id="groma-chips" role="group" aria-label="Your regions"></div>"""
+
+STOPPABLE = """() => ({ __type__: "update", submit_btn: false, stop_btn: "Stop" })"""
+
+QUICK = """<div class="groma-quick" role="group" aria-label="Quick questions">
 <button type="button" data-fill="Describe the picture." data-send>Describe</button>
 <button type="button" data-fill="What is [#]?" data-send>What is this?</button>
 <button type="button" data-fill="Where is the …?">Find …</button>
@@ -64,6 +73,7 @@ class Page:
             status: tells the device and its memory.
         """
         self.status_text = status
+        switched: list[Callable[..., Any]] = []
         blocks = gr.Blocks(title="Groma", analytics_enabled=False, delete_cache=(3600, 86400))
         with blocks:
             gr.HTML(_header(name, note), **PLAIN)
@@ -76,14 +86,15 @@ class Page:
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
                         page.build(blocks, tabs, self.correct)
+                switched.append(page.used.change)
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
-            self._wire(blocks)
-            api.add(self.groma, MODEL_QUEUE)
+            self._wire(blocks, switched)
+            api.add(self.groma, MODEL_QUEUE, self.chat.sessions.free)
         return blocks.queue(default_concurrency_limit=8)
 
     def _build_chat(self) -> None:
         with gr.Row():
-            with gr.Column(scale=6, min_width=300):
+            with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
                 self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
                 if self.examples:
                     gr.HTML(render_examples(self.examples), **PLAIN)
@@ -98,19 +109,22 @@ class Page:
             max_height=430,
             min_height=250,
             autoscroll=True,
+            js_on_load=(HERE / "talk.js").read_text(encoding="utf-8"),
         )
         gr.HTML(QUICK, **PLAIN)
-        self.question = gr.Textbox(
-            placeholder="Ask; @ mentions a region",
-            label="Question",
-            show_label=False,
-            elem_id="groma-question",
-            lines=1,
-            max_lines=5,
-            max_length=4000,
-            submit_btn="Ask",
-        )
-        with gr.Row(elem_classes="groma-actions"):
+        with gr.Column(elem_classes="groma-asking"):
+            gr.HTML(CHIPS, **PLAIN)
+            self.question = gr.Textbox(
+                placeholder="Ask; @ mentions a region",
+                label="Question",
+                show_label=False,
+                elem_id="groma-question",
+                lines=1,
+                max_lines=5,
+                max_length=LONGEST_QUESTION,
+                submit_btn="Ask",
+            )
+        with gr.Row(elem_classes="groma-actions", elem_id="groma-turns"):
             names = ("Regenerate", "Edit", "Undo", "Clear")
             buttons = [gr.Button(name, size="sm", min_width=60) for name in names]
             self.regenerate, self.edit, self.undo, self.clear = buttons
@@ -127,18 +141,18 @@ class Page:
     def _build_settings(self) -> None:
         config = self.groma.config
         threshold, limit = config.score_threshold, config.max_regions
-        with gr.Row():
+        with gr.Row(elem_id="groma-settings"):
             self.settings = [
                 gr.Checkbox(True, label="Grounding", info="Answer with boxes", min_width=200),
-                _slider("Temperature", "0 takes the likeliest words", 0, 2, 0, 0.05),
-                _slider("Top-p", "Only with a temperature", 0.05, 1, 1, 0.05),
+                _slider("Temperature", "0: the likeliest", 0, 2, 0, 0.05),
+                _slider("Top-p", "With temperature", 0.05, 1, 1, 0.05),
                 _slider("Longest answer", "In tokens", 16, 1024, 512, 16),
-                _slider("Score threshold", "Least objectness of a proposal", 0, 1, threshold, 0.01),
-                _slider("Regions", "Most proposals the model sees", 1, limit, limit, 1),
-                _slider("Certain from", "Below it, a phrase gets a ?", 0, 1, 0.5, 0.05),
+                _slider("Score threshold", "Of proposals", 0, 1, threshold, 0.01),
+                _slider("Regions", "Most proposals", 1, limit, limit, 1),
+                _slider("Certain from", "Less gets a ?", 0, 1, 0.5, 0.05),
             ]
 
-    def _wire(self, blocks: gr.Blocks) -> None:
+    def _wire(self, blocks: gr.Blocks, switched: list[Callable[..., Any]]) -> None:
         chat, settings = self.chat, self.settings
         model: dict[str, Any] = (
             MODEL_QUEUE | PRIVATE | {"show_progress_on": self.talk, "show_progress": "full"}
@@ -148,9 +162,16 @@ class Page:
         work: dict[str, Any] = {"outputs": outputs} | model
         self.canvas.picture(self._once(chat.open), [self.canvas, *settings], **work)
         asking = [self.canvas, self.question, *settings]
-        self.question.submit(self._stream(chat.ask), asking, **work)
+        for event in (self.question.submit, self.regenerate.click, self.canvas.quick):
+            event(None, None, self.question, js=STOPPABLE, **quick)
+        answering = [
+            self.question.submit(self._stream(chat.ask), asking, **work),
+            self.regenerate.click(self._stream(chat.regenerate), settings, **work),
+            self.canvas.quick(self._ask_quickly, [self.canvas, *settings], **work),
+        ]
         self.question.stop(_stop(chat), **quick)
-        self.regenerate.click(self._stream(chat.regenerate), settings, **work)
+        # An answer is stopped, and stays; a question that still waits is taken out of the line.
+        self.canvas.withdraw(_askable, None, self.question, cancels=answering, **quick)
         self.undo.click(self._once(chat.undo), settings, **work)
         self.edit.click(self._once(chat.edit), [self.canvas, *settings], **work)
         self.clear.click(self._once(chat.clear), [self.canvas, *settings], **work)
@@ -159,7 +180,11 @@ class Page:
         self.save.click(_save(chat), None, self.files, **PRIVATE)
         self.load.upload(self._once(self._load), [self.load, *settings], **work)
         self.canvas.example(self._open_example, settings, **work)
-        blocks.load(self.status_text, None, self.status, **quick)
+        # Files of another talk would mislead.
+        for event in (self.canvas.picture, self.canvas.example, self.load.upload, self.clear.click):
+            event(_no_files, None, self.files, **quick)
+        for event in (blocks.load, *switched):
+            event(self.status_text, None, self.status, **quick)
         blocks.unload(_leave(chat))
 
     def _load(self, tab: str, file: str, settings: Settings) -> View:
@@ -177,6 +202,16 @@ class Page:
         tab = str(request.session_hash)
         found = (example.picture, None, settings, example.question, example.boxes)
         return self._updates(self.chat.resume(tab, *found))
+
+    def _ask_quickly(
+        self, request: gr.Request, event: gr.EventData, *values: Any
+    ) -> Iterator[tuple]:
+        """Ask a button's question; what is in the question box stays there."""
+        drawing, settings = _with_settings(values)
+        data = event._data if isinstance(event._data, dict) else {}
+        asked = str(data.get("question", ""))[:LONGEST_QUESTION]
+        for view in self.chat.ask(str(request.session_hash), drawing, asked, settings):
+            yield self._updates(replace(view, question=None))
 
     def _once(self, handler: Callable[..., View]) -> Callable[..., tuple]:
         def run(request: gr.Request, *values: Any) -> tuple:
@@ -230,11 +265,19 @@ def _save(chat: ChatTab) -> Callable[..., Any]:
         session = chat.sessions.get(str(request.session_hash))
         if session.picture is None or not session.conversation or not session.conversation.turns:
             gr.Warning("There is nothing to save yet.")
-            return gr.skip()
+            return _no_files()
         files = export.write_files(session.picture, session.conversation)
         return gr.update(value=[str(file) for file in files], visible=True)
 
     return save
+
+
+def _askable() -> Any:
+    return gr.update(submit_btn="Ask", stop_btn=False)
+
+
+def _no_files() -> Any:
+    return gr.update(value=None, visible=False)
 
 
 def _leave(chat: ChatTab) -> Callable[..., None]:

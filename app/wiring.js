@@ -23,8 +23,8 @@ function sync() {
     camera.close();
     if (url) image.src = url;
     else image.removeAttribute("src");
-    say(url ? HINT : "");
   }
+  say(url ? HINT : "");
   // What was drawn and has been asked about is no longer in anybody's hands.
   if (!regions().some(({ key, isDraft, user }) => key === local.selected && (isDraft || !user))) local.selected = null;
   render();
@@ -54,6 +54,11 @@ const actions = {
   },
 };
 
+/** Ask without the question box, unless an answer is being made. */
+function askQuickly(question) {
+  if (document.querySelector("#groma-question .submit-button")) trigger("quick", { question });
+}
+
 root.addEventListener("click", (event) => {
   actions[event.target.closest("[data-do]")?.dataset.do]?.();
 });
@@ -61,12 +66,14 @@ document.addEventListener("click", (event) => {
   // Of several canvases only that in sight is meant.
   if (!root.checkVisibility()) return;
   const chip = event.target.closest(".groma-chip");
+  const stop = event.target.closest("#groma-question .stop-button");
+  if (stop && !document.querySelector("#groma-talk :is(.groma-wait, .groma-cursor)")) trigger("withdraw");
   const quick = event.target.closest("[data-fill]");
   const selected = regions().find(({ key, user }) => user && key === local.selected);
   const example = event.target.closest("[data-example]");
   if (example) trigger("example", { index: Number(example.dataset.example) });
   if (chip) mention(Number(chip.dataset.number));
-  if (quick) fillQuestion(quick.dataset, (selected || lastUser())?.user, say);
+  if (quick) quickQuestion(quick.dataset, (selected || lastUser())?.user, say, askQuickly);
 });
 stage.addEventListener("pointerdown", startGesture);
 stage.addEventListener("pointermove", continueGesture);

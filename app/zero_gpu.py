@@ -6,20 +6,25 @@ is read from its beginning.
 """
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import spaces
+import torch
 
+from app.gpu import SECONDS_TO_START, seconds_to_answer, too_little_memory
 from app.pictures import read_picture
-from app.state import Sessions
+from app.state import Session, Sessions
 from groma.chat import Boxes, Groma
 from groma.conversation import Conversation, Turn
 from groma.types import GromaError, GroundedReply, Region
 
-SECONDS_TO_START = 15
-SECONDS_PER_TOKEN = 0.08
+Parts = Generator[GroundedReply | Conversation | GromaError]
+"""An answer as it comes from the GPU: the talk with its beginning, how it grows, the whole talk."""
 
 
 def is_zero_gpu() -> bool:
@@ -40,9 +45,12 @@ class ZeroGpuSessions(Sessions):
         @spaces.GPU(duration=SECONDS_TO_START)
         def look(
             picture: Path, conversation: Conversation | None, settings: dict[str, Any]
-        ) -> tuple[Conversation, tuple[Region, ...]]:
-            chat = groma.chat(read_picture(picture), conversation)
-            return chat.conversation, groma.regions(chat.image, **settings)
+        ) -> tuple[Conversation, tuple[Region, ...]] | GromaError:
+            try:
+                chat = groma.chat(read_picture(picture), conversation)
+                return chat.conversation, groma.regions(chat.image, **settings)
+            except (GromaError, torch.OutOfMemoryError) as error:
+                return _mistake(error)
 
         @spaces.GPU(duration=estimate)
         def answer(
@@ -51,10 +59,16 @@ class ZeroGpuSessions(Sessions):
             text: str,
             boxes: Boxes,
             settings: dict[str, Any],
-        ) -> Iterator[GroundedReply | Conversation]:
-            chat = groma.chat(read_picture(picture), conversation)
-            yield from chat.stream(text, boxes, **settings)
-            yield chat.conversation
+        ) -> Parts:
+            try:
+                chat = groma.chat(read_picture(picture), conversation)
+                for place, reply in enumerate(chat.stream(text, boxes, **settings)):
+                    if place == 0:
+                        yield chat.unfinished
+                    yield reply
+                yield chat.conversation
+            except (GromaError, torch.OutOfMemoryError) as error:
+                yield _mistake(error)
 
         self._look = look
         self._answer = answer
@@ -64,27 +78,28 @@ class ZeroGpuSessions(Sessions):
     ) -> None:
         """See `Sessions.open`."""
         session = self.get(tab)
-        session.conversation, session.proposals = self._look(picture, conversation, settings)
-        session.picture = picture
+        session.conversation, session.proposals = self._lent(picture, conversation, settings)
+        session.picture, session.is_forgotten = picture, False
 
     def propose(self, tab: str, **settings: Any) -> None:
         """See `Sessions.propose`."""
-        session = self.get(tab)
-        if session.picture is not None:
-            _, session.proposals = self._look(session.picture, session.conversation, settings)
+        session = self.require(tab)
+        assert session.picture is not None
+        _, session.proposals = self._lent(session.picture, session.conversation, settings)
 
     def undo(self, tab: str) -> Turn:
         """See `Sessions.undo`."""
-        session = self.get(tab)
-        conversation = session.conversation or Conversation((1, 1))
-        session.conversation = conversation.without_last()
-        return conversation.turns[-1]
+        session = self.require(tab)
+        assert session.conversation is not None
+        before, last = session.conversation.without_last(), session.conversation.turns[-1]
+        session.conversation = before
+        return last
 
     def clear(self, tab: str) -> None:
         """See `Sessions.clear`."""
-        session = self.get(tab)
-        if session.conversation is not None:
-            session.conversation = Conversation(session.conversation.image_size)
+        session = self.require(tab)
+        assert session.conversation is not None
+        session.conversation = Conversation(session.conversation.image_size)
 
     def stream(
         self,
@@ -94,23 +109,62 @@ class ZeroGpuSessions(Sessions):
         again: bool = False,
         **settings: Any,
     ) -> Generator[GroundedReply]:
-        """See `Sessions.stream`; an answer that is stopped is not kept."""
-        session = self.get(tab)
-        if session.picture is None or session.conversation is None:
-            raise GromaError("Please choose a picture first.")
+        """See `Sessions.stream`."""
+        session = self.require(tab)
+        assert session.picture is not None
+        assert session.conversation is not None
         before = session.conversation
         if again:
             last, before = before.turns[-1], before.without_last()
             text = last.question if text is None else text
             boxes = last.boxes if boxes is None else boxes
         session.stopping.clear()
-        for part in self._answer(session.picture, before, text or "", boxes or (), settings):
-            if isinstance(part, Conversation):
-                session.conversation = part
-            elif session.stopping.is_set():
-                raise GromaError("Stopped.")
-            else:
-                yield part
+        parts = self._answer(session.picture, before, text or "", boxes or (), settings)
+        with _sentences(), closing(parts):
+            yield from _follow(parts, session)
+
+    def _lent(
+        self, picture: Path, conversation: Conversation | None, settings: dict[str, Any]
+    ) -> tuple[Conversation, tuple[Region, ...]]:
+        with _sentences():
+            found = self._look(picture, conversation, settings)
+        if isinstance(found, GromaError):
+            raise found
+        return found
+
+
+def _follow(parts: Parts, session: Session) -> Generator[GroundedReply]:
+    """Show an answer growing; whole or stopped, it ends in the session's conversation."""
+    begun: Conversation | None = None
+    for part in parts:
+        if isinstance(part, GromaError):
+            raise part
+        if isinstance(part, Conversation) and begun is None:
+            begun = part
+        elif isinstance(part, Conversation):
+            session.conversation = part
+        elif begun is not None and session.stopping.is_set() and part.finish == "streaming":
+            stopped = replace(part, finish="cancelled")
+            turn = replace(begun.turns[-1], reply=stopped)
+            session.conversation = begun.without_last().with_turn(turn)
+            yield stopped
+            return
+        else:
+            yield part
+
+
+@contextmanager
+def _sentences() -> Generator[None]:
+    """What ZeroGPU refuses, such as time beyond a visitor's share, is a sentence for people."""
+    try:
+        yield
+    except gr.Error as error:
+        raise GromaError(f"{error.title}: {error.message}") from error
+
+
+def _mistake(error: Exception) -> GromaError:
+    """A mistake to give back: one that is raised on the GPU arrives without its sentence."""
+    return GromaError(str(error)) if isinstance(error, GromaError) else too_little_memory()
 
 
 def estimate(
@@ -121,4 +175,4 @@ def estimate(
     settings: dict[str, Any],
 ) -> int:
     """Seconds of GPU that an answer may need; ZeroGPU calls it with the answer's arguments."""
-    return SECONDS_TO_START + round(SECONDS_PER_TOKEN * settings.get("max_new_tokens", 512))
+    return seconds_to_answer(settings)

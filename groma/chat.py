@@ -22,7 +22,7 @@ from groma.model.splice import expand_placeholders
 from groma.region_names import list_regions, name_regions
 from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
-from groma.text.template import Template
+from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
 from groma.types import EncodedImage, GromaError, GroundedReply, Region
 
@@ -164,6 +164,10 @@ class Request:
         """Every region that has a name; row N is `<rN>`."""
         return (*self.before.regions, *self.new)
 
+    def with_answer(self, reply: GroundedReply, ids: tuple[int, ...] | None) -> Conversation:
+        """The conversation that an answer makes, with its exact tokens where they are known."""
+        return self.before.with_turn(Turn(self.question, self.new, self.settings, reply, ids))
+
 
 class Chat:
     """A conversation about one picture; made by `Groma.chat`.
@@ -190,12 +194,20 @@ class Chat:
         self._conversation = conversation
         self._embedder = PromptEmbedder(groma.model, image, self._tokens)
         self._decoder = PrefixDecoder(groma.model.language_model)
-        self._is_answering = False
+        self._growing: tuple[Request, ReplyBuilder] | None = None
 
     @property
     def conversation(self) -> Conversation:
         """Everything said so far; immutable, `to_dict` saves it."""
         return self._conversation
+
+    @property
+    def unfinished(self) -> Conversation:
+        """What the conversation becomes if the answer that is being made ends here."""
+        if self._growing is None:
+            return self._conversation
+        request, builder = self._growing
+        return request.with_answer(builder.reply("cancelled"), None)
 
     @property
     def num_cached_bytes(self) -> int:
@@ -219,7 +231,8 @@ class Chat:
             settings: fields of `GenerationSettings`, instead of the conversation's own.
 
         Raises:
-            GromaError: if the question is empty, a box is wrong, or the conversation is too long.
+            GromaError: if the question is empty or mentions a region that there is not, a box is
+                wrong, or the conversation is too long.
         """
         return _last(self.stream(text, boxes, **settings))
 
@@ -296,7 +309,7 @@ class Chat:
         return self._conversation.to_dict()
 
     def _check_idle(self) -> None:
-        if self._is_answering:
+        if self._growing is not None:
             raise GromaError("This conversation is still answering; stop that answer first.")
 
     def _request(
@@ -308,7 +321,9 @@ class Chat:
             raise GromaError("The question is empty; please ask something.")
         config, policy = self._groma.config, self._groma.policy(settings)
         new = name_regions(before.regions, self.image, boxes, policy, config.max_regions)
-        listed = list_regions((*before.regions, *new), before.mentioned, policy)
+        named = (*before.regions, *new)
+        check_mentions(text, sum(region.user is not None for region in named))
+        listed = list_regions(named, before.mentioned, policy)
         template = self._template
         question = template.ask(text, before.regions, new, settings.grounding)
         prompt = template.prompt(template.exchanges(before), question)
@@ -338,14 +353,14 @@ class Chat:
             raise GromaError("The conversation went on since this question; please ask it again.")
         plain, size = self._template.plain, request.before.image_size
         builder = ReplyBuilder(plain, self._tokens, request.regions, size)
-        self._is_answering = True
+        self._growing = request, builder
         try:
             ids = yield from self._grow(request, builder, stop)
         except GeneratorExit:
             self._commit(request, builder.reply("cancelled"), None)
             raise
         finally:
-            self._is_answering = False
+            self._growing = None
         if ids is None:
             yield self._commit(request, builder.reply("cancelled"), None)
         else:
@@ -376,8 +391,7 @@ class Chat:
     def _commit(
         self, request: Request, reply: GroundedReply, ids: tuple[int, ...] | None
     ) -> GroundedReply:
-        turn = Turn(request.question, request.new, request.settings, reply, ids)
-        self._conversation = request.before.with_turn(turn)
+        self._conversation = request.with_answer(reply, ids)
         return reply
 
     def _region_score(self, token: int, logits: Tensor, listed: Sequence[int]) -> float:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from groma.chat import Groma
+    from groma.data.sample import GroundedSample
     from groma.text.template import Template
     from groma.types import GroundedReply, RegionRef
 
@@ -172,8 +173,8 @@ def run_annotate(options: argparse.Namespace) -> None:
 
 
 def add_eval(commands: Subcommands) -> None:
-    """`groma eval scenes | adapter | rec | lvis-ground | …`."""
-    from groma.eval import adapter_command
+    """`groma eval scenes | adapter | rec | rec-mean | lvis-ground | …`."""
+    from groma.eval import adapter_command, rec_mean
     from groma.eval import command as public
     from groma.eval.scenes import command
 
@@ -192,6 +193,9 @@ def add_eval(commands: Subcommands) -> None:
         public.add_arguments(benchmark, name)
         _add_model_options(benchmark)
         benchmark.set_defaults(run=run_eval_public)
+    mean = benchmarks.add_parser("rec-mean", help="results of rec on several sets, and their mean")
+    rec_mean.add_arguments(mean)
+    mean.set_defaults(run=run_eval_rec_mean)
 
 
 def run_eval_scenes(options: argparse.Namespace) -> None:
@@ -208,11 +212,35 @@ def run_eval_public(options: argparse.Namespace) -> None:
     _print(command.run(options, lambda: _load(options)))
 
 
+def run_eval_rec_mean(options: argparse.Namespace) -> None:
+    """Put results on several sets together."""
+    from groma.eval import rec_mean
+
+    _print(rec_mean.run(options))
+
+
+def _held_out(folder: Path) -> "tuple[Path, list[GroundedSample]]":
+    """The adapter of a run, and what it was only measured on.
+
+    Raises:
+        GromaError: if there is none.
+    """
+    from groma.train.lora.folder import RunFolder
+    from groma.types import GromaError
+
+    run = RunFolder.open(folder)
+    if not run.adapter.is_dir():
+        raise GromaError(f"{run.name} has no adapter yet; it is {run.state}.")
+    if not run.held_out:
+        raise GromaError(f"{run.name} held nothing out to compare on; name a set with --data.")
+    return run.adapter, run.held_out
+
+
 def run_eval_adapter(options: argparse.Namespace) -> None:
     """Compare a model with and without an adapter."""
     from groma.eval import adapter_command
 
-    result = adapter_command.run(options, lambda: _load(options))
+    result = adapter_command.run(options, lambda: _load(options), _held_out)
     _print(_printable(result) if isinstance(result, str) else result)
 
 

@@ -1,10 +1,20 @@
 """What was said about one picture: settings, turns, conversation; frozen data, no I/O."""
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral, Real
+from reprlib import repr as short
+from typing import Any, Self, get_args
 
 from groma.config import NUM_REGION_TOKENS
 from groma.types import Box, GromaError, GroundedReply, Region, Size, to_size
+
+_KINDS: dict[type, tuple[type, str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+}
+"""What is accepted for a declared type, and how people call it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class GenerationSettings:
         max_regions: most proposals shown to the model; None is the model's own limit.
 
     Raises:
-        GromaError: naming the setting that is out of range.
+        GromaError: naming the setting that is of another kind or out of range.
     """
 
     max_new_tokens: int = 512
@@ -34,6 +44,8 @@ class GenerationSettings:
     max_regions: int | None = None
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            _check_kind(item.name, getattr(self, item.name), item.type)
         ranges = {
             "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
             "temperature": (
@@ -54,6 +66,23 @@ class GenerationSettings:
         for name, (is_fine, wanted) in ranges.items():
             if not is_fine:
                 raise GromaError(f"{name} must be {wanted}, not {getattr(self, name)}.")
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Settings as a program or a file gives them: values by name.
+
+        Raises:
+            GromaError: naming what is no setting, of another kind or out of range.
+        """
+        if not isinstance(data, Mapping):
+            raise GromaError('The settings must be values by name, such as {"temperature": 0.5}.')
+        known = [item.name for item in fields(cls)]
+        for name in data:
+            if name not in known:
+                raise GromaError(
+                    f"There is no setting {short(name)}; there are {', '.join(known)}."
+                )
+        return cls(**data)
 
 
 @dataclass(frozen=True)
@@ -95,7 +124,7 @@ class Turn:
         return cls(
             question=str(data["question"]),
             regions=tuple(Region.from_dict(region) for region in data["regions"]),
-            settings=GenerationSettings(**data["settings"]),
+            settings=GenerationSettings.from_dict(data["settings"]),
             reply=GroundedReply.from_dict(data["reply"]),
         )
 
@@ -168,6 +197,16 @@ class Conversation:
         _require(all(-1 <= x <= 2 for region in regions for x in region.extent), "extent")
         for turn in self.turns:
             _check_reply(turn.reply, self)
+
+
+def _check_kind(name: str, value: Any, declared: Any) -> None:
+    """Refuse a value that is not of the declared type; True is no number."""
+    kind, *others = get_args(declared) or (declared,)
+    if value is None and others:
+        return
+    accepted, wanted = _KINDS[kind]
+    if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
+        raise GromaError(f"{name} must be {wanted}, not {short(value)}.")
 
 
 def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:

@@ -180,10 +180,14 @@ def resolve_device(device: str) -> str:
     """Turn "auto" into a device that exists here.
 
     Raises:
-        GromaError: if CUDA is asked for and there is none.
+        GromaError: if there is no such kind of device, or CUDA is asked for and there is none.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise GromaError(f"There is no device {device!r}; use auto, cpu or cuda.") from error
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise GromaError(
             f"Device {device!r} was asked for, but this PyTorch sees no CUDA GPU; use --device cpu "

@@ -163,7 +163,8 @@ def perform(talked: Chat, operation: str, seed: int) -> None:
     elif operation == "regenerate":
         talked.regenerate(seed=seed)
     else:
-        talked.edit("[1] edited", seed=seed)
+        drawn = [region for region in talked.conversation.regions if region.user is not None]
+        talked.edit("[1] edited" if drawn else "edited", seed=seed)
 
 
 @settings(max_examples=25)
@@ -421,3 +422,60 @@ def test_gradients_and_modes_are_left_alone() -> None:
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
     stream.close()
+
+
+@pytest.mark.parametrize(
+    ("question", "number"),
+    [
+        ("What is [7]?", 7),
+        ("Is [1] left of [3]?", 3),
+        ("[0]?", 0),
+        ("[1000]", 1000),
+        ("[01]", "01"),
+    ],
+)
+def test_a_region_that_there_is_not_is_named(question: str, number: int | str) -> None:
+    talked = chat()
+    talked.ask("What is [1]?", [DOG])
+    before = talked.conversation
+    with pytest.raises(GromaError) as error:
+        talked.ask(question, [CAT])
+    expected = f"There is no region [{number}]; draw it, or name one of [1] to [2]."
+    assert str(error.value) == expected
+    assert talked.conversation is before
+
+
+def test_a_missing_region_is_named_with_what_there_is() -> None:
+    talked = chat()
+    with pytest.raises(GromaError, match=r"no region \[1\]; draw it first\.$"):
+        talked.ask("What is [1]?")
+    talked.ask("What is [1]?", [DOG])
+    with pytest.raises(GromaError, match=r"no region \[2\]; draw it, or name \[1\]\.$"):
+        talked.ask("What is [2]?")
+
+
+def test_regions_of_earlier_turns_and_other_brackets_may_be_named() -> None:
+    talked = chat()
+    talked.ask("What is this?", [DOG])
+    talked.ask("Nothing drawn.")
+    talked.ask("Is [1] left of [2]? [a] [1, 2] [ 7 ] [-3] [1.5]", [CAT])
+    talked.regenerate()
+    with pytest.raises(GromaError, match=r"no region \[2\]"):
+        talked.edit("What is [2]?", [])
+    assert len(talked.conversation.turns) == 3
+    talked.undo()
+    with pytest.raises(GromaError, match=r"no region \[2\]; draw it, or name \[1\]\."):
+        talked.ask("What is [2]?")
+
+
+def test_an_unfinished_answer_is_known_before_it_ends() -> None:
+    talked = chat()
+    talked.ask("What is this?", [DOG])
+    assert talked.unfinished is talked.conversation
+    stream = talked.stream("and [2]?", [CAT])
+    reply = next(stream)
+    unfinished = talked.unfinished
+    assert len(talked.conversation.turns) == 1
+    stream.close()
+    assert unfinished == talked.conversation == talked.unfinished
+    assert unfinished.turns[-1].reply == replace(reply, finish="cancelled")

@@ -72,6 +72,8 @@ def spoil(*path: str | int, value: Any) -> Callable[[dict], None]:
         spoil("turns", 0, "settings", value={"temperature": -1}),
         spoil("turns", 0, "settings", value={"colour": 1}),
         spoil("turns", 0, "settings", value={"max_new_tokens": "many"}),
+        spoil("turns", 0, "settings", value={"grounding": "yes"}),
+        spoil("turns", 0, "settings", value=[1]),
         spoil("turns", 0, "regions", value=[]),
         spoil("turns", 0, "regions", 0, "id", value=1),
         spoil("turns", 0, "regions", 0, "user", value=1),
@@ -126,3 +128,36 @@ def test_settings_out_of_range_are_named(wrong: dict) -> None:
     (name,) = wrong
     with pytest.raises(GromaError, match=f"^{name} must be .*, not .*\\.$"):
         GenerationSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "wanted"),
+    [
+        ({"temperature": "hot"}, "a number, not 'hot'"),
+        ({"temperature": True}, "a number, not True"),
+        ({"top_p": None}, "a number, not None"),
+        ({"max_new_tokens": "64"}, "a whole number, not '64'"),
+        ({"max_new_tokens": 64.5}, "a whole number, not 64.5"),
+        ({"max_new_tokens": False}, "a whole number, not False"),
+        ({"seed": [1]}, "a whole number, not"),
+        ({"score_threshold": "low"}, "a number, not 'low'"),
+        ({"max_regions": {}}, "a whole number, not {}"),
+        ({"grounding": "yes"}, "true or false, not 'yes'"),
+        ({"grounding": 1}, "true or false, not 1"),
+    ],
+)
+def test_settings_of_another_kind_are_named(wrong: dict, wanted: str) -> None:
+    (name,) = wrong
+    with pytest.raises(GromaError) as error:
+        GenerationSettings(**wrong)
+    assert str(error.value).startswith(f"{name} must be {wanted}")
+
+
+def test_settings_by_name() -> None:
+    given = {"temperature": 1, "seed": None, "score_threshold": 0}
+    assert GenerationSettings.from_dict(given) == GenerationSettings(**given)
+    with pytest.raises(GromaError, match=r"no setting 'colour'; there are max_new_tokens, temp"):
+        GenerationSettings.from_dict({"colour": 1})
+    for data in ([1], "temperature", 3, None):
+        with pytest.raises(GromaError, match="values by name"):
+            GenerationSettings.from_dict(data)

@@ -214,6 +214,8 @@ def test_requests_that_cannot_run_here_are_named(folder: Path, tmp_path: Path, m
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(GromaError, match="no CUDA"):
         loading.load(folder, device="cuda")
+    with pytest.raises(GromaError, match="no device 'toaster'"):
+        loading.load(folder, device="toaster")
     with pytest.raises(GromaError, match="float8x"):
         loading.load(folder, dtype="float8x")
     with pytest.raises(GromaError, match="2bit"):

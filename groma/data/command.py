@@ -16,6 +16,8 @@ HEAD = (
     *("left out", "broken", "why"),
 )
 _REASONS = 3
+_UNSEEN = "validation: "
+"""Stands before the name of a source that is never learnt from."""
 
 
 def add_stats_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +37,11 @@ def add_show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "number", type=int, metavar="N", help="position in the mixture, or item of --source"
     )
-    parser.add_argument("--source", metavar="NAME", help="show an item of this source")
+    parser.add_argument(
+        "--source",
+        metavar="NAME",
+        help="show an item of this source, as `groma data stats` names it",
+    )
     parser.add_argument(
         "--save", type=Path, metavar="OUT.png", help="picture to write (NAME-N.png)"
     )
@@ -61,7 +67,7 @@ def stats(options: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str,
     mixture.prepare()
     rows = list(_rows(mixture, "", options))
     if mixture.validation is not None:
-        rows += _rows(mixture.validation, "validation: ", options)
+        rows += _rows(mixture.validation, _UNSEEN, options)
     return HEAD, rows
 
 
@@ -118,9 +124,11 @@ def _choose(mixture: "Mixture", options: argparse.Namespace) -> "tuple[Source, i
         source, item = order[options.number]
         return mixture.opened[source], item
     found = {source.name: source for source in mixture.opened}
-    if options.source not in found:
+    if mixture.validation is not None:
+        found |= {_UNSEEN + source.name: source for source in mixture.validation.opened}
+    source = found.get(options.source) or found.get(_UNSEEN + options.source)
+    if source is None:
         raise GromaError(f"There is no source {options.source!r}, only {', '.join(found)}.")
-    source = found[options.source]
     if not 0 <= options.number < len(source.items):
         raise GromaError(f"N must be from 0 to {len(source.items) - 1}, not {options.number}.")
     return source, options.number

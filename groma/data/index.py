@@ -7,10 +7,11 @@ item costs one seek. What is kept holds paths alone, so that it can be sent to l
 import csv
 import hashlib
 import json
+import logging
 import re
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from groma.data.sources.items import BrokenItem
+from groma.data.sources.items import BrokenItem, refused, words
 from groma.types import GromaError
 
 FOLDER_NAME = ".groma-index"
@@ -30,6 +31,12 @@ _LONGEST = 1 << 28
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"[-+.eE0-9]*")
 _DECODER = json.JSONDecoder()
+_NO_KEY = -(1 << 63)
+"""Stands for a number that an entry should have, and has not."""
+_KEYS = {"images": "id", "annotations": "image_id"}
+"""Which number of an entry joins images and annotations."""
+
+logger = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray]
 Element = tuple[Any, int, int]
@@ -130,7 +137,11 @@ class JsonItems(Indexed):
 
 
 class JsonTables(Indexed):
-    """A COCO-like file: `images`, each with its `annotations`, and `categories`."""
+    """A COCO-like file: `images`, each with its `annotations`, and `categories`.
+
+    An image without id is a broken item. Annotations without the number of an image belong to none;
+    how many there are is logged when the index is made.
+    """
 
     purpose = "tables"
     names = ("images", "annotations", "categories")
@@ -143,36 +154,42 @@ class JsonTables(Indexed):
         """An image and its annotations, in their order in the file.
 
         Raises:
-            BrokenItem: if one of them is not JSON.
+            BrokenItem: if one of them is not JSON, or the image has no id.
         """
         start, length, first, count = (int(value) for value in self.arrays["images"][index])
         members = self.arrays["annotations"][first : first + count].tolist()
         image, *annotations = map(decode, read_spans(self.path, [(start, length), *members]))
+        if _key(image, "id") == _NO_KEY:
+            raise BrokenItem("a picture without id")
         return image, annotations
 
     @cached_property
     def categories(self) -> dict[int, str]:
-        """Names of the classes by id."""
-        spans = self.arrays["categories"].tolist()
-        found = [decode(text) for text in read_spans(self.path, spans)]
-        return {int(category["id"]): str(category["name"]) for category in found}
+        """Names of the classes by id; those that lack one of both are left out."""
+        names: dict[int, str] = {}
+        for text in read_spans(self.path, self.arrays["categories"].tolist()):
+            with suppress(BrokenItem), refused():
+                category = decode(text)
+                names[int(category["id"])] = words(category["name"])
+        return names
 
     def _build(self) -> Arrays:
-        keys = {"images": array("q"), "annotations": array("q"), "categories": array("q")}
-        spans = {name: _Table(2) for name in keys}
-        fields = {"images": "id", "annotations": "image_id", "categories": "id"}
+        keys = {"images": array("q"), "annotations": array("q")}
+        spans = {name: _Table(2) for name in self.names}
         with self.path.open("rb") as file:
             for name, value, start, length in JsonStream(file, self.path).tables():
                 if name in keys:
-                    keys[name].append(self._key(value, name, fields[name]))
+                    keys[name].append(_key(value, _KEYS[name]))
+                if name in spans:
                     spans[name].append(start, length)
         if not keys["images"]:
             raise GromaError(f"{self.path} has no list `images`: it is no COCO-like file.")
-        images, owners = (np.array(keys[name]) for name in ("images", "annotations"))
+        images, owners = (self._keys(name, keys[name]) for name in ("images", "annotations"))
         order = np.argsort(owners, kind="stable")
         owners = owners[order]
         first = np.searchsorted(owners, images)
         count = np.searchsorted(owners, images, side="right") - first
+        count[images == _NO_KEY] = 0
         members = np.column_stack([first, count]).astype(np.uint64)
         return {
             "images": np.column_stack([spans["images"].table(), members]),
@@ -180,13 +197,21 @@ class JsonTables(Indexed):
             "categories": spans["categories"].table(),
         }
 
-    def _key(self, value: Any, name: str, field: str) -> int:
-        try:
-            return int(value[field])
-        except (TypeError, KeyError, ValueError) as error:
+    def _keys(self, name: str, keys: array) -> NDArray[np.int64]:
+        """The numbers of a list of entries, of which some may have none, but not all."""
+        found = np.array(keys, np.int64)
+        missing = int(np.count_nonzero(found == _NO_KEY))
+        if missing and missing == len(found):
             raise GromaError(
-                f"{self.path} is no COCO-like file: an entry of `{name}` has no number `{field}`."
-            ) from error
+                f"{self.path} is no COCO-like file: no entry of `{name}` has a number "
+                f"`{_KEYS[name]}`."
+            )
+        if missing:
+            logger.warning(
+                "%s: %d of %d entries of `%s` have no number `%s` and are left out.",
+                *(self.path, missing, len(found), name, _KEYS[name]),
+            )
+        return found
 
 
 class CsvGroups(Indexed):
@@ -326,7 +351,8 @@ def cache_stem(sources: Sequence[Path], purpose: str, cache: Path | None) -> Pat
     Args:
         sources: files or folders; of a folder its own change and that of its folders count.
         purpose: what is derived.
-        cache: folder; None is `FOLDER_NAME` beside the first source.
+        cache: folder; None is `FOLDER_NAME` beside the first source, or the folder of the source
+            if it is itself derived.
 
     Raises:
         GromaError: if a source does not exist.
@@ -338,7 +364,8 @@ def cache_stem(sources: Sequence[Path], purpose: str, cache: Path | None) -> Pat
         for path in (source, *_folders(source)):
             stat = path.stat()
             digest.update(f"|{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode())
-    folder = cache or sources[0].parent / FOLDER_NAME
+    beside = sources[0].parent
+    folder = cache or (beside if beside.name == FOLDER_NAME else beside / FOLDER_NAME)
     return folder / f"{sources[0].name}.{digest.hexdigest()[:16]}"
 
 
@@ -418,6 +445,15 @@ def decode(text: bytes) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise BrokenItem("not JSON") from error
+
+
+def _key(value: Any, field: str) -> int:
+    """A whole number of 64 bits that an entry holds, or `_NO_KEY`."""
+    try:
+        number = int(value[field])
+    except (TypeError, KeyError, ValueError, OverflowError):
+        return _NO_KEY
+    return number if abs(number) < 1 << 63 else _NO_KEY
 
 
 def _load(line: bytes) -> Any:

@@ -52,6 +52,17 @@ class Protocol:
         """The inverse of `to_dict`."""
         return cls(**data)
 
+    def describe(self) -> str:
+        """What a reader of a table should know, in part of a sentence."""
+        parts = [f"wording `{self.wording}`", f"at most {self.max_new_tokens:,} new tokens"]
+        if self.score_threshold is not None:
+            parts.append(f"regions of objectness {self.score_threshold:g} or more")
+        if self.max_regions is not None:
+            parts.append(f"at most {self.max_regions:,} regions")
+        if self.grounding:
+            parts.append("asked for regions too")
+        return ", ".join(parts)
+
 
 class Asker:
     """One model and one picture at a time, which is encoded once for all questions about it.

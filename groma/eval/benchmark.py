@@ -51,14 +51,18 @@ class Benchmark(ABC, Generic[AnyCase]):
     Attributes:
         sources: the files that say what is asked.
         cases: everything there is to ask, in the order of the file.
+        split: the part of the files that is asked about; None is all.
     """
 
     name: ClassVar[str]
     """What the command line calls it."""
 
-    def __init__(self, sources: Sequence[Path], cases: Sequence[AnyCase]) -> None:
+    def __init__(
+        self, sources: Sequence[Path], cases: Sequence[AnyCase], split: str | None = None
+    ) -> None:
         self.sources = tuple(sources)
         self.cases = tuple(cases)
+        self.split = split
 
     @staticmethod
     @abstractmethod
@@ -110,10 +114,28 @@ class Benchmark(ABC, Generic[AnyCase]):
             GromaError: if an answer is not one of this benchmark, or a tool is missing.
         """
 
+    def check_tools(self) -> None:
+        """Make sure, before a model answers, that answers can be scored here.
+
+        Raises:
+            GromaError: naming the tool that is missing.
+        """
+
+    @property
+    def label(self) -> str:
+        """What results call the questions: the first file, and the split where there is one.
+
+        The folder of a split is named too, because refs of RefCOCO and RefCOCO+ are called alike.
+        """
+        path = self.sources[0]
+        if self.split is None:
+            return path.name
+        return f"{path.resolve().parent.name} {self.split} of {path.name}"
+
     @property
     def fingerprint(self) -> str:
-        """Tells whether answers belong to these files."""
-        digest = hashlib.sha256()
+        """Tells whether answers belong to these files, and to this split of them."""
+        digest = hashlib.sha256() if self.split is None else hashlib.sha256(self.split.encode())
         for path in self.sources:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -155,6 +177,22 @@ def read_boxes(answer: Fields, key: str) -> list[Box]:
 def without_answer(missing: int, cases: int) -> list[str]:
     """What to tell about cases that a run did not answer."""
     return [f"{missing:,} of {cases:,} cases have no answer."] if missing else []
+
+
+def left_out(reasons: Mapping[str, int], cases: int, what: str) -> list[str]:
+    """What to tell about cases of a file that cannot be asked.
+
+    Args:
+        reasons: how many there are, by reason.
+        cases: how many can be asked.
+        what: they are, in the plural.
+    """
+    if not reasons:
+        return []
+    number = sum(reasons.values())
+    why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
+    total = number + cases
+    return [f"{number:,} of the {total:,} {what} in the file cannot be used: {why}."]
 
 
 def read_text(answer: Fields, field: str, key: str) -> str:

@@ -57,13 +57,13 @@ def check_java() -> None:
     """
     if find_spec("pycocoevalcap") is None:
         raise GromaError(
-            "METEOR and CIDEr need the package pycocoevalcap; pip install pycocoevalcap and score "
-            "again, the answers are kept."
+            "METEOR and CIDEr need the package pycocoevalcap: pip install pycocoevalcap. Answers "
+            "that --save keeps can be scored later with --predictions."
         )
     if shutil.which("java") is None:
         raise GromaError(
             "METEOR and CIDEr need Java, and there is no program `java` here; install a Java "
-            "runtime and score again, the answers are kept."
+            "runtime. Answers that --save keeps can be scored later with --predictions."
         )
 
 

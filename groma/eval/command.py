@@ -112,6 +112,8 @@ def run(options: argparse.Namespace, load: Callable[[], "Groma"]) -> str | dict[
 
     _check(options)
     benchmark = _open(options)
+    if not (options.predictions or options.save):
+        benchmark.check_tools()
     if options.predictions:
         settings, answers, path = _read(benchmark, options.predictions)
     else:
@@ -137,6 +139,8 @@ def _check(options: argparse.Namespace) -> None:
         raise GromaError("--predictions scores saved answers; --save and --shard make new ones.")
     if not (options.predictions or options.images):
         raise GromaError("--images must name the folder of the pictures.")
+    if options.benchmark == "chat-judge" and not (options.predictions or options.save):
+        raise GromaError("Judgements are kept beside the answers; say --save FILE.")
     if options.report and options.report.suffix != ".md":
         raise GromaError(f"--report names a Markdown file such as {options.report.stem}.md.")
 
@@ -171,7 +175,7 @@ def _open_rec(options: argparse.Namespace) -> "Benchmark":
     items = open_refer(
         options.annotations, options.cache, instances=options.instances, split=options.split
     )
-    return Rec([options.annotations, options.instances], items)
+    return Rec([options.annotations, options.instances], items, options.split)
 
 
 def _open_gcg(options: argparse.Namespace) -> "Benchmark":
@@ -210,7 +214,7 @@ def _settings(options: argparse.Namespace, benchmark: "Benchmark") -> "Settings"
 
     return Settings(
         benchmark=benchmark.name,
-        annotations=options.annotations.name,
+        annotations=benchmark.label,
         fingerprint=benchmark.fingerprint,
         limit=options.limit,
         seed=options.seed,
@@ -272,17 +276,16 @@ def _read_folder(benchmark: "Benchmark", folder: Path) -> tuple["Settings", "Ans
     from groma.eval.gcg import read_folder
     from groma.eval.predicting import Settings
 
-    name = benchmark.sources[0].name
     settings = Settings(
         benchmark.name,
-        name,
+        benchmark.label,
         benchmark.fingerprint,
         limit=None,
         seed=0,
         model=folder.name,
         quantization=None,
         dtype="auto",
-        protocol=benchmark.protocol("words"),
+        protocol=None,
     )
     return settings, read_folder(folder), folder
 
@@ -295,11 +298,11 @@ def _score(
     path: Path | None,
 ) -> "Result":
     from groma.eval.predicting import chosen_cases
-    from groma.eval.published import published
+    from groma.eval.published import find_set
     from groma.eval.result import Result, make_lines
     from groma.types import GromaError
 
-    beside = published(benchmark.name, settings.annotations, options.published)
+    beside = find_set(benchmark.name, settings.annotations, options.published)
     cases = chosen_cases(benchmark, settings)
     if not options.compare:
         answers = benchmark.complete(cases, answers, settings.to_dict(), path)

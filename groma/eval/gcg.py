@@ -8,6 +8,7 @@ phrases mean alike. On masks, as published, or on boxes, which is what Groma sho
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,7 +129,11 @@ class GroundedGeneration(Benchmark[Description]):
             score.notes.append("Recall is left out: it needs a text encoder.")
         else:
             phrases = [list(answers.get(case.key, {}).get("phrases", [])) for case in cases]
-            score.measures.append(measure_recall(cases, shown, phrases, field, self._similarity))
+            try:
+                recall = measure_recall(cases, shown, phrases, field, self._similarity)
+                score.measures.append(recall)
+            except MissingEncoderError as error:
+                score.notes.append(f"Recall is left out: {error}")
         score.notes.append(f"Overlaps are those of {self._overlap}.")
         return score
 
@@ -289,32 +294,42 @@ def to_run_lengths(segmentation: Any, size: Size) -> Mapping[str, Any]:
     return segmentation
 
 
+class MissingEncoderError(GromaError):
+    """A text encoder is not here."""
+
+
 class TextEncoder:
     """Compares phrases by the mean of a text encoder's last hidden states.
 
     Args:
         source: folder or Hugging Face id of an encoder such as `bert-base-uncased`, which the
-            published figures rest on.
-
-    Raises:
-        GromaError: if it cannot be loaded.
+            published figures rest on; it is loaded when the first phrases are compared.
     """
 
     def __init__(self, source: str) -> None:
+        self._source = source
+        self._known: dict[str, Floats] = {}
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        """Tokenizer and model."""
         from transformers import AutoModel, AutoTokenizer
 
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
-            self._model = AutoModel.from_pretrained(source).eval()
+            tokenizer = AutoTokenizer.from_pretrained(self._source)
+            return tokenizer, AutoModel.from_pretrained(self._source).eval()
         except (OSError, ValueError) as error:
-            raise GromaError(
-                f"The text encoder {source} cannot be loaded; name a folder that holds it with "
-                "--text-encoder, or none to leave recall out."
+            raise MissingEncoderError(
+                f"the text encoder {self._source} cannot be loaded; name a folder that holds it "
+                "with --text-encoder."
             ) from error
-        self._known: dict[str, Floats] = {}
 
     def __call__(self, first: Sequence[str], second: Sequence[str]) -> Floats:
-        """(A, B) cosine similarities."""
+        """(A, B) cosine similarities.
+
+        Raises:
+            MissingEncoderError: if the encoder cannot be loaded.
+        """
         a, b = (np.stack([self._encode(text) for text in texts]) for texts in (first, second))
         return a @ b.T
 
@@ -323,9 +338,10 @@ class TextEncoder:
         if text not in self._known:
             import torch
 
-            inputs = self._tokenizer(text, return_tensors="pt", max_length=512, truncation=True)
+            tokenizer, model = self._loaded
+            inputs = tokenizer(text, return_tensors="pt", max_length=512, truncation=True)
             with torch.inference_mode():
-                state = self._model(**inputs).last_hidden_state[0].mean(dim=0)
+                state = model(**inputs).last_hidden_state[0].mean(dim=0)
             self._known[text] = (state / state.norm()).double().numpy()
         return self._known[text]
 

@@ -27,14 +27,14 @@ class Settings:
 
     Attributes:
         benchmark: its name.
-        annotations: name of the file that says what is asked.
-        fingerprint: of that file and those that belong to it.
+        annotations: what results call the questions, `Benchmark.label`.
+        fingerprint: of their files and split.
         limit: how many cases are asked; None is all.
         seed: picks them.
         model: folder or Hugging Face id.
         quantization: how it was loaded.
         dtype: as it was asked for.
-        protocol: how answers were made.
+        protocol: how answers were made; None where it is not known, as of another model's.
     """
 
     benchmark: str
@@ -45,7 +45,7 @@ class Settings:
     model: str
     quantization: str | None
     dtype: str
-    protocol: Protocol
+    protocol: Protocol | None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
@@ -164,6 +164,7 @@ def predict(
     missing = [index for index in indices if cases[index].key not in answers]
     if not missing:
         return answers
+    assert settings.protocol is not None
     asker = Asker(load(), settings.protocol)
     failed: Counter[str] = Counter()
     done = len(indices) - len(missing)
@@ -221,6 +222,10 @@ def check_belongs(benchmark: Benchmark, settings: Settings, path: Path) -> None:
     if settings.benchmark != benchmark.name:
         raise GromaError(f"{path} holds answers to {settings.benchmark}, not to {benchmark.name}.")
     if settings.fingerprint != benchmark.fingerprint:
+        if settings.annotations != benchmark.label:
+            raise GromaError(
+                f"{path} holds answers to {settings.annotations}, not to {benchmark.label}."
+            )
         raise GromaError(
             f"{path} holds answers to {settings.annotations}, which was another file than "
             f"{benchmark.sources[0]} is."

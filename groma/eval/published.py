@@ -32,7 +32,7 @@ class PublishedSet:
 
     Attributes:
         benchmark: that measures it.
-        files: recognises the name of its annotations, in lower-case letters, digits and "+".
+        files: recognises `Benchmark.label`, in lower-case letters, digits and "+".
         results: of several models.
     """
 
@@ -41,7 +41,9 @@ class PublishedSet:
     results: tuple[Published, ...]
 
 
-def _rec(files: str, groma: float, ferret: float | None = None) -> PublishedSet:
+def _rec(name: str, groma: float, ferret: float | None = None) -> PublishedSet:
+    """One split; Google's splits of the same data are others."""
+    files = f"^{name}(?!ofrefsgoogle)"
     results = [Published("Groma-7B", GROMA, {"accuracy": groma})]
     if ferret is not None:
         results.append(Published("Ferret-v2-7B", FERRET_V2, {"accuracy": ferret}))
@@ -60,14 +62,14 @@ def _captions(files: str, results: Mapping[str, tuple[float, float]]) -> Publish
 
 
 SETS: Mapping[str, PublishedSet] = {
-    "refcoco-val": _rec(r"^refcocoval", 89.53, 92.79),
-    "refcoco-testA": _rec(r"^refcocotesta", 92.09, 94.68),
-    "refcoco-testB": _rec(r"^refcocotestb", 86.26, 88.69),
-    "refcoco+-val": _rec(r"^refcoco(\+|p|plus)val", 83.90),
-    "refcoco+-testA": _rec(r"^refcoco(\+|p|plus)testa", 88.91),
-    "refcoco+-testB": _rec(r"^refcoco(\+|p|plus)testb", 78.05),
-    "refcocog-val": _rec(r"^refcocogval", 86.37),
-    "refcocog-test": _rec(r"^refcocogtest", 87.01),
+    "refcoco-val": _rec("refcocoval", 89.53, 92.79),
+    "refcoco-testA": _rec("refcocotesta", 92.09, 94.68),
+    "refcoco-testB": _rec("refcocotestb", 86.26, 88.69),
+    "refcoco+-val": _rec(r"refcoco(\+|p|plus)val", 83.90),
+    "refcoco+-testA": _rec(r"refcoco(\+|p|plus)testa", 88.91),
+    "refcoco+-testB": _rec(r"refcoco(\+|p|plus)testb", 78.05),
+    "refcocog-val": _rec("refcocogval", 86.37),
+    "refcocog-test": _rec("refcocogtest", 87.01),
     "lvis-ground": PublishedSet(
         "lvis-ground",
         r"^lvis(test|ground)",
@@ -125,26 +127,33 @@ SETS: Mapping[str, PublishedSet] = {
 
 NONE = "none"
 
+REC_MEAN = (
+    Published("Groma-7B", GROMA, {"mean": 86.52}),
+    Published("Qwen-VL", GROMA, {"mean": 85.83}),
+    Published("Ferret-7B", GROMA, {"mean": 83.91}),
+)
+"""Mean accuracy over all eight sets of REC."""
 
-def published(benchmark: str, annotations: str, name: str | None) -> tuple[Published, ...]:
-    """What to stand beside our figures.
+
+def find_set(benchmark: str, label: str, name: str | None) -> str | None:
+    """Which set our figures are of, a key of `SETS`; None where it is none of them.
 
     Args:
         benchmark: that is measured.
-        annotations: name of the file that says what is asked.
-        name: of a set; `NONE` for nothing; None recognises the file.
+        label: what results call the questions.
+        name: of a set; `NONE` for none; None recognises the label.
 
     Raises:
         GromaError: if the benchmark has no such set.
     """
     if name == NONE:
-        return ()
+        return None
     sets = {key: each for key, each in SETS.items() if each.benchmark == benchmark}
     if name is None:
-        plain = re.sub(r"[^a-z0-9+]", "", annotations.lower())
-        return next((each.results for each in sets.values() if re.match(each.files, plain)), ())
+        plain = re.sub(r"[^a-z0-9+]", "", label.lower())
+        return next((key for key, each in sets.items() if re.match(each.files, plain)), None)
     if name not in sets:
         raise GromaError(
             f"No figures of {benchmark} on {name!r} are known; take {', '.join(sets)} or {NONE}."
         )
-    return sets[name].results
+    return name

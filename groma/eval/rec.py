@@ -4,6 +4,7 @@ One of six ways of asking, greedy; the first region named must overlap the true 
 half. An answer without region is wrong.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from groma.eval.benchmark import (
     Benchmark,
     Case,
     Score,
+    left_out,
     number_of,
     read_boxes,
     rescale,
@@ -56,12 +58,14 @@ class Rec(Benchmark[Expression]):
     Args:
         sources: the files of the expressions.
         items: one expression each.
+        split: the part of the files that they are; None is all.
     """
 
     name = "rec"
 
-    def __init__(self, sources: Sequence[Path], items: Items) -> None:
-        super().__init__(sources, list(_read(items)))
+    def __init__(self, sources: Sequence[Path], items: Items, split: str | None = None) -> None:
+        cases, self._unusable = _read(items)
+        super().__init__(sources, cases, split)
 
     @staticmethod
     def protocol(wording: Wording) -> Protocol:
@@ -84,7 +88,8 @@ class Rec(Benchmark[Expression]):
         )
         measure = sums(figures, counts, lambda x: divide(x[..., :3], x[..., 3:]))
         missing = sum(case.key not in answers for case in cases)
-        return Score([measure], without_answer(missing, len(cases)))
+        notes = left_out(self._unusable, len(self.cases), "expressions")
+        return Score([measure], [*notes, *without_answer(missing, len(cases))])
 
 
 _SILENCE: Fields = {"boxes": []}
@@ -110,16 +115,21 @@ def count(cases: Sequence[Expression], boxes: dict[str, list[Box]]) -> Floats:
     return counts
 
 
-def _read(items: Items) -> list[Expression]:
-    """Every expression that can be used; its key is its number in the file."""
-    cases = []
+def _read(items: Items) -> tuple[list[Expression], Counter[str]]:
+    """Every expression that can be used, and how many cannot for which reason.
+
+    The key of an expression is its number in the file.
+    """
+    cases: list[Expression] = []
+    broken: Counter[str] = Counter()
     for index in range(len(items)):
         try:
             sample = items[index]
-        except BrokenItem:
+        except BrokenItem as error:
+            broken[str(error)] += 1
             continue
         assert isinstance(sample, GroundedSample)
         (box,) = boxes_to_pixels(torch.tensor(sample.boxes, dtype=torch.float64), sample.size)
         words = str(sample.turns[0].question[0])
         cases.append(Expression(str(index), sample.picture, words, box, sample.size))
-    return cases
+    return cases, broken

@@ -4,7 +4,8 @@ The region is given as a box; greedy, at most 100 tokens; METEOR and CIDEr by py
 captions of a region are its references.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,16 @@ from groma.data.sources.items import BrokenItem, box_from_xywh
 from groma.data.templates import SUBJECT
 from groma.eval.answer_file import Fields
 from groma.eval.asking import Asker, Protocol, Wording, phrasing
-from groma.eval.benchmark import Answers, Benchmark, Case, Score, read_text, rescale
-from groma.eval.captions import measure_captions
+from groma.eval.benchmark import (
+    Answers,
+    Benchmark,
+    Case,
+    Score,
+    left_out,
+    read_text,
+    rescale,
+)
+from groma.eval.captions import check_java, measure_captions
 from groma.eval.coco_file import CocoFile, Entry, reading, size_of
 from groma.types import Box, Size, to_box
 
@@ -47,13 +56,17 @@ class RegionCaption(Benchmark[Region]):
 
     def __init__(self, annotations: Path) -> None:
         with reading(annotations):
-            cases = list(_read(CocoFile.read(annotations)))
+            cases, self._unusable = _read(CocoFile.read(annotations))
         super().__init__([annotations], cases)
 
     @staticmethod
     def protocol(wording: Wording) -> Protocol:
         """At most 100 tokens."""
         return Protocol(wording, 100)
+
+    def check_tools(self) -> None:
+        """See `Benchmark`."""
+        check_java()
 
     def answer(self, asker: Asker, case: Region, number: int) -> Fields:
         """What the model says, on one line."""
@@ -66,10 +79,10 @@ class RegionCaption(Benchmark[Region]):
         answered = [case for case in cases if case.key in answers]
         references = {case.key: case.captions for case in answered}
         captions = {key: read_text(answers[key], "caption", key) for key in references}
-        notes = []
+        notes = left_out(self._unusable, len(self.cases), "regions")
         if len(answered) < len(cases):
             missing = len(cases) - len(answered)
-            notes = [f"{missing:,} of {len(cases):,} cases have no answer and are left out."]
+            notes.append(f"{missing:,} of {len(cases):,} cases have no answer and are left out.")
         return Score(measure_captions(references, captions), notes)
 
 
@@ -78,8 +91,13 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).strip("'").strip()
 
 
-def _read(file: CocoFile) -> Iterator[Region]:
-    """A case for every different box of a picture; its key is the id of its first annotation."""
+def _read(file: CocoFile) -> tuple[list[Region], Counter[str]]:
+    """A case for every different box of a picture, and how many cannot be used for which reason.
+
+    The key of a case is the id of its first annotation.
+    """
+    cases: list[Region] = []
+    broken: Counter[str] = Counter()
     for image in file.images:
         size = size_of(image)
         boxes: dict[tuple[float, ...], list[Entry]] = {}
@@ -88,9 +106,11 @@ def _read(file: CocoFile) -> Iterator[Region]:
         for xywh, found in boxes.items():
             try:
                 box = box_from_xywh(xywh, size)
-            except BrokenItem:
+            except BrokenItem as error:
+                broken[str(error)] += 1
                 continue
             captions = tuple(str(annotation["caption"]) for annotation in found)
             (box_px,) = rescale([box], (1, 1), size)
             key = f"{image['id']}/{found[0]['id']}"
-            yield Region(key, image["file_name"], to_box(box_px), captions, size)
+            cases.append(Region(key, image["file_name"], to_box(box_px), captions, size))
+    return cases, broken

@@ -10,7 +10,7 @@ from groma.eval.benchmark import Score
 from groma.eval.intervals import Estimate
 from groma.eval.measures import Figure
 from groma.eval.predicting import Settings
-from groma.eval.published import Published
+from groma.eval.published import SETS, Published
 from groma.eval.table import NONE, markdown
 
 
@@ -37,15 +37,20 @@ class Result:
         settings: how its answers were made.
         lines: its figures.
         notes: sentences to read with them.
-        published: what others reach.
+        known: the set that the figures are of, a key of `SETS`, where others have published some.
         compared: how the answers were made that differences are to.
     """
 
     settings: Settings
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
-    published: tuple[Published, ...]
+    known: str | None = None
     compared: Settings | None = None
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """What others reach."""
+        return SETS[self.known].results if self.known else ()
 
     def to_text(self) -> str:
         """A title, a table and the notes, in Markdown."""
@@ -61,6 +66,7 @@ class Result:
         return {
             "run": self.settings.to_dict(),
             "compared": self.compared.to_dict() if self.compared else None,
+            "set": self.known,
             "figures": {line.figure.key: self._fields(line) for line in self.lines},
             "notes": list(self.notes),
         }
@@ -83,7 +89,18 @@ class Result:
 
     def _sentences(self) -> list[str]:
         sources = [f"{each.model}: {each.source}." for each in self.published]
-        return [*self.notes, *([" ".join(sources)] if sources else [])]
+        return [*self._protocols(), *self.notes, *([" ".join(sources)] if sources else [])]
+
+    def _protocols(self) -> list[str]:
+        """How answers were made, if that is known; proposals are made in one way alone."""
+        if self.settings.benchmark == "detection":
+            return []
+        own = self.settings.protocol
+        other = self.compared.protocol if self.compared else own
+        told = [f"Protocol: {own.describe()}."] if own else []
+        if self.compared and other and other != own:
+            told.append(f"Protocol of {_name(self.compared)}: {other.describe()}.")
+        return told
 
     def _cells(self, line: Line) -> list[str]:
         cells = [line.figure.label, *_format(line.estimate), f"{line.figure.cases:,}"]

@@ -21,7 +21,7 @@ from groma.tokens import (
     ROI_OPEN,
     TokenIds,
 )
-from groma.types import IGNORED, GroundedReply, Region
+from groma.types import IGNORED, GromaError, GroundedReply, Region
 
 Piece = str | int
 """Plain text, or the id of one token."""
@@ -36,6 +36,7 @@ SYSTEM = (
 GREETING = "Thank you for the image! How can I assist you with it?"
 
 _MENTION = re.compile(r"\[([1-9][0-9]{0,2})\]")
+_NUMBER = re.compile(r"\[([0-9]+)\]")
 
 
 class Template:
@@ -212,6 +213,24 @@ class Template:
             if text:
                 ids += self.plain.encode(text, first=first and i == 0)
         return ids
+
+
+def check_mentions(text: str, count: int) -> None:
+    """Refuse a question about a user region that there is not.
+
+    Args:
+        text: as typed; every whole number in brackets is meant as a mention.
+        count: how many user regions there are, with those drawn with the question.
+
+    Raises:
+        GromaError: naming the first such number, and those there are.
+    """
+    known = [str(number) for number in range(1, count + 1)]
+    for number in _NUMBER.findall(text):
+        if number not in known:
+            there = {0: "draw it first", 1: "draw it, or name [1]"}
+            hint = there.get(count, f"draw it, or name one of [1] to [{count}]")
+            raise GromaError(f"There is no region [{number}]; {hint}.")
 
 
 def _join(pieces: Sequence[Piece]) -> list[Piece]:

@@ -3,12 +3,17 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
+import spaces
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from app import api
+from app.gpu import seconds_to_answer
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma
 
 
@@ -46,9 +51,13 @@ def test_regions(client: Client, scene: Path) -> None:
         ("Hi", [[700, 1, 800, 9]], {}, "outside the picture"),
         ("Hi", "boxes", {}, "four numbers"),
         ("Hi", [], {"temperature": -1}, "temperature"),
-        ("Hi", [], {"temperature": "hot"}, "settings"),
-        ("Hi", [], {"colour": 1}, "settings"),
-        ("Hi", [], [1], "settings"),
+        ("Hi", [], {"temperature": "hot"}, "^temperature must be a number, not 'hot'"),
+        ("Hi", [], {"grounding": "yes"}, "^grounding must be true or false, not 'yes'"),
+        ("Hi", [], {"max_new_tokens": 2.5}, "^max_new_tokens must be a whole number, not 2.5"),
+        ("Hi", [], {"colour": 1}, "^There is no setting 'colour'; there are max_new_tokens, "),
+        ("Hi", [], [1], "^The settings must be values by name"),
+        ("What is [1]?", [], {}, r"^There is no region \[1\]; draw it first"),
+        ("What is [7]?", [list(DOG)], {}, r"^There is no region \[7\]; draw it, or name \[1\]"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -57,6 +66,64 @@ def test_mistakes_are_one_sentence(
     with pytest.raises(AppError, match=sentence) as error:
         client.predict(handle_file(scene), message, regions, settings, api_name="/ask")
     assert "Traceback" not in str(error.value)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_too_little_memory_is_freed_once_and_then_told(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    groma, left, freed = ScriptedGroma(), [None] * failures, []
+    encode = groma.encode_image
+
+    def look(*given: object) -> object:
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError("secret")
+        return encode(*given)
+
+    monkeypatch.setattr(groma, "encode_image", look)
+    requests = {
+        "ask": lambda: api.ask(groma, str(scene), "Hi", [], {}, lambda: freed.append(1)),
+        "regions": lambda: api.find_regions(groma, str(scene), {}, lambda: freed.append(1)),
+    }
+    for request in requests.values():
+        left[:], freed[:] = [None] * failures, []
+        if failures == 1:
+            assert request()["image_size"] == [SIZE[1], SIZE[0]]
+        else:
+            with pytest.raises(gr.Error, match="memory is full"):
+                request()
+        assert freed == [1]
+
+
+def test_what_nobody_foresaw_is_one_sentence(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    groma = ScriptedGroma()
+    monkeypatch.setattr(groma, "encode_image", fail)
+    for request in (
+        lambda: api.ask(groma, str(scene), "Hi", [], {}),
+        lambda: api.find_regions(groma, str(scene), {}),
+    ):
+        with pytest.raises(gr.Error, match="Something went wrong here") as error:
+            request()
+        assert "secret" not in str(error.value)
+
+
+def test_zero_gpu_lends_time_for_the_length_of_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    lent: list = []
+
+    def lend(duration: object) -> object:
+        lent.append(duration)
+        return lambda run: run
+
+    monkeypatch.setattr(spaces, "GPU", lend)
+    with gr.Blocks():
+        api.add(ScriptedGroma(), {})
+    for settings in ({"max_new_tokens": 16}, {"max_new_tokens": 1024}, {}, None, ["odd"]):
+        assert lent[0]("picture.png", "Hi", [], settings) == seconds_to_answer(settings)
+    assert lent[0]("picture.png", "Hi", [], {"max_new_tokens": 1024}) > 90
 
 
 def test_no_picture_and_no_such_picture(client: Client, tmp_path: Path) -> None:

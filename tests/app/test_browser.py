@@ -4,7 +4,7 @@ import gc
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,18 @@ class Tab:
 
     def box(self, key: str) -> Locator:
         return self.page.locator(f'.groma-box[data-key="{key}"]')
+
+
+@pytest.fixture
+def phone(browser: Browser, url: str, scene: Path) -> Iterator[Tab]:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    tab = Tab(context.new_page(), url)
+    tab.open(scene)
+    yield tab
+    assert tab.problems == []
+    context.close()
 
 
 @pytest.fixture
@@ -237,9 +249,57 @@ def test_typing_mentions_and_chips(tab: Tab) -> None:
     expect(question).to_have_value("Is [1]")
     tab.page.locator(".groma-chip", has_text="2").click()
     expect(question).to_have_value("Is [1] [2]")
+    question.fill("")
     tab.page.click("text=How many …")
     tab.page.keyboard.type("dogs")
     expect(question).to_have_value("How many dogs are there?")
+    tab.page.locator(".groma-chip", has_text="2").click()
+    expect(question).to_have_value("How many dogs [2] are there?")
+    question.press("End")
+    tab.page.locator(".groma-chip", has_text="1").click()
+    expect(question).to_have_value("How many dogs [2] are there [1]?")
+    # What people wrote is neither overwritten nor sent.
+    tab.page.click("text=Find …")
+    tab.page.click("button:text-is('Describe')")
+    expect(tab.page.locator(".groma-question")).to_have_text("Describe the picture.")
+    tab.wait()
+    expect(question).to_have_value("How many dogs [2] are there [1]?")
+
+
+def test_one_box_has_one_colour_and_is_drawn_once(tab: Tab) -> None:
+    tab.ask("Describe")
+    colour = "(box) => box.style.getPropertyValue('--colour')"
+    before = tab.box("r1").evaluate(colour)
+    question = tab.page.locator("#groma-question textarea")
+    question.press_sequentially("What is @ball")
+    question.press("Enter")
+    expect(question).to_have_value("What is [1]")
+    boxes = tab.page.locator(".groma-box:not(.proposal)")
+    for _ in range(2):  # before it is asked, and after
+        expect(boxes).to_have_count(3)
+        assert tab.box("u1 r1").evaluate(colour) == before
+        assert tab.page.locator(".groma-chip").evaluate(colour) == before
+        tab.phrase("a red ball").hover()
+        expect(tab.box("u1 r1")).to_have_class(LIT)
+        tab.page.locator(".groma-chip").hover()
+        expect(tab.box("u1 r1")).to_have_class(LIT)
+        tab.ask()
+    assert tab.page.locator(".groma-question .groma-number").first.evaluate(colour) == before
+
+
+def test_hint_goes_when_it_was_followed(tab: Tab) -> None:
+    hint = tab.page.locator(".groma-hint")
+    tab.page.click("text=What is this?")
+    expect(hint).to_have_text("Draw a box or click a thing first.")
+    tab.click(400, 380)
+    expect(hint).to_contain_text("Drag to draw a box")
+
+
+def test_nothing_can_be_undone_before_there_is_a_turn(tab: Tab) -> None:
+    undo = tab.page.get_by_role("button", name="Undo")
+    expect(undo).to_be_hidden()
+    tab.ask("Describe")
+    expect(undo).to_be_visible()
 
 
 def test_at_sign_lists_regions(tab: Tab) -> None:
@@ -340,14 +400,25 @@ def test_who_waits_sees_the_place_in_the_line(
     for one in tabs:
         one.open(scene)
     monkeypatch.setattr(groma, "delay", 0.05)
-    for one, question in zip(tabs, ("long", "Describe"), strict=True):
-        one.page.fill("#groma-question textarea", question)
+    question = second.page.locator("#groma-question")
+    place = question.bounding_box()
+    for one, words in zip(tabs, ("long", "Describe"), strict=True):
+        one.page.fill("#groma-question textarea", words)
         one.page.click(IDLE)
         if one is first:
-            expect(one.page.locator(BUSY)).to_be_visible()
+            expect(one.answers).to_contain_text("word")
     expect(second.page.locator("#groma-talk")).to_contain_text("queue: 1/1")
+    assert question.bounding_box() == place
+    second.page.click(BUSY)  # leaves the line, with the question
+    second.wait()
+    expect(second.page.locator("#groma-talk")).not_to_contain_text("queue")
+    expect(question.locator("textarea")).to_have_value("Describe")
+    second.page.click(IDLE)
+    expect(second.page.locator("#groma-talk")).to_contain_text("queue: 1/1")
+    monkeypatch.undo()
     first.page.click(BUSY)
     expect(second.phrase("a tree")).to_be_visible()
+    expect(second.answers).to_have_count(1)
     for one in tabs:
         one.wait()
         one.page.context.close()
@@ -397,6 +468,45 @@ def test_phone(browser: Browser, url: str, scene: Path) -> None:
     tab.page.tap(".groma-answer .groma-phrase")
     expect(tab.page.locator(".groma-box.lit")).to_have_count(1)
     context.close()
+
+
+def test_phone_shows_the_newest_turn_and_its_boxes(phone: Tab) -> None:
+    for _ in range(3):
+        phone.ask("Describe")
+    expect(phone.answers.last).to_be_in_viewport(ratio=1)
+    asking = phone.page.locator(".groma-asking").bounding_box()
+    answer = phone.answers.last.bounding_box()
+    assert asking and answer and answer["y"] + answer["height"] <= asking["y"]
+    phrase = phone.phrase("a red ball").last
+    phrase.tap()
+    expect(phone.box("r1")).to_have_class(LIT)
+    expect(phone.box("r1")).to_be_in_viewport(ratio=1)
+    tip = "(phrase) => getComputedStyle(phrase, '::before').content"
+    assert phrase.evaluate(tip) == '"91 % sure"'
+
+
+def test_phone_tells_of_a_proposal_and_keeps_chips_in_sight(phone: Tab) -> None:
+    phone.page.tap("text=What is this?")
+    expect(phone.page.locator(".groma-hint")).to_have_text("Draw a box or tap a thing first.")
+    phone.page.touchscreen.tap(*phone.at(400, 380))
+    expect(phone.page.locator(".groma-box.draft .groma-label")).to_have_text("1 r1 · 0.80")
+    expect(phone.page.locator(".groma-score")).to_be_visible()
+    phone.page.evaluate("scrollTo(0, 0)")
+    chip = phone.page.locator(".groma-chip")
+    expect(chip).to_be_in_viewport(ratio=1)
+    frame, asking = chip.bounding_box(), phone.page.locator("#groma-question").bounding_box()
+    assert frame and asking and frame["y"] + frame["height"] <= asking["y"]
+
+
+def test_touch_chooses_from_the_list_of_regions(phone: Tab) -> None:
+    phone.ask("Describe")
+    question = phone.page.locator("#groma-question textarea")
+    question.tap()
+    phone.page.keyboard.type("Is @")
+    phone.page.locator(".groma-mentions li", has_text="a red ball").tap()
+    expect(question).to_have_value("Is [1]")
+    expect(question).to_be_focused()
+    expect(phone.page.locator(".groma-mentions")).to_be_hidden()
 
 
 def test_touch_draws(browser: Browser, url: str, scene: Path) -> None:
@@ -536,6 +646,7 @@ def test_save_and_load(tab: Tab, tmp_path: Path) -> None:
     alone.close()
     tab.page.click("button:text-is('Clear')")
     expect(tab.answers).to_have_count(0)
+    expect(tab.page.locator("a[download='talk.json']")).to_have_count(0)
     with tab.page.expect_file_chooser() as chooser:
         tab.page.click("text=Load a saved talk")
     chooser.value.set_files(saved)

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from app.canvas import Drawing
-from app.chat_tab import CLEARED, NEW_TALK, ChatTab, Settings, View
+from app.chat_tab import BEGUN_ANEW, CLEARED, NEW_TALK, UNFORESEEN, ChatTab, Settings, View
 from app.pictures import MOST_BYTES
 from app.state import Sessions
 from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
@@ -134,8 +135,10 @@ def test_stop_keeps_what_was_said(tab: ChatTab, drawing: Drawing) -> None:
 
 
 def test_regenerate_replaces_the_answer(tab: ChatTab, drawing: Drawing) -> None:
+    assert "choose a picture" in list(tab.regenerate("me", Settings()))[-1].warning
+    opened(tab, drawing)
     assert "no question" in list(tab.regenerate("me", Settings()))[-1].warning
-    ask(tab, opened(tab, drawing))
+    ask(tab, drawing)
     views = list(tab.regenerate("me", Settings()))
     assert views[0].talk.count("groma-question") == 1
     assert len(tab.sessions.get("me").conversation.turns) == 1
@@ -167,10 +170,109 @@ def test_settings_change_what_is_shown(tab: ChatTab, drawing: Drawing) -> None:
     assert tab.redraw("nobody", Settings()) == View()
 
 
-def test_forgotten_session_begins_anew(tab: ChatTab, drawing: Drawing) -> None:
+def test_a_picture_that_the_session_lacks_is_opened_with_the_question(
+    tab: ChatTab, drawing: Drawing
+) -> None:
     view = ask(tab, drawing)[-1]
     assert view.warning is None
     assert keys(view) == {"r0", "r1", "r2"}
+
+
+def test_a_forgotten_talk_is_told_and_the_question_stays(drawing: Drawing) -> None:
+    now = [0.0]
+    tab = ChatTab(Sessions(ScriptedGroma(), 10**9, lifetime=60, clock=lambda: now[0]))
+    ask(tab, opened(tab, drawing))
+    now[0] = 100.0
+    told = "left alone for too long"
+    assert told in tab.undo("me", Settings()).warning
+    assert told in tab.edit("me", drawing, Settings()).warning
+    assert told in tab.clear("me", drawing, Settings()).warning
+    assert told in list(tab.regenerate("me", Settings()))[-1].warning
+    assert tab.redraw("me", Settings()) == View()
+    (view,) = ask(tab, drawing, "How many?")
+    assert (view.warning, view.question, view.drawing) == (BEGUN_ANEW, "How many?", drawing)
+    assert "groma-answer" not in view.talk
+    assert view.is_answering is False
+    assert ask(tab, drawing, "How many?")[-1].warning is None
+    now[0] = 200.0
+    assert NEW_TALK in tab.resume("me", drawing.picture, None, Settings()).talk
+
+
+def test_an_example_or_a_saved_talk_says_that_it_is_a_new_one(
+    tab: ChatTab, drawing: Drawing
+) -> None:
+    assert NEW_TALK not in tab.resume("me", drawing.picture, None, Settings()).talk
+    assert NEW_TALK not in tab.resume("me", drawing.picture, None, Settings()).talk
+    ask(tab, drawing)
+    saved = tab.sessions.get("me").conversation
+    assert NEW_TALK in tab.resume("me", drawing.picture, None, Settings(), "Where?").talk
+    ask(tab, drawing)
+    view = tab.resume("me", drawing.picture, saved, Settings())
+    assert NEW_TALK in view.talk
+    assert view.talk.count("groma-answer") == 1
+
+
+def test_a_region_that_there_is_not_loses_nothing(tab: ChatTab, drawing: Drawing) -> None:
+    drawn = Drawing(opened(tab, drawing).picture, (BOX,))
+    view = ask(tab, drawn, "What is [7]?")[-1]
+    assert view.warning == "There is no region [7]; draw it, or name [1]."
+    assert (view.question, view.drawing) == ("What is [7]?", drawn)
+    assert tab.sessions.get("me").conversation.turns == ()
+
+
+ACTIONS = {
+    "open": lambda tab, drawing: tab.open("me", drawing, Settings()),
+    "resume": lambda tab, drawing: tab.resume("me", drawing.picture, None, Settings()),
+    "undo": lambda tab, _: tab.undo("me", Settings()),
+    "edit": lambda tab, drawing: tab.edit("me", drawing, Settings()),
+    "clear": lambda tab, drawing: tab.clear("me", drawing, Settings()),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("2 GiB of /secret"), "The GPU's memory is full"),
+        (RuntimeError("/secret"), UNFORESEEN),
+    ],
+)
+def test_whatever_fails_is_one_sentence_and_the_talk_stays(
+    tab: ChatTab,
+    drawing: Drawing,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    error: Exception,
+    sentence: str,
+) -> None:
+    ask(tab, opened(tab, drawing))
+    tab.sessions.free()
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("groma.chat.Groma.encode_image", fail)
+        patch.setattr(ScriptedGroma, "encode_image", fail)
+        view = ACTIONS[action](tab, drawing)
+    assert view.warning.startswith(sentence)
+    assert "secret" not in view.warning
+    assert view.talk is None
+    assert len(tab.sessions.get("me").conversation.turns) == 1
+    assert ask(tab, drawing)[-1].warning is None
+
+
+def test_other_settings_that_do_not_fit_in_memory_are_one_sentence(
+    tab: ChatTab, drawing: Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    opened(tab, drawing)
+    monkeypatch.setattr(ScriptedGroma, "regions", fail)
+    assert "memory is full" in tab.redraw("me", Settings()).warning
+    monkeypatch.undo()
+    assert tab.redraw("me", Settings()).warning is None
 
 
 def test_model_markup_is_escaped(tab: ChatTab, drawing: Drawing) -> None:

@@ -1,11 +1,15 @@
 """Pictures with questions to try."""
 
 import json
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
+from re import findall
 
 import pytest
+from PIL import Image
 
-from app.examples import pick, read_examples, render_examples
+from app.examples import Example, pick, read_examples, render_examples
 from tests.app.scripted import picture
 
 
@@ -34,6 +38,17 @@ def test_strip_is_self_contained_and_escaped(folder: Path) -> None:
     html = render_examples(read_examples(folder))
     assert html.count("data:image/webp;base64,") == 2
     assert "&lt;it&gt;" in html
+
+
+def test_thumbnails_show_the_box_of_the_question(tmp_path: Path) -> None:
+    Image.new("RGB", (100, 200)).save(tmp_path / "tall.png")
+    example = Example(tmp_path / "tall.png", "What is [1]?", ((20, 140, 80, 180),))
+    (data,) = findall(r"base64,([^\"]+)", render_examples([example]))
+    thumbnail = Image.open(BytesIO(b64decode(data))).convert("RGB")
+    assert thumbnail.size == (264, 168)
+    # 2.64 times as large, and its middle is the box's.
+    assert max(thumbnail.getpixel((20 * 2.64 + 3, 84))) > 200
+    assert max(thumbnail.getpixel((132, 84))) < 50
 
 
 @pytest.mark.parametrize("data", [None, {}, {"index": 2}, {"index": -1}, {"index": "0"}, [0]])

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 
 from app import export
 from groma.conversation import Conversation
@@ -27,6 +29,13 @@ def talk(file: Path) -> Conversation:
     chat.ask("What is [1]?", [BOX])
     chat.ask("Describe <b>it</b>")
     return chat.conversation
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Gradio keeps files; it removes those that it has shown."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def test_coco_boxes_are_xywh_pixels(talk: Conversation) -> None:
@@ -63,6 +72,21 @@ def test_marked_picture_has_every_region(talk: Conversation) -> None:
         assert not changed[int((y1 + y2) / 2), int((x1 + x2) / 2)]
 
 
+def test_an_adopted_proposal_is_drawn_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[int, list[str]]] = []
+    monkeypatch.setattr(
+        export, "draw_boxes", lambda _, found, labels: drawn.append((len(found), labels))
+    )
+    chat = ScriptedGroma().chat(file)
+    chat.ask("Describe")
+    dog = next(region for region in chat.conversation.regions if region.id == 0)
+    chat.ask("Describe [1]", [dog.box])
+    export.mark(picture(), chat.conversation)
+    ((count, labels),) = drawn
+    assert count == len(labels) == 3
+    assert [label.startswith("[1] a brown dog") for label in labels].count(True) == 1
+
+
 def test_page_is_self_contained_and_safe(talk: Conversation, file: Path) -> None:
     page = export.to_page(file, picture(), talk)
     assert "@@" not in page
@@ -74,7 +98,7 @@ def test_page_is_self_contained_and_safe(talk: Conversation, file: Path) -> None
 
 def test_talk_comes_back(talk: Conversation, file: Path, tmp_path: Path) -> None:
     (tmp_path / "talk.json").write_text(json.dumps(export.to_talk(file, talk)))
-    found, conversation = export.read_talk(tmp_path / "talk.json", tmp_path)
+    found, conversation = export.read_talk(tmp_path / "talk.json")
     assert conversation == talk
     chat = ScriptedGroma().chat(found, conversation)
     assert chat.ask("What about [1]?").spans
@@ -82,19 +106,48 @@ def test_talk_comes_back(talk: Conversation, file: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", '{"picture": "????", "conversation": {}}', '{"picture": 3}', "null"],
+    [
+        *("", "{", "[]", "{}", "null", '{"picture": 3}'),
+        '{"picture": "????", "conversation": {}}',
+        '{"picture": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    ],
+    ids=range(8),
 )
 def test_bad_files_are_one_sentence(text: str, tmp_path: Path) -> None:
     (tmp_path / "talk.json").write_text(text)
     with pytest.raises(GromaError, match="talk"):
-        export.read_talk(tmp_path / "talk.json", tmp_path)
+        export.read_talk(tmp_path / "talk.json")
+
+
+def test_a_talk_about_another_picture_is_refused_and_leaves_nothing(
+    talk: Conversation, cache: Path, tmp_path: Path
+) -> None:
+    picture().resize((64, 48)).save(tmp_path / "other.png")
+    data = export.to_talk(tmp_path / "other.png", talk)
+    (tmp_path / "talk.json").write_text(json.dumps(data))
+    with pytest.raises(GromaError, match="another size"):
+        export.read_talk(tmp_path / "talk.json")
+    assert not cache.exists()
 
 
 def test_forged_picture_is_refused(talk: Conversation, tmp_path: Path) -> None:
     data = {"picture": "aGVsbG8=", "conversation": talk.to_dict()}
     (tmp_path / "talk.json").write_text(json.dumps(data))
     with pytest.raises(GromaError, match="not a"):
-        export.read_talk(tmp_path / "talk.json", tmp_path)
+        export.read_talk(tmp_path / "talk.json")
+
+
+def test_files_go_when_gradio_clears_its_cache(
+    talk: Conversation, file: Path, cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "talk.json").write_text(json.dumps(export.to_talk(file, talk)))
+    files = [*export.write_files(file, talk), export.read_talk(tmp_path / "talk.json")[0]]
+    with gr.Blocks() as blocks:
+        shown = gr.File(file_count="multiple")
+    kept = [shown.move_resource_to_block_cache(path) for path in files]
+    assert kept == [str(path) for path in files]
+    delete_files_created_by_app(blocks, age=None)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
 def test_every_form_is_written(talk: Conversation, file: Path) -> None:

@@ -1,6 +1,9 @@
 """Starting the application."""
 
+import re
 import socket
+import threading
+import time
 from pathlib import Path
 
 import gradio as gr
@@ -9,8 +12,19 @@ import pytest
 import groma
 from app import main as starter
 from app import zero_gpu
-from app.main import NO_FINETUNING, NOTES, build_parser, is_space, main, serve
+from app.main import (
+    FINETUNING_IS_OFF,
+    NO_FINETUNING,
+    NOTES,
+    build_parser,
+    is_public,
+    is_space,
+    main,
+    serve,
+)
+from app.state import Sessions
 from groma.types import GromaError
+from tests.app.scripted import ScriptedGroma
 
 
 def test_missing_models_are_one_sentence(
@@ -32,6 +46,140 @@ def test_environment_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None
     assert build_parser().parse_args(["--quantization", "8bit"]).quantization == "8bit"
 
 
+@pytest.mark.parametrize(
+    ("variable", "said", "sentence"),
+    [
+        ("GROMA_MEMORY_GB", "lots", "GROMA_MEMORY_GB must be a number of gigabytes, not lots."),
+        ("GROMA_MEMORY_GB", "nan", "GROMA_MEMORY_GB must be a number of gigabytes, not nan."),
+        ("GROMA_MEMORY_GB", "-1", "GROMA_MEMORY_GB must be a number of gigabytes, not -1."),
+        ("GROMA_QUANTIZATION", "5bit", "GROMA_QUANTIZATION must be none, 8bit or 4bit, not 5bit."),
+        ("GRADIO_SERVER_PORT", "web", "GRADIO_SERVER_PORT must be a number from 1 to 65535, not "),
+        ("GRADIO_SERVER_PORT", "99999", "GRADIO_SERVER_PORT must be a number from 1 to 65535"),
+    ],
+)
+def test_an_environment_that_cannot_be_is_one_sentence(
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    said: str,
+    sentence: str,
+) -> None:
+    monkeypatch.setenv(variable, said)
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 2
+    written = capsys.readouterr().err
+    assert written.startswith(f"groma: {sentence}")
+    assert written.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "said", "sentence"),
+    [
+        ("GROMA_DEVICE", "toaster", "There is no device 'toaster'"),
+        ("GROMA_DTYPE", "int7", "'int7' is no floating point type"),
+        ("GROMA_FINETUNE", "perhaps", "GROMA_FINETUNE must be 1 or 0, not perhaps."),
+        ("GROMA_MODEL", "no/such/model", "There is no model folder 'no/such/model'"),
+    ],
+)
+def test_an_environment_that_does_not_fit_is_one_sentence(
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    said: str,
+    sentence: str,
+) -> None:
+    monkeypatch.setenv(variable, said)
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith(f"groma: {sentence}")
+
+
+def test_empty_variables_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("MODEL", "QUANTIZATION", "DEVICE", "DTYPE", "MEMORY_GB")
+    variables = [*(f"GROMA_{name}" for name in names), "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"]
+    for variable in variables:
+        monkeypatch.delenv(variable, raising=False)
+    unset = build_parser().parse_args([])
+    for variable in variables:
+        monkeypatch.setenv(variable, "")
+    assert build_parser().parse_args([]) == unset
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], False),
+        (["--host", "localhost"], False),
+        (["--host", "127.0.0.2"], False),
+        (["--host", "::1"], False),
+        (["--host", "[::1]"], False),
+        (["--host", "0.0.0.0"], True),
+        (["--host", "::"], True),
+        (["--host", "192.168.1.5"], True),
+        (["--host", "groma.example.org"], True),
+        (["--share"], True),
+    ],
+)
+def test_who_can_reach_a_page(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: bool
+) -> None:
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    options = build_parser().parse_args(arguments)
+    assert is_public(options) is expected
+    monkeypatch.setenv("SPACE_ID", "someone/groma")
+    assert is_public(options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "is_on", "is_told"),
+    [
+        ([], "", True, False),
+        ([], "0", False, False),
+        (["--share"], "", False, True),
+        (["--share"], "0", False, False),
+        (["--share"], "1", True, False),
+        (["--host", "0.0.0.0"], "", False, True),
+        (["--host", "0.0.0.0"], "1", True, False),
+    ],
+)
+def test_visitors_do_not_train_unless_the_owner_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    arguments: list[str],
+    said: str,
+    is_on: bool,
+    is_told: bool,
+) -> None:
+    given: dict = {}
+    monkeypatch.setenv("GROMA_FINETUNE", said)
+    monkeypatch.setattr(groma, "load", lambda *_, **__: None)
+    monkeypatch.setattr(starter, "launch", lambda *_, **options: given.update(options))
+    serve(build_parser().parse_args(["--model", "somebody/groma", *arguments]))
+    assert (given["finetune"] is not None) is is_on
+    assert (FINETUNING_IS_OFF in caplog.text) is is_told
+    assert "GROMA_FINETUNE=1" in FINETUNING_IS_OFF
+
+
+def test_memory_is_tidied_while_the_page_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    tidied, times = threading.Event(), []
+
+    def tidy(_: Sessions) -> None:
+        times.append(time.monotonic())
+        tidied.set()
+
+    monkeypatch.setattr(starter, "SECONDS_BETWEEN_TIDYING", 0.01)
+    monkeypatch.setattr(Sessions, "tidy", tidy)
+    starter.launch(ScriptedGroma(), "groma-mini", prevent_thread_lock=True, quiet=True)
+    try:
+        assert tidied.wait(20)
+    finally:
+        gr.close_all()
+    time.sleep(0.2)
+    count = len(times)
+    time.sleep(0.2)
+    assert len(times) == count
+
+
 @pytest.mark.parametrize("wanted", ["1", "0"])
 def test_a_page_that_cannot_teach_although_it_should_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wanted: str
@@ -45,6 +193,15 @@ def test_a_page_that_cannot_teach_although_it_should_says_so(
     serve(build_parser().parse_args(["--model", "somebody/groma"]))
     assert said["finetune"] is None
     assert (said["notice"] == NO_FINETUNING) == (NO_FINETUNING in caplog.text) == (wanted == "1")
+
+
+def test_the_documented_image_is_the_small_one() -> None:
+    dockerfile, readme = (Path(name).read_text("utf-8") for name in ("Dockerfile", "README.md"))
+    (argument,) = re.findall(r"^ARG (\w+)$", dockerfile, re.MULTILINE)
+    lines = re.findall(r"docker build .*", dockerfile + readme)
+    assert len(lines) == 2
+    assert all(f"--build-arg {argument}=" in line for line in lines)
+    assert "://" not in dockerfile
 
 
 def test_notes_are_honest_sentences() -> None:

@@ -111,6 +111,37 @@ def test_colours_are_stable_and_known_before_asking() -> None:
     assert shown_boxes(None)["colours"] == shown["colours"]
 
 
+def test_one_box_has_one_colour_and_is_drawn_once() -> None:
+    """Whoever adopts what a reply named goes on in its colour; phrases of it mean the same box."""
+    before = talk(reply("A dog.", GroundedSpan(0, 5, (DOG,))))
+    mine = Region(3, (1.04, 2, 30, 40), (0, 0, 1, 1), 1.0, user=2)
+    answer = reply("This dog.", GroundedSpan(0, 8, (DOG,)))
+    after = before.with_turn(Turn("What is [2]?", (mine,), GenerationSettings(), answer))
+    pending = Pending("What is [2]?", (mine.box,))
+    for shown in (shown_boxes(before, pending=pending), shown_boxes(after)):
+        (found,) = (region for region in shown["regions"] if "r0" in region["key"])
+        assert (found["key"], found["user"]) == ("u2 r0", 2)
+        assert found["colour"] == colour_of(DOG)
+    assert found["label"] == "This dog"
+    for html in (render_talk(before, pending), render_talk(after)):
+        chip = [tag for _, tag in Tags(html).found if tag.get("data-regions") == "u2"][-1]
+        assert f"--colour: {colour_of(DOG)}" in chip["style"]
+
+
+def test_proposals_without_a_name_give_no_colour() -> None:
+    """They are numbered anew when the question is asked."""
+    assert not shown_boxes(Conversation(SIZE), [Region(0, DOG.box, DOG.box, 0.8)])["named"]
+    assert shown_boxes(talk(reply("No.")))["named"]
+
+
+def test_boxes_of_the_user_are_never_uncertain() -> None:
+    doubtful = replace(MINE, score=0.1)
+    shown = shown_boxes(talk(reply("A dog.", GroundedSpan(0, 5, (doubtful,)))), certain=0.5)
+    (mine,) = (region for region in shown["regions"] if region["key"] == "u1")
+    assert not mine["uncertain"]
+    assert mine["score"] == "10 % sure"
+
+
 def test_shown_regions_are_those_drawn_or_meant() -> None:
     first = reply("A dog.", GroundedSpan(0, 5, (DOG,)))
     second = reply("My cat", GroundedSpan(3, 6, (CAT,)))

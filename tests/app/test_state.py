@@ -1,12 +1,14 @@
 """Sessions: whose is what, what is freed and when, what comes back."""
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from app.main import tidying
 from app.state import Sessions
 from groma.chat import Chat
 from groma.types import GromaError, GroundedReply
@@ -92,19 +94,122 @@ def test_leaving_frees_memory_but_not_the_talk(groma: ScriptedGroma, file: Path)
     assert len(sessions.get("a").conversation.turns) == 2
 
 
-def test_sessions_are_forgotten_after_their_lifetime(groma: ScriptedGroma, file: Path) -> None:
-    clock = Clock()
-    sessions = Sessions(groma, budget=10**9, lifetime=60, clock=clock)
+def test_leaving_during_an_answer_frees_memory_when_it_ends(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    sessions = Sessions(groma, budget=10**9)
     sessions.open("a", file)
+    stream = sessions.stream("a", "Describe")
+    next(stream)
+    sessions.leave("a")
+    assert held(sessions) == [True]
+    assert [reply.finish for reply in stream] == ["cancelled"]
+    assert held(sessions) == [False]
+    ask(sessions, "a")
+    assert held(sessions) == [True]
+
+
+def test_memory_is_freed_after_a_rest_and_silently_made_again(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    clock = Clock()
+    sessions = Sessions(groma, budget=10**9, rest=60, clock=clock)
+    for tab in ("a", "b"):
+        sessions.open(tab, file)
+        ask(sessions, tab)
     clock.now = 50
-    sessions.open("b", file)
+    sessions.get("b")
     clock.now = 100
-    sessions.get("c")
-    assert len(sessions) == 2
-    assert sessions.get("b").picture == file
+    assert held(sessions) == [True, True]
+    sessions.tidy()
+    assert held(sessions) == [False, True]
+    before = len(groma.encoded)
+    ask(sessions, "a", "How many?")
+    assert len(groma.encoded) == before + 1
+    assert len(sessions.get("a").conversation.turns) == 2
+
+
+def test_what_is_at_work_is_not_tidied(groma: ScriptedGroma, file: Path) -> None:
+    clock = Clock()
+    sessions = Sessions(groma, budget=10**9, rest=60, lifetime=600, clock=clock)
+    sessions.open("a", file)
+    stream = sessions.stream("a", "Describe")
+    next(stream)
     clock.now = 1000
-    assert sessions.get("b").picture is None
+    sessions.tidy()
+    assert held(sessions) == [True]
+    *_, reply = stream
+    assert reply.finish == "stop"
+
+
+def test_the_server_tidies_by_itself_until_it_ends(groma: ScriptedGroma, file: Path) -> None:
+    clock = Clock()
+    sessions = Sessions(groma, budget=10**9, rest=60, clock=clock)
+    sessions.open("a", file)
+
+    async def serve() -> None:
+        async with tidying(sessions, 0.01)(None):
+            clock.now = 59
+            await asyncio.sleep(0.1)
+            assert held(sessions) == [True]
+            clock.now = 61
+            for _ in range(500):
+                await asyncio.sleep(0.01)
+                if held(sessions) == [False]:
+                    break
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(serve())
+    assert held(sessions) == [False]
+
+
+def test_talks_are_forgotten_after_their_lifetime(groma: ScriptedGroma, file: Path) -> None:
+    clock = Clock()
+    sessions = Sessions(groma, budget=10**9, lifetime=600, clock=clock)
+    sessions.open("a", file)
+    ask(sessions, "a")
+    clock.now = 500
+    sessions.open("b", file)
+    clock.now = 1000
+    sessions.tidy()
     assert len(sessions) == 1
+    assert sessions.get("b").picture == file
+    clock.now = 5000
+    assert sessions.get("b").picture is None
+
+
+@pytest.mark.parametrize(
+    "request_something",
+    [ask, Sessions.undo, Sessions.clear, Sessions.propose],
+)
+def test_who_comes_back_too_late_is_told(
+    groma: ScriptedGroma, file: Path, request_something: Callable
+) -> None:
+    clock = Clock()
+    sessions = Sessions(groma, budget=10**9, lifetime=600, clock=clock)
+    for tab in ("a", "b"):
+        sessions.open(tab, file)
+    ask(sessions, "a")
+    clock.now = 1000
+    for _ in range(2):
+        with pytest.raises(GromaError, match="left alone for too long and is forgotten"):
+            request_something(sessions, "a")
+    with pytest.raises(GromaError, match="choose a picture"):
+        request_something(sessions, "b")  # nothing was said there
+    sessions.open("a", file)
+    assert ask(sessions, "a").finish == "stop"
+
+
+def test_a_talk_that_made_room_for_others_is_told_as_well(
+    groma: ScriptedGroma, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.state.MOST_FORGOTTEN", 2)
+    sessions = Sessions(groma, budget=10**9, capacity=1)
+    for tab in "abcd":
+        sessions.open(tab, file)
+        ask(sessions, tab)
+    assert sessions.get("c").is_forgotten
+    assert not sessions.get("a").is_forgotten
 
 
 def test_number_of_sessions_is_limited(groma: ScriptedGroma) -> None:
@@ -190,3 +295,48 @@ def test_many_threads(groma: ScriptedGroma, file: Path) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+@pytest.mark.parametrize("action", ["open", "propose", "come back"])
+@pytest.mark.parametrize("failures", [1, 2])
+def test_looking_at_a_picture_survives_too_little_memory(
+    groma: ScriptedGroma,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    failures: int,
+) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    for tab in ("a", "b"):
+        sessions.open(tab, file)
+    ask(sessions, "a")
+    left = [None] * failures
+    name = "chat" if action == "come back" else "regions"
+    real = getattr(groma, name)
+
+    def look(*given: object, **settings: object) -> object:
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError
+        return real(*given, **settings)
+
+    monkeypatch.setattr(groma, name, look)
+
+    def act() -> None:
+        if action == "open":
+            sessions.open("a", file)
+        elif action == "propose":
+            sessions.propose("a")
+        else:
+            sessions.leave("a")
+            sessions.undo("a")
+
+    if failures == 1:
+        act()
+    else:
+        with pytest.raises(GromaError, match="memory is full"):
+            act()
+        assert len(sessions.get("a").conversation.turns) == 1
+    assert sessions.get("b").chat is None
+    assert not sessions.get("a").busy.locked()
+    assert ask(sessions, "a").finish == "stop"

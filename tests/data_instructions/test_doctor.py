@@ -1,7 +1,6 @@
 """Whatever is wrong with a set is said in words and mended, and nothing is said of a good one."""
 
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from groma.data.doctor import showing
 from groma.data.doctor.checking import check, fix, repair, worst_first
-from groma.data.doctor.layouts import LAYOUTS, Layout, best, convert, scores
 from groma.data.doctor.showing import overlay, supervised_text
 from groma.data.instructions.items import left_out, to_sample, to_samples
 from groma.data.instructions.reading import parse_set, read_set
@@ -325,6 +324,56 @@ def test_only_answers_are_learnt(folder: Path, template: Template) -> None:
     ]
 
 
+QWEN = "<|object_ref_start|>two dogs<|object_ref_end|><|box_start|>(100,200),(300,400)<|box_end|>"
+
+
+def _say_qwen(answer: str, question: str = "Where?") -> make.Items:
+    said = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+    return [{"image": "0.png", "conversations": said}]
+
+
+def test_boxes_in_texts_of_qwen_become_boxes(folder: Path) -> None:
+    more = "<|box_start|>(0,0),(500, 1000)<|box_end|>"
+    old = "<ref>the cat</ref><box>(500,500),(600,700)</box>"
+    found = make.read(_say_qwen(f"{QWEN}{more}, </s>no.", f"Is {old} here?"), folder)
+    (finding,) = check(found)
+    assert (finding.code, finding.is_sure) == ("text-coordinates", True)
+    mended = repair(found)
+    assert check(mended) == ()
+    (sample,) = to_samples(mended)
+    assert sample.turns[0].question == ("Is the cat ", Mention(0), " here?")
+    assert sample.turns[0].answer == (Phrase("two dogs", (1, 2)), ", no.")
+    assert [pytest.approx(box) for box in sample.boxes] == [
+        (0.5, 0.5, 0.6, 0.7),
+        (0.1, 0.2, 0.3, 0.4),
+        (0, 0, 0.5, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer", [QWEN.replace("300", "1300"), "Here: <box>(100,200),(300,400)</box>"]
+)
+def test_boxes_in_texts_are_never_lost_in_silence(answer: str, folder: Path) -> None:
+    found = make.read(_say_qwen(answer), folder)
+    assert {finding.code for finding in check(found)} == {"text-tag", "text-coordinates"}
+    assert [finding.code for finding in check(repair(found))] == ["text-coordinates"]
+
+
+def test_overlay_and_text_number_boxes_alike(
+    folder: Path, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(showing, "draw_boxes", lambda *args: seen.extend(args[-1]))
+    found = make.read(make.good_items(), folder)
+    overlay(found, 0)
+    assert seen == ["0 Two dogs", "1 Two dogs", "2 grass 0"]
+    text = "".join(part for part, _ in supervised_text(to_samples(found)[0], template, 10_000))
+    assert "grass 0</p><roi><box 2>" in text
+    items = make.good_items()
+    items[0]["boxes"][2] = [1, 1, 0, 1]
+    assert "Box 2 is without area" in check(make.read(items, folder))[0].sentence
+
+
 def test_overlay_shows_boxes_as_they_are_read(folder: Path) -> None:
     items = make.good_items()
     items[0]["boxes"][:2] = [[10, 10, 50, 50], [1, 2]]
@@ -343,36 +392,6 @@ def test_worst_come_first(folder: Path) -> None:
         spoil(items)
     found = worst_first(check(make.read(items, folder)))
     assert [finding.severity for finding in found] == ["error", "warning", "note"]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_layouts_are_recognised_over_a_set(layout: Layout) -> None:
-    dice = random.Random(4)
-    right = 0
-    for _ in range(40):
-        sets = [_random_boxes(dice, layout) for _ in range(6)]
-        right += best([scores(written, size) for written, size, _ in sets]) == layout
-        written, size, boxes = sets[0]
-        if layout != LAYOUTS[0]:
-            for found, box in zip(convert(written, size, layout), boxes, strict=True):
-                assert found == pytest.approx(box) or scores(written, size)[LAYOUTS[0]] > -20
-    assert right >= 37
-
-
-def _random_boxes(dice: random.Random, layout: Layout) -> tuple[list, tuple[int, int], list]:
-    """Boxes of a picture of some size as a layout writes them, its size, and they in pixels."""
-    size = height, width = dice.choice([(240, 320), (480, 640), (427, 640), (1080, 1920)])
-    boxes, written = [], []
-    for _ in range(dice.randint(1, 4)):
-        w, h = dice.uniform(0.05, 0.6) * width, dice.uniform(0.05, 0.6) * height
-        x, y = dice.uniform(0, width - w), dice.uniform(0, height - h)
-        boxes.append((x, y, w, h))
-        sides = {"xywh": (x, y, w, h), "xyxy": (x, y, x + w, y + h)}
-        raw = sides.get(layout.order, (x + w / 2, y + h / 2, w, h))
-        across, down = layout.frame(size)
-        scale = (across / width, down / height) * 2
-        written.append(tuple(side * by for side, by in zip(raw, scale, strict=True)))
-    return written, size, boxes
 
 
 JSON = st.recursive(
@@ -444,6 +463,9 @@ def test_nothing_crashes_and_everything_is_mended(
         return
     mended = repair(broken, template, 500)
     findings = check(mended, template, 500)
+    if choices := [f for f in findings if f.severity == "error" and f.fix and f.fix.choice]:
+        mended = repair(fix(mended, choices[-1:]), template, 500)
+        findings = check(mended, template, 500)
     assert not [f for f in findings if f.severity == "error" and f.code != "set-empty"]
     assert not left_out(mended)
     for sample in to_samples(mended):

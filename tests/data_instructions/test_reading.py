@@ -128,7 +128,7 @@ def test_annotator_projects(tmp_path: Path) -> None:
         found = read_set(_write(tmp_path, data))
         assert found.layout == "VGG Image Annotator"
         codes = {finding.code for finding in check(found)}
-        assert codes == {"via-label", "via-empty", "size-missing", "box-twice"}
+        assert codes == {"via-label", "via-empty", "box-twice"}
         find, *_ = to_samples(found)
         assert find.turns[0].answer == (Phrase("blicket", (0, 1, 2)),)
         assert find.turns[1].answer == (Phrase("a dax", (3,)),)
@@ -209,6 +209,75 @@ def test_pictures_are_found_by_the_end_of_their_names(tmp_path: Path) -> None:
     inside = read_set(tmp_path / "photos" / "set.json", tmp_path / "photos" / "2024")
     assert [finding.code for finding in check(inside)] == ["picture-outside"]
     assert not repair(inside).items
+
+
+def test_folders_that_are_not_there_do_not_mix_pictures_up(tmp_path: Path) -> None:
+    """One file for two names, and two files for one name, are both said."""
+    make.write_pictures(tmp_path)
+    items = make.good_items()[:3]
+    for item, name in zip(items, ("a/0.png", "b/0.png", "b/1.png"), strict=True):
+        item["file_name"] = name
+    (tmp_path / "set.json").write_text(json.dumps(items))
+    found = read_set(tmp_path / "set.json")
+    shared = [finding for finding in check(found) if finding.code == "picture-shared"]
+    assert [finding.item for finding in shared] == [0, 1]
+    assert "'a/0.png' and 'b/0.png'" in shared[0].sentence
+    assert [item.number for item in repair(found).items] == [2]
+    items[1]["file_name"] = "0.png"
+    (tmp_path / "set.json").write_text(json.dumps(items))
+    assert not check(read_set(tmp_path / "set.json"))
+    make.write_pictures(tmp_path / "c")
+    findings = check(read_set(tmp_path / "set.json"))
+    assert {(f.item, f.code) for f in findings} == {(0, "picture-missing"), (2, "picture-missing")}
+    assert "2 pictures called '0.png'" in findings[0].sentence
+
+
+def _as_llava(items: make.Items) -> make.Items:
+    """Groma-Instruct under the names of LLaVA."""
+    for item in items:
+        said = item.pop("conversation")
+        said[0]["value"] = f"<image>\n[grounding] {said[0]['value']}"
+        item |= {"conversations": said, "image": item.pop("file_name")}
+    return items
+
+
+def test_boxes_beside_llava_conversations_are_read(tmp_path: Path) -> None:
+    expected = _samples(_write(tmp_path / "groma", make.good_items()))
+    found = read_set(_write(tmp_path / "llava", _as_llava(make.good_items())))
+    assert found.layout == "Grounded LLaVA"
+    assert check(found) == ()
+    samples = to_samples(found)
+    assert [(s.boxes, s.turns) for s in samples] == [(s.boxes, s.turns) for s in expected]
+
+
+def test_boxes_that_no_text_means_do_not_ask_for_boxes(tmp_path: Path) -> None:
+    items = make.good_llava()
+    items[0]["bbox"] = [20, 10, 40, 30]
+    found = read_set(_write(tmp_path, items))
+    assert {f.code: f.severity for f in check(found)} == {
+        "field-bbox": "note",
+        "box-unused": "note",
+    }
+    assert not to_samples(found)[0].turns[0].grounding
+
+
+def test_boxes_by_another_name_are_read(tmp_path: Path) -> None:
+    items = make.good_items()
+    for item in items:
+        item["bboxes"] = item.pop("boxes")
+    found = read_set(_write(tmp_path, items))
+    (finding,) = check(found)
+    assert (finding.code, finding.severity) == ("field-bboxes", "note")
+    assert found.items == read_set(_write(tmp_path, make.good_items())).items
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.xml", "labels.xlsx"])
+def test_other_files_are_told_what_can_be_read(name: str, tmp_path: Path) -> None:
+    content = {"labels.csv": b"image,x\n0.png,1", "labels.xml": b"<a/>", "labels.xlsx": b"PK\xff"}
+    (tmp_path / name).write_bytes(content[name])
+    with pytest.raises(GromaError, match=r"what can be read is .*COCO.*VGG") as error:
+        read_set(tmp_path / name)
+    assert "char" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,8 @@ def make_grit() -> None:
         key = f"{i:09}"
         items.append({"filename": f"{key[:5]}/{key}.jpg", "caption": text, "ref_exps": expressions})
         draw(ROOT / f"grit/images/{key[:5]}/{key}.jpg", i)
-    items[2]["ref_exps"][0][2] = None
+    for expression in items[2]["ref_exps"]:
+        expression[2] = None
     write(ROOT / "grit/grit_filtered.json", items)
     make_parquet(items)
 
@@ -418,7 +419,7 @@ images = "openimages/images"
 name = "sa1b"
 format = "sa1b"
 annotations = "sa1b"
-images = "sa1b/sa_000000"
+images = "sa1b"
 """,
     "conversations": """[mixture]
 flip = 0.5

@@ -72,9 +72,32 @@ def test_show_takes_a_position_in_the_mixture(
     assert shown.err.count("cannot be used") == codes.count(2)
 
 
+def test_show_takes_sources_that_are_never_learnt_from(
+    public: Path, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    plain, _, source = (public / "detection.toml").read_text().partition("[[sources]]")
+    source = source.partition("[[sources]]")[0]
+    unseen = source.replace('name = "coco"', 'name = "coco-val"')
+    config, target = tmp_path / "config.toml", str(tmp_path / "out.png")
+    config.write_text(f"{plain}[[sources]]{source}[[validation]]{source}[[validation]]{unseen}")
+    options = ("--root", str(public), "--save", target)
+    for name, shown in (
+        ("coco", "coco 0 -> "),
+        ("validation: coco", "coco 0 -> "),
+        ("coco-val", "coco-val 0 -> "),
+        ("validation: coco-val", "coco-val 0 -> "),
+    ):
+        assert cli.main(["data", "show", str(config), "0", "--source", name, *options]) == 0
+        assert capsys.readouterr().out.startswith(shown)
+    assert cli.main(["data", "show", str(config), "0", "--source", "none", *options]) == 2
+    assert "only coco, validation: coco, validation: coco-val." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["stats", "groma-mini/instruction"], "illustrated scenes"),
+        (["show", "groma-mini/instruction", "0"], "`groma data scenes`"),
         (["show", "{}", "99999"], "N must be from 0"),
         (["show", "{}", "9", "--source", "coco"], "N must be from 0 to 3"),
         (["show", "{}", "0", "--source", "cocoa"], "no source 'cocoa'"),

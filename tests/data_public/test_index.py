@@ -190,3 +190,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(GromaError, match=r"nothing\.json"):
         cache_stem([tmp_path / "nothing.json"], "test", None)
+
+
+def test_what_is_derived_has_its_index_beside_it(tmp_path: Path) -> None:
+    source = put(tmp_path, "x")
+    lines = derive_lines([source], "test", None, lambda: [{"a": 1}, {"a": 2}])
+    assert len(JsonItems(lines)) == 2
+    folder = tmp_path / index.FOLDER_NAME
+    assert sorted(path.suffix for path in folder.iterdir()) == [".jsonl", ".npy"]

@@ -103,7 +103,7 @@ def test_segments_are_class_agnostic(parsed: dict) -> None:
         assert sample.head == "sa1b"
         assert sample.names == ()
         assert len(sample.boxes) == len(things(number)) + parts
-        assert sample.picture == f"sa_{number + 1}.jpg"
+        assert sample.picture == f"sa_000000/sa_{number + 1}.jpg"
 
 
 def test_asking_for_a_class_points_to_all_of_it(parsed: dict) -> None:

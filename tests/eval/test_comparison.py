@@ -1,14 +1,18 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from groma import cli
 from groma.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.eval import adapter_command
 from groma.eval.comparison import compare, compare_replies, mean_overlap, word_changes
-from groma.types import GroundedReply, GroundedSpan, RegionRef
+from groma.train.lora.folder import RunFolder
+from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
 from tests import talk
+from tests.train import lora_case
 
 LEFT, RIGHT = (0.0, 0.0, 40.0, 60.0), (40.0, 0.0, 80.0, 60.0)
 SAMPLE = GroundedSample(
@@ -52,6 +56,7 @@ def test_where_nothing_is_to_be_pointed_at_nothing_is_judged() -> None:
     row = compare_replies(SAMPLE, SAMPLE.turns[1], reply("a dog"), reply("a cat"))
     assert row.base_iou is row.adapter_iou is row.iou_gain is row.agreement is None
     assert row.question == "What is [1]?"
+    assert row.pointed == ((1, RIGHT),)
 
 
 def test_words_of_both_replies_can_be_put_together_again() -> None:
@@ -85,3 +90,22 @@ def test_both_models_answer_every_question(adapter: Path, tmp_path: Path) -> Non
     assert rows[0].adapter.text != asked.text
     assert "2 questions" in adapter_command._summary(rows)
     assert all(row.base.text in adapter_command._describe(row) for row in rows)
+
+
+def test_a_run_is_compared_on_what_it_held_out(adapter: Path, tmp_path: Path) -> None:
+    samples = lora_case.samples(tmp_path)
+    run = RunFolder.create(tmp_path / "run", lora_case.settings(tmp_path), samples)
+    command = ("eval", "adapter", "--run", str(run.path), "--max-new-tokens", "4", "--json")
+    options = cli.build_parser().parse_args(command)
+    with pytest.raises(GromaError, match="no adapter yet; it is ready"):
+        adapter_command.run(options, talk.groma, cli._held_out)
+    shutil.copytree(adapter, run.adapter)
+    said = adapter_command.run(options, talk.groma, cli._held_out)
+    assert isinstance(said, dict)
+    assert said["adapter"] == str(run.adapter)
+    asked = [(Path(reply["picture"]).name, reply["question"]) for reply in said["replies"]]
+    turns = [(Path(s.picture).name, t) for s in run.held_out for t in s.turns]
+    assert [name for name, _ in asked] == [name for name, _ in turns]
+    options = cli.build_parser().parse_args(("eval", "adapter", "--adapter", str(adapter)))
+    with pytest.raises(GromaError, match="Name --run"):
+        adapter_command.run(options, talk.groma, cli._held_out)

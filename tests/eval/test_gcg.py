@@ -191,7 +191,7 @@ def test_phrases_are_compared_by_a_text_encoder(tmp_path):
             assert found[i, j] == pytest.approx(float(expected), abs=1e-6)
     assert found[0, 2] == pytest.approx(1)
     with pytest.raises(GromaError, match="cannot be loaded"):
-        TextEncoder(str(tmp_path / "nowhere"))
+        TextEncoder(str(tmp_path / "nowhere"))(first, second)
 
 
 def test_folders_that_hold_something_else_are_refused(tmp_path):

@@ -1,6 +1,8 @@
 """Every public benchmark from end to end: a tiny model, files in the real formats, the command."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from groma.eval.answer_file import AnswerFile
 from groma.eval.asking import Asker, Protocol, TaggedTemplate, phrasing
 from groma.eval.measures import Figure, mean
 from groma.eval.predicting import Shard, choose, read_predictions
-from groma.eval.published import SETS, published
+from groma.eval.published import SETS, find_set
 from groma.eval.rec import Rec
+from groma.eval.region_caption import RegionCaption
 from groma.text.template import Template
 from groma.tokens import GROUNDING, PHRASE_CLOSE, PHRASE_OPEN
 from groma.types import GromaError
@@ -22,6 +25,7 @@ from tests import talk
 from tests.eval import benchmark_files as files
 from tests.eval import guesses
 
+PUBLIC = Path(__file__).parents[1] / "data" / "public"
 MODEL = ("--device", "cpu", "--dtype", "float32")
 SHORT = ("--max-new-tokens", "8")
 
@@ -98,6 +102,8 @@ def test_rec_from_the_model_to_the_table(model, tmp_path, capsys):
     assert run(capsys, *rec(tmp_path, "--predictions", save)) == found
     assert found["figures"]["accuracy"]["cases"] == len(AnswerFile.read(save).cases) == 6
     text = report.read_text()
+    assert found["set"] == "refcoco-val"
+    assert "Protocol: wording `words`, at most 8 new tokens, regions of objectness 0.15" in text
     assert "| accuracy at IoU > 0.5 " in text
     assert "at most 6 cases (seed 0)" in text
     assert "Groma-7B" in text
@@ -133,6 +139,83 @@ def expressions(folder, seed):
     path = folder / f"rec-{seed}.json"
     path.write_text(json.dumps({"images": listed, "annotations": owned, "categories": []}))
     return path
+
+
+@pytest.fixture
+def refs(tmp_path):
+    """What the command reads of refs as they are published, but for the split."""
+    shutil.copytree(PUBLIC / "refcoco", tmp_path / "refcoco")
+    folder = tmp_path / "refcoco"
+    options = ("--annotations", folder / "refs(unc).p", "--instances", folder / "instances.json")
+    return ["eval", "rec", "--format", "refer", *options, "--cache", tmp_path / "cache"]
+
+
+def test_refs_as_published_from_the_model_to_the_table(model, refs, tmp_path, capsys):
+    save, report = tmp_path / "testA.jsonl", tmp_path / "testA.md"
+    images = ("--images", tmp_path / "refcoco/images", "--model", model, *MODEL, *SHORT)
+    kept = ("--save", save, "--report", report)
+    found = run(capsys, *refs, "--split", "testA", *images, *kept)
+    assert found["set"] == "refcoco-testA"
+    assert found["figures"]["accuracy"]["published"]["Groma-7B"]["value"] == 92.09
+    assert found["figures"]["accuracy"]["cases"] == len(AnswerFile.read(save).cases) == 2
+    assert "on refcoco testA of refs(unc).p" in report.read_text()
+    assert run(capsys, *refs, "--split", "testA", "--predictions", save) == found
+    # The answers to one split are none to another, whose cases have the same numbers.
+    before = save.read_bytes()
+    for more in (("--predictions", save), (*images, "--save", save)):
+        assert cli.main([*map(str, refs), "--split", "train", *map(str, more)]) == 2
+        told = capsys.readouterr().err
+        assert "refcoco testA of refs(unc).p" in told
+        assert "refcoco train of refs(unc).p" in told
+        assert save.read_bytes() == before
+
+
+@pytest.mark.usefixtures("loaded")
+def test_expressions_that_cannot_be_used_are_told(model, refs, tmp_path, capsys):
+    images = ("--images", tmp_path / "refcoco/images", "--model", model, *MODEL, *SHORT)
+    found = run(capsys, *refs, "--split", "train", *images)
+    assert found["figures"]["accuracy"]["cases"] == 4
+    assert found["notes"] == [
+        "2 of the 6 expressions in the file cannot be used: "
+        "a thing that the instances do not hold (2)."
+    ]
+
+
+@pytest.mark.usefixtures("no_java")
+def test_regions_that_cannot_be_used_are_told(tmp_path):
+    data = json.loads(files.CAPTIONS.read_text())
+    data["annotations"][0]["bbox"][2] = 0
+    (tmp_path / "x.json").write_text(json.dumps(data))
+    benchmark, whole = (RegionCaption(path) for path in (tmp_path / "x.json", files.CAPTIONS))
+    assert len(benchmark.cases) == len(whole.cases)
+    answers = {case.key: {"caption": "x"} for case in benchmark.cases}
+    notes = benchmark.score(benchmark.cases, answers).notes
+    assert notes == ["1 of the 6 regions in the file cannot be used: a box without area (1)."]
+    assert whole.score(whole.cases, {c.key: {"caption": "x"} for c in whole.cases}).notes == []
+
+
+def test_four_bits_are_compared_with_sixteen(model, tmp_path, capsys, monkeypatch):
+    """The whole way: two models answer the same subset, and the table shows what that changes."""
+    sixteen, four = tmp_path / "sixteen.jsonl", tmp_path / "four.jsonl"
+    # Long answers, for the two to differ.
+    subset = ("--limit", 6, "--seed", 1, "--max-new-tokens", 24, "--score-threshold", 0)
+    run(capsys, *asked(tmp_path, model, *subset, "--save", sixteen))
+    more = ("--quantization", "4bit", "--save", four, "--compare", sixteen)
+    found = run(capsys, *asked(tmp_path, model, *subset, *more))
+    assert (found["run"]["quantization"], found["compared"]["quantization"]) == ("4bit", None)
+    answers = [read_predictions([path])[1] for path in (four, sixteen)]
+    assert answers[0].keys() == answers[1].keys()
+    assert answers[0] != answers[1]
+    for figure in found["figures"].values():
+        assert figure["cases"] == 6
+        assert figure["difference"]["low"] <= figure["difference"]["value"]
+        assert figure["difference"]["value"] <= figure["difference"]["high"]
+    own = [run(capsys, *rec(tmp_path, "--predictions", p))["figures"] for p in (four, sixteen)]
+    for key, figure in found["figures"].items():
+        wanted = own[0][key]["value"] - own[1][key]["value"]
+        assert figure["difference"]["value"] == pytest.approx(wanted)
+    monkeypatch.setattr(cli, "_load", lambda _: pytest.fail("nothing is left to ask"))
+    assert run(capsys, *asked(tmp_path, model, *subset, *more)) == found
 
 
 @pytest.mark.parametrize("kind", guesses.KINDS)
@@ -224,6 +307,12 @@ def test_two_runs_are_compared_case_by_case(tmp_path, capsys):
     arguments = rec(tmp_path, "--predictions", paths[0], "--compare", paths[1])
     assert cli.main(arguments) == 0
     assert "four (4bit) on refcoco_val.json, less sixteen" in capsys.readouterr().out
+    other = paths[1].read_text().replace('"max_new_tokens":64', '"max_new_tokens":3')
+    paths[1].write_text(other)
+    assert cli.main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "Protocol: wording `words`, at most 64 new tokens." in text
+    assert "Protocol of sixteen: wording `words`, at most 3 new tokens." in text
     assert cli.main(rec(tmp_path, "--predictions", paths[0], "--compare", paths[2])) == 2
     assert "another subset" in capsys.readouterr().err
 
@@ -317,12 +406,47 @@ def test_missing_pictures_are_left_out_and_asked_for_later(model, tmp_path, caps
     assert len(AnswerFile.read(save).cases) == 5
 
 
+@pytest.mark.usefixtures("no_model")
+def test_captions_that_cannot_be_scored_are_not_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    command_line = ["eval", "region-caption", "--annotations", str(files.CAPTIONS)]
+    images = ["--images", str(files.IMAGES)]
+    assert cli.main([*command_line, *images]) == 2
+    assert "need Java" in capsys.readouterr().err
+    # What is kept can be scored elsewhere.
+    save = ["--save", str(tmp_path / "answers.jsonl")]
+    with pytest.raises(AssertionError, match="no model is needed here"):
+        cli.main([*command_line, *images, *save])
+
+
+@pytest.mark.usefixtures("no_model")
+def test_judgements_that_cannot_be_kept_are_not_asked_for(capsys):
+    more = ("--references", files.REFERENCES, "--context", files.CONTEXT, "--images", files.IMAGES)
+    arguments = ["eval", "chat-judge", "--annotations", files.QUESTIONS, *more]
+    assert cli.main([*map(str, arguments)]) == 2
+    assert "say --save FILE" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_model", "no_java")
+def test_without_a_text_encoder_recall_is_left_out(tmp_path, capsys):
+    arguments = ["eval", "gcg", "--annotations", files.GCG_CAPTIONS, "--masks", files.GCG_MASKS]
+    more = ["--text-encoder", tmp_path / "nowhere", "--predictions", files.GCG_ANSWERS]
+    found = run(capsys, *arguments, *more)
+    assert found["figures"].keys() == {"meteor", "ap_50", "miou"}
+    (note,) = [note for note in found["notes"] if "Recall" in note]
+    assert note.startswith("Recall is left out: the text encoder ")
+    assert "nowhere cannot be loaded" in note
+
+
 @pytest.mark.usefixtures("no_model", "no_java")
 def test_answers_of_glamm_are_read(capsys):
     arguments = ["eval", "gcg", "--annotations", files.GCG_CAPTIONS, "--masks", files.GCG_MASKS]
     more = ["--overlap", "masks", "--text-encoder", "none", "--predictions", files.GCG_ANSWERS]
     found = run(capsys, *arguments, *more)
     assert found["run"]["model"] == "glamm"
+    assert found["run"]["protocol"] is None
+    assert cli.main([*map(str, arguments), *map(str, more)]) == 0
+    assert "Protocol" not in capsys.readouterr().out
     assert 0 < found["figures"]["ap_50"]["value"] < 100
     assert found["figures"]["miou"]["published"]["GLaMM"]["value"] == 66.3
 
@@ -359,6 +483,11 @@ def test_answers_to_other_questions_are_refused(tmp_path, capsys):
     assert "answers to rec, not to detection" in capsys.readouterr().err
     other = expressions(tmp_path, 0)
     arguments = ["eval", "rec", "--annotations", str(other), "--cache", str(tmp_path)]
+    assert cli.main([*arguments, "--predictions", str(save)]) == 2
+    assert f"answers to refcoco_val.json, not to {other.name}." in capsys.readouterr().err
+    changed = tmp_path / files.REC.name
+    changed.write_text(files.REC.read_text() + " ")
+    arguments = ["eval", "rec", "--annotations", str(changed), "--cache", str(tmp_path)]
     assert cli.main([*arguments, "--predictions", str(save)]) == 2
     assert "was another file than" in capsys.readouterr().err
 
@@ -414,7 +543,6 @@ def test_ways_of_asking_are_drawn_once_and_for_all():
 
 def test_the_protocols_are_the_published_ones():
     from groma.eval.lvis_ground import LvisGround
-    from groma.eval.region_caption import RegionCaption
 
     assert Rec.protocol("tags") == Protocol("tags", 3, 0.15)
     assert LvisGround.protocol("tags") == Protocol("tags", 10, 0.15)
@@ -426,6 +554,9 @@ def test_published_sets_are_recognised_by_their_files():
         ("rec", "refcoco_testA.json", "refcoco-testA"),
         ("rec", "refcoco+_val.json", "refcoco+-val"),
         ("rec", "refcocog_test.json", "refcocog-test"),
+        ("rec", "refcoco val of refs(unc).p", "refcoco-val"),
+        ("rec", "refcoco+ testB of refs(unc).p", "refcoco+-testB"),
+        ("rec", "refcocog test of refs(umd).p", "refcocog-test"),
         ("lvis-ground", "lvis_test.json", "lvis-ground"),
         ("region-caption", "refcocog_cap_val.json", "refcocog-captions"),
         ("region-caption", "vg_test.json", "vg-captions"),
@@ -433,12 +564,13 @@ def test_published_sets_are_recognised_by_their_files():
         ("gcg", "val_gcg_coco_caption_gt.json", "gcg-val"),
         ("chat-judge", "qa90_questions.jsonl", "llava-bench-coco"),
     ):
-        assert published(benchmark, name, None) == SETS[expected].results
-    assert published("rec", "mine.json", None) == ()
-    assert published("rec", "refcoco_val.json", "none") == ()
-    assert published("rec", "mine.json", "refcoco-val")[0].model == "Groma-7B"
+        assert find_set(benchmark, name, None) == expected
+    assert find_set("rec", "mine.json", None) is None
+    assert find_set("rec", "refcoco val of refs(google).p", None) is None
+    assert find_set("rec", "refcoco_val.json", "none") is None
+    assert find_set("rec", "mine.json", "refcoco-val") == "refcoco-val"
     with pytest.raises(GromaError, match="take refcoco-val"):
-        published("rec", "mine.json", "coco")
+        find_set("rec", "mine.json", "coco")
 
 
 def test_the_mean_of_published_accuracies_is_the_published_mean():
@@ -452,7 +584,7 @@ def test_every_benchmark_has_its_command():
 
 
 def test_region_captions_show_the_box(monkeypatch):
-    from groma.eval.region_caption import RegionCaption, one_line
+    from groma.eval.region_caption import one_line
 
     benchmark = RegionCaption(files.CAPTIONS)
     assert all(len(case.captions) == 2 for case in benchmark.cases)

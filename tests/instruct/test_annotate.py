@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from groma import cli
+from groma.data.doctor.checking import check
 from groma.data.groma_instruct import parse_item
+from groma.data.instructions.reading import read_set
 from groma.instruct.regions import RegionChoice
 from groma.instruct.sources import ProposalSource, list_pictures
 from groma.types import GromaError
@@ -60,6 +62,9 @@ def test_a_folder_is_annotated_once(
     assert spans
     for item in items:
         parse_item(item)
+    instructions = read_set(save / "groma_instruct.json", pictures)
+    assert len(instructions.items) == 3
+    assert [each for each in check(instructions) if each.severity == "error"] == []
 
     other = ("--max-new-tokens", "61")
     assert cli.main(["annotate", str(pictures), "--save", str(save), *other]) == 2

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import pytest
 from PIL import Image
 
 from groma import cli
+from groma.data.doctor.checking import check
 from groma.data.groma_instruct import parse_item
+from groma.data.instructions.reading import read_set
 from groma.instruct.journal import Journal
 from groma.types import GromaError
 from tests.instruct import run_maker
@@ -23,7 +26,7 @@ from tests.instruct.fake_server import GOOD, Reply, completion, serving, slowly,
 
 ROOT = Path(__file__).parents[2]
 VISUAL_GENOME = ROOT / "tests" / "data" / "public" / "visual_genome"
-FAST = ("--attempts", "2", "--timeout", "5", "--threads", "3")
+FAST = ("--attempts", "2", "--timeout", "2", "--threads", "3")
 
 
 def save_pictures(folder: Path, count: int) -> Path:
@@ -46,10 +49,20 @@ def number_of(body: dict[str, Any]) -> int:
     return round(red / 20)
 
 
+def assert_sound(file: Path, pictures: Path) -> None:
+    """The dataset doctor finds nothing that keeps an item from being learnt."""
+    found = read_set(file, pictures)
+    assert len(found.items) == len(read(file)) > 0
+    assert [finding for finding in check(found) if finding.severity == "error"] == []
+
+
 def wrong(**changes: Any) -> dict[str, Any]:
     first = {"question": "What is here?", "answer": "Two [things](1, 2)."} | changes
     return {"conversation": [first, *GOOD["conversation"][1:]]}
 
+
+LATE = completion("This is never read.")
+"""Comes when nobody waits for it any more."""
 
 REPLIES: dict[int, list[Reply]] = {
     0: [completion(GOOD)],
@@ -63,8 +76,10 @@ REPLIES: dict[int, list[Reply]] = {
     8: [status(400)],
     9: [completion({"conversation": GOOD["conversation"][:1]})],
     10: [completion("Sorry"), completion(GOOD)],
+    11: [LATE, completion(GOOD)],
+    12: [LATE, LATE],
 }
-ACCEPTED = {0, 1, 2, 4, 10}
+ACCEPTED = {0, 1, 2, 4, 10, 11}
 REASONS = {
     3: "status 500",
     5: "not JSON alone",
@@ -72,13 +87,15 @@ REASONS = {
     7: "does not mean 2 regions",
     8: "status 400",
     9: "1 rounds",
+    12: "failed 2 times: it did not answer in time",
 }
 
 
 def misbehave(body: dict[str, Any], before: int) -> Reply:
     replies = REPLIES[number_of(body)]
     num_drafts = len([m for m in body["messages"] if m["role"] == "assistant"]) - 2
-    return replies[min(before + num_drafts, len(replies) - 1)]
+    reply = replies[min(before + num_drafts, len(replies) - 1)]
+    return slowly(3.0, reply) if reply is LATE else reply
 
 
 def test_every_picture_is_accepted_or_listed_with_a_reason(
@@ -89,7 +106,7 @@ def test_every_picture_is_accepted_or_listed_with_a_reason(
     with serving(misbehave) as server:
         assert run_maker.main(server.url, pictures, save, *FAST, "--dry-run") == 0
         assert not server.bodies
-        assert re.match("About 1[012] requests", capsys.readouterr().out)
+        assert re.match("About 1[234] requests", capsys.readouterr().out)
         assert run_maker.main(server.url, pictures, save, *FAST) == 0
         sent = len(server.bodies)
         items, refused = read(save / "groma_instruct.json"), read(save / "refused.json")
@@ -106,11 +123,12 @@ def test_every_picture_is_accepted_or_listed_with_a_reason(
         assert read(save / "groma_instruct.json") == items
         # What failed, and only that, is asked again on demand.
         failed = {entry["key"] for entry in refused if entry["status"] == "failed"}
-        assert failed == {"03.png", "08.png"}
+        assert failed == {"03.png", "08.png", "12.png"}
         assert run_maker.main(server.url, pictures, save, *FAST, "--retry") == 0
-        assert {number_of(body) for body in server.bodies[sent:]} == {3, 8}
+        assert {number_of(body) for body in server.bodies[sent:]} == {3, 8, 12}
     for item in items:
         assert len(parse_item(item).turns) == 3
+    assert_sound(save / "groma_instruct.json", pictures)
 
 
 def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
@@ -159,9 +177,12 @@ def test_a_wrong_key_ends_the_run_at_once(
 def test_templates_write_offline_from_visual_genome(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
+    # A copy, because indexes are written beside the data.
+    folder = tmp_path / "visual_genome"
+    shutil.copytree(VISUAL_GENOME, folder)
     questions, captions = tmp_path / "questions.json", tmp_path / "captions.json"
     image_data = tmp_path / "image_data.json"
-    pictures = read(VISUAL_GENOME / "image_data.json")
+    pictures = read(folder / "image_data.json")
     image_data.write_text(json.dumps([p | {"coco_id": 70 + p["image_id"]} for p in pictures]))
     qas = [{"question": "What color is the sky?", "answer": "Grey."}]
     questions.write_text(json.dumps([{"id": n, "qas": qas} for n in (1, 2, 3)]))
@@ -169,16 +190,17 @@ def test_templates_write_offline_from_visual_genome(
     captions.write_text(json.dumps({"annotations": told}))
     files = {"image-data": image_data, "questions": questions, "captions": captions}
     options = [str(part) for name, path in files.items() for part in (f"--{name}", path)]
-    regions = ("--regions", str(VISUAL_GENOME / "region_descriptions.json"))
+    regions = ("--regions", str(folder / "region_descriptions.json"))
     runs = []
     for seed in "0123":
         save = tmp_path / f"out{seed}"
-        arguments = ("instruct", str(VISUAL_GENOME), "--save", str(save), "--seed", seed)
+        arguments = ("instruct", str(folder), "--save", str(save), "--seed", seed)
         assert cli.main([*arguments, *regions, *options, "--rounds", "4"]) == 0
         items = read(save / "groma_instruct.json")
         assert [entry["key"] for entry in read(save / "refused.json")] == ["2"]
         assert [item["file_name"] for item in items] == ["VG_100K_2/1.jpg", "VG_100K/2.jpg"]
         assert [len(parse_item(item).turns) for item in items] == [4, 4]
+        assert_sound(save / "groma_instruct.json", folder)
         runs.append(json.dumps(items))
     assert "2 accepted, 1 rejected" in capsys.readouterr().out
     assert len(set(runs)) == 4

@@ -1,54 +1,16 @@
-"""Are the boxes what the file says they are, and in the picture?"""
+"""Are the boxes in the picture, and there for something?"""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from groma.config import NUM_REGION_TOKENS
 from groma.data.doctor.edits import drop_boxes, drop_unused_boxes, merge_boxes
 from groma.data.doctor.finding import Finding, Fix, Severity
-from groma.data.doctor.layouts import (
-    DOCUMENTED,
-    MARGIN,
-    Layout,
-    best,
-    convert,
-    is_four_numbers,
-    scores,
-)
+from groma.data.doctor.layouts import is_four_numbers
 from groma.data.doctor.mistakes import MISTAKES, mend_boxes
 from groma.data.doctor.pictures import is_settled
 from groma.data.instructions.items import InstructionSet, Item, RawBox
 from groma.types import Size
-
-_FEW = 0.2
-"""If so few items disagree with a layout, it is that of the set."""
-
-
-def check_layouts(instructions: InstructionSet) -> Iterator[Finding]:
-    """Whether the numbers of boxes are in another order or unit than is documented."""
-    framed = {
-        item.number: (item, frame)
-        for item in instructions.items
-        if item.boxes and (frame := _frame(instructions, item))
-    }
-    scored = {number: scores(item.boxes, frame) for number, (item, frame) in framed.items()}
-    layout = best(scored.values())
-    against = sum(item[DOCUMENTED] > item[layout] + MARGIN for item in scored.values())
-    if layout != DOCUMENTED and against <= _FEW * len(scored):
-        frames = {number: frame for number, (_, frame) in framed.items()}
-        yield Finding(
-            "layout-set",
-            "error",
-            None,
-            f"The boxes of this set are {layout}, not {DOCUMENTED}.",
-            Fix(f"read them as {layout}", partial(_convert, frames=frames, layout=layout)),
-        )
-        return
-    for number, (item, frame) in framed.items():
-        own = best([scored[number]])
-        if own != DOCUMENTED:
-            yield _own_layout(item, own, frame)
 
 
 def check_boxes(instructions: InstructionSet, item: Item) -> Iterator[Finding]:
@@ -86,18 +48,6 @@ def check_use(instructions: InstructionSet, item: Item) -> Iterator[Finding]:
         yield Finding("boxes-many", "warning", item.number, sentence)
 
 
-def _own_layout(item: Item, layout: Layout, frame: Size) -> Finding:
-    sentence = f"Its boxes are {layout}, other than those of the set."
-    change = partial(_convert, frames={item.number: frame}, layout=layout)
-    fix = Fix(f"read them as {layout}", change)
-    return Finding("layout-item", "error", item.number, sentence, fix)
-
-
-def _convert(item: Item, frames: Mapping[int, Size], layout: Layout) -> Item:
-    frame = frames.get(item.number)
-    return replace(item, boxes=convert(item.boxes, frame, layout)) if frame else item
-
-
 def _frame(instructions: InstructionSet, item: Item) -> Size | None:
     """(H, W) that boxes are in, where that is certain."""
     return instructions.frame(item) if is_settled(instructions, item) else None
@@ -113,7 +63,8 @@ def _complain(
 ) -> Iterator[Finding]:
     """One finding about all boxes of an item that have the same wrong."""
     if bad:
-        named = ", ".join(str(i + 1) for i in bad[:5]) + (", …" if len(bad) > 5 else "")
+        # From 0, as box numbers are in files.
+        named = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
         are = f"Box {named} is" if len(bad) == 1 else f"Boxes {named} are"
         sentence = f"{are} {what}{_numbers(item.boxes[bad[0]])}."
         yield Finding(code, severity, item.number, sentence, fix)

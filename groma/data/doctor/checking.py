@@ -4,17 +4,20 @@ Everything here is pure: pictures are looked at when a set is read.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
-from groma.data.doctor.boxes import check_boxes, check_layouts, check_use
+from groma.data.doctor.boxes import check_boxes, check_use
 from groma.data.doctor.conversations import (
     check_reading,
     check_references,
     check_texts,
     check_turns,
 )
+from groma.data.doctor.coordinates import check_coordinates
 from groma.data.doctor.finding import LEAVE_OUT, Finding, apply_fixes
 from groma.data.doctor.lengths import check_lengths
-from groma.data.doctor.pictures import check_picture, check_size
+from groma.data.doctor.meaning import check_layouts
+from groma.data.doctor.pictures import check_picture, check_shared, check_size
 from groma.data.doctor.repeats import check_answers, check_repeats
 from groma.data.instructions.items import InstructionSet, Item, left_out
 from groma.text.template import Template
@@ -33,6 +36,7 @@ _CHECKS: tuple[Check, ...] = (
     check_picture,
     check_size,
     check_turns,
+    check_coordinates,
     check_texts,
     check_references,
 )
@@ -50,16 +54,18 @@ def check(
         limit: most tokens of a conversation, before picture and regions are put in.
 
     Returns:
-        Findings in the order in which they are best mended, at most one of a kind per item. Where
-        there is no error among them, every item can be learnt.
+        Findings in the order in which they are best mended, at most one of a kind per item, but
+        one for each fix that somebody has to choose from. Where there is no error among them,
+        every item can be learnt.
     """
     layouts = tuple(check_layouts(instructions))
-    doubted = {finding.item for finding in layouts}
+    doubted = {finding.item for finding in layouts if finding.severity == "error"}
     found = [*_read_notes(instructions), *layouts]
     for item in instructions.items:
         # Boxes whose numbers are read wrongly are not judged yet.
         is_doubted = None in doubted or item.number in doubted
         found += _check_item(instructions, item, is_doubted)
+    found += check_shared(instructions)
     found += check_repeats(instructions)
     found += check_answers(instructions)
     found += _check_rest(instructions, found)
@@ -76,7 +82,7 @@ def fix(instructions: InstructionSet, findings: Iterable[Finding]) -> Instructio
 def repair(
     instructions: InstructionSet, template: Template | None = None, limit: int = LIMIT
 ) -> InstructionSet:
-    """Mend whatever can be mended.
+    """Mend whatever can be mended unasked.
 
     Args:
         instructions: the set; it stays as it is.
@@ -84,10 +90,12 @@ def repair(
         limit: as for `check`.
 
     Returns:
-        A new set, of which every item can be learnt.
+        A new set, of which every item can be learnt, unless the findings about it still leave a
+        choice.
     """
     for _ in range(_ROUNDS):
-        mended = fix(instructions, check(instructions, template, limit))
+        findings = check(instructions, template, limit)
+        mended = fix(instructions, filter(attrgetter("is_sure"), findings))
         if mended.items == instructions.items:
             break
         instructions = mended
@@ -112,7 +120,7 @@ def _check_item(instructions: InstructionSet, item: Item, is_doubted: bool) -> I
 
 def _read_notes(instructions: InstructionSet) -> Iterator[Finding]:
     for note in instructions.notes:
-        yield Finding(note.code, "warning", None, note.sentence)
+        yield Finding(note.code, note.severity, None, note.sentence)
 
 
 def _check_rest(instructions: InstructionSet, found: Iterable[Finding]) -> Iterator[Finding]:

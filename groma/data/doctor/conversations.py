@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
+from groma.data.doctor.coordinates import has_named_boxes
 from groma.data.doctor.edits import (
     can_number_in_order,
     count_from_zero,
@@ -37,7 +38,6 @@ _FOREIGN_SPELT = re.compile(
     rf"{_FOREIGN.pattern}|&lt;(?:/?(?:p|roi)|ground_box|refer_box|refer_feat)>"
 )
 _GARBLED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
-_COORDINATES = re.compile(r"[\[(<{]\s*(?:\d*\.?\d+\s*,\s*){3}\d*\.?\d+\s*[\])>}]")
 _EMPTY = re.compile(rf"\s|{TAG.pattern}|{re.escape(GROUNDING)}")
 
 
@@ -90,16 +90,11 @@ def check_texts(instructions: InstructionSet, item: Item) -> Findings:
         fix = Fix("take the characters out", partial(take_out, pattern=_GARBLED))
         sentence = "It holds control characters or characters that were lost in conversion."
         yield Finding("text-garbled", "warning", item.number, sentence, fix)
-    if foreign := _find_foreign(texts):
+    # Boxes of other models are saved first; without their tags they would be lost.
+    if not has_named_boxes(item) and (foreign := _find_foreign(texts)):
         fix = Fix("take them out", partial(take_out, pattern=_FOREIGN_SPELT))
         sentence = f"{foreign!r} is no tag here: it would be learnt letter by letter."
         yield Finding("text-tag", "warning", item.number, sentence, fix)
-    if found := _COORDINATES.search(texts):
-        sentence = (
-            f"Coordinates are written in its text ({found[0][:40]}); the model points with boxes, "
-            "and would learn to write numbers."
-        )
-        yield Finding("text-coordinates", "warning", item.number, sentence)
 
 
 def check_references(instructions: InstructionSet, item: Item) -> Findings:

@@ -10,7 +10,8 @@ from groma.data.instructions.items import Item, Message, RawBox
 from groma.tokens import GROUND_BOX, REFER_BOX, REFER_FEATURE, ROI_CLOSE, ROI_OPEN
 from groma.types import Size
 
-_POINTER = f"{ROI_OPEN}{REFER_BOX}{ROI_CLOSE}{REFER_FEATURE}"
+POINTER_TAGS = f"{ROI_OPEN}{REFER_BOX}{ROI_CLOSE}{REFER_FEATURE}"
+"""A pointer at a box in a question."""
 Test = Callable[[RawBox], bool]
 
 _PART = re.compile(f"{PHRASE.pattern}|(?P<stray>{TAG.pattern})", re.S)
@@ -211,12 +212,12 @@ def _spell(message: Message, pointed: Sequence[int]) -> Message:
     for i, part in enumerate(NUMBER.split(message.text)):
         # Every other part is a number.
         if i % 2 and int(part) <= len(pointed):
-            text += _POINTER
+            text += POINTER_TAGS
             boxes.append(pointed[int(part) - 1])
         else:
             text += f"[{part}]" if i % 2 else part
     if not boxes:
-        text += _POINTER * len(message.boxes)
+        text += POINTER_TAGS * len(message.boxes)
         boxes.extend(message.boxes)
     return replace(message, text=text, boxes=tuple(boxes))
 

@@ -21,10 +21,13 @@ class Fix:
     Attributes:
         label: what it does, in words for a button.
         change: of the item, or of every item where the finding is about the whole set.
+        choice: where only somebody who knows the set can say whether it is right, what its answer
+            is called; such a fix is never made unasked.
     """
 
     label: str
     change: Change
+    choice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Finding:
     item: int | None
     sentence: str
     fix: Fix | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it has a fix that may be made unasked."""
+        return self.fix is not None and not self.fix.choice
 
 
 def leave_out(item: Item) -> None:

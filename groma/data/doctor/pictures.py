@@ -2,16 +2,26 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from groma.data.doctor.edits import rename_picture, rescale, resize
+from groma.data.doctor.evidence import score
 from groma.data.doctor.finding import LEAVE_OUT, Finding, Fix
-from groma.data.doctor.layouts import DOCUMENTED, is_four_numbers, score
-from groma.data.instructions.items import InstructionSet, Item, is_same_shape
+from groma.data.doctor.layouts import DOCUMENTED, is_four_numbers
+from groma.data.instructions.items import (
+    LLAVA_BOXES,
+    VIA,
+    InstructionSet,
+    Item,
+    is_same_shape,
+)
 from groma.types import Size
 
 Problem = Literal["missing", "outside", "unreadable"]
 
+_WITHOUT_SIZES = (VIA, LLAVA_BOXES)
+"""Formats that never say how large pictures are."""
 _CLEARLY = 1.0
 """So much better must boxes fit one size than another."""
 
@@ -40,7 +50,7 @@ def check_size(instructions: InstructionSet, item: Item) -> Iterator[Finding]:
     if found is None or item.size == found or item.flaws:
         return
     if item.size is None:
-        if item.boxes:
+        if item.boxes and instructions.layout not in _WITHOUT_SIZES:
             yield _missing(item, found)
         return
     if item.size == found[::-1]:
@@ -51,6 +61,22 @@ def check_size(instructions: InstructionSet, item: Item) -> Iterator[Finding]:
         yield _other_scale(item, item.size, found)
 
 
+def check_shared(instructions: InstructionSet) -> Iterator[Finding]:
+    """Whether names of different pictures led to one file, because their folders are not there."""
+    names: dict[Path | None, set[str]] = {}
+    for item in instructions.items:
+        names.setdefault(instructions.picture(item).path, set()).add(item.picture)
+    names.pop(None, None)
+    for item in instructions.items:
+        others = names.get(instructions.picture(item).path, set())
+        if other := next((o for o in sorted(others) if not _are_one(o, item.picture)), ""):
+            sentence = (
+                f"{item.picture!r} and {other!r} were found as one file; pack them in a zip "
+                "together with their folders."
+            )
+            yield Finding("picture-shared", "error", item.number, sentence, LEAVE_OUT)
+
+
 def is_settled(instructions: InstructionSet, item: Item) -> bool:
     """Whether it is known in what frame an item's boxes are, so that they can be judged."""
     found = instructions.picture(item).size
@@ -59,6 +85,12 @@ def is_settled(instructions: InstructionSet, item: Item) -> bool:
     if item.size is None or item.size == found:
         return True
     return is_same_shape(item.size, found) and not _are_in_file(item, item.size, found)
+
+
+def _are_one(one: str, other: str) -> bool:
+    """Whether one name is the end of the other, so that both may be of one picture."""
+    parts, others = (PurePosixPath(n.replace("\\", "/")).parts[::-1] for n in (one, other))
+    return all(a == b for a, b in zip(parts, others, strict=False))
 
 
 def _missing(item: Item, found: Size) -> Finding:

@@ -1,25 +1,35 @@
-"""Groma-Instruct JSON, and the conversations of LLaVA and of chat models, which have no boxes."""
+"""Groma-Instruct JSON, and conversations of LLaVA and chat models, which seldom have boxes."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from groma.data.groma_instruct import HUMAN, ROLES, escape, escape_question
-from groma.data.instructions.items import Item, Message, RawBox
+from groma.data.instructions.items import Item, Message, Note, RawBox
 from groma.data.instructions.values import read_box, read_size
-from groma.tokens import IMAGE
+from groma.tokens import GROUND_BOX, IMAGE
 
+CONVERSATION = "conversation"
+"""Field of Groma-Instruct in which a conversation is."""
 PLAIN = ("conversations", "messages")
-"""Fields in which conversations without boxes are."""
+"""Fields of others, in which texts mean boxes only if the item has some."""
+BOXES = ("boxes", "bboxes", "bbox")
+"""What people call the field of boxes; the first is right."""
 
 
 def is_grounded(item: Any) -> bool:
     """Whether it looks like an item of Groma-Instruct."""
-    return isinstance(item, Mapping) and "conversation" in item
+    return isinstance(item, Mapping) and CONVERSATION in item
 
 
 def is_plain(item: Any) -> bool:
     """Whether it looks like an item of LLaVA, or of a chat model."""
     return isinstance(item, Mapping) and any(field in item for field in PLAIN)
+
+
+def has_boxes(item: Any) -> bool:
+    """Whether boxes are beside its conversation."""
+    return isinstance(item, Mapping) and bool(_find_boxes(item))
 
 
 def read_item(item: Any, number: int) -> Item:
@@ -29,7 +39,7 @@ def read_item(item: Any, number: int) -> Item:
         item: as JSON has it.
         number: position in the file, from 0.
     """
-    if is_grounded(item):
+    if is_grounded(item) or (is_plain(item) and has_boxes(item)):
         return _read_grounded(item, number)
     if is_plain(item):
         return _read_plain(item, number)
@@ -37,23 +47,35 @@ def read_item(item: Any, number: int) -> Item:
     return Item(number, flaws=(f"it {what}",))
 
 
+def note_names(items: Sequence[Any]) -> Iterator[Note]:
+    """What is said about boxes that are called otherwise."""
+    names = Counter(_find_boxes(item) for item in items if isinstance(item, Mapping))
+    for name in BOXES[1:]:
+        if names[name]:
+            sentence = f"The field {name!r} is read as {BOXES[0]!r}."
+            yield Note(f"field-{name}", sentence, "note")
+
+
 def _read_grounded(item: Mapping[str, Any], number: int) -> Item:
     flaws: list[str] = []
-    boxes: list[RawBox] = []
-    if isinstance(item.get("boxes"), list):
-        boxes = [read_box(box) for box in item["boxes"]]
-    elif "boxes" in item:
-        flaws.append("its boxes are no list")
-    messages = []
-    for said in _said(item["conversation"], flaws):
-        role, text = _read_message(said, flaws)
-        indices = _read_indices(said.get("box_inds"), flaws)
-        messages.append(Message(role, text, indices, said.get("grounding", True) is not False))
+    said = _said(_conversation(item), flaws)
+    texts = [_read_message(message, flaws) for message in said]
+    # Others do not say of a question whether it asks for boxes.
+    asks = is_grounded(item) or any(GROUND_BOX in text for _, text in texts)
+    messages = [
+        Message(
+            role,
+            text if i else _without_image(text),
+            _read_indices(message.get("box_inds"), flaws),
+            message.get("grounding", asks) is not False,
+        )
+        for i, ((role, text), message) in enumerate(zip(texts, said, strict=True))
+    ]
     return Item(
         number,
-        _read_picture(item, ("file_name", "image", "picture"), flaws),
+        _read_picture(item, ("file_name", "image", "images", "picture"), flaws),
         read_size(item),
-        tuple(boxes),
+        _read_boxes(item, flaws),
         tuple(messages),
         tuple(dict.fromkeys(flaws)),
     )
@@ -63,13 +85,9 @@ def _read_plain(item: Mapping[str, Any], number: int) -> Item:
     """No text of these formats means a box; `<image>` only says where the picture goes."""
     flaws: list[str] = []
     messages = []
-    raw = next(item[field] for field in PLAIN if field in item)
-    for said in _said(raw, flaws):
+    for said in _said(_conversation(item), flaws):
         role, text = _read_message(said, flaws)
-        if not messages and text.strip().startswith(IMAGE):
-            text = text.strip().removeprefix(IMAGE).strip()
-        elif not messages and text.strip().endswith(IMAGE):
-            text = text.strip().removesuffix(IMAGE).strip()
+        text = text if messages else _without_image(text)
         text = escape_question(text) if role == HUMAN else escape(text)
         messages.append(Message(role, text, grounding=False))
     return Item(
@@ -79,6 +97,35 @@ def _read_plain(item: Mapping[str, Any], number: int) -> Item:
         messages=tuple(messages),
         flaws=tuple(dict.fromkeys(flaws)),
     )
+
+
+def _conversation(item: Mapping[str, Any]) -> Any:
+    return next(item[field] for field in (CONVERSATION, *PLAIN) if field in item)
+
+
+def _without_image(text: str) -> str:
+    """A first question without the mark of its picture, in front or at the end."""
+    if text.strip().startswith(IMAGE):
+        return text.strip().removeprefix(IMAGE).strip()
+    if text.strip().endswith(IMAGE):
+        return text.strip().removesuffix(IMAGE).strip()
+    return text
+
+
+def _find_boxes(item: Mapping[str, Any]) -> str:
+    """Name of the field in which its boxes are, or nothing."""
+    return next((name for name in BOXES if item.get(name)), "")
+
+
+def _read_boxes(item: Mapping[str, Any], flaws: list[str]) -> tuple[RawBox, ...]:
+    boxes = item.get(_find_boxes(item) or BOXES[0], [])
+    if not isinstance(boxes, list):
+        flaws.append("its boxes are no list")
+        return ()
+    if boxes and all(isinstance(side, int | float) for side in boxes):
+        # One box that is not in a list.
+        boxes = [boxes]
+    return tuple(read_box(box) for box in boxes)
 
 
 def _said(value: Any, flaws: list[str]) -> Sequence[Mapping[str, Any]]:

@@ -18,6 +18,10 @@ from groma.types import GromaError, Size
 RawBox = tuple[float, ...]
 """As annotated; four finite numbers if all is well, none where no numbers could be read."""
 
+GROMA, LLAVA, LLAVA_BOXES = "Groma-Instruct", "LLaVA", "Grounded LLaVA"
+COCO, VIA = "COCO-like", "VGG Image Annotator"
+"""What files are, for people."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -52,6 +56,7 @@ class Item:
         boxes: x, y, width, height in pixels of `size` (of the file, where it is None).
         messages: oldest first.
         flaws: why parts of it could not be read, one sentence each; it cannot be used then.
+        is_stated: whether somebody said what its boxes mean, so that they are not doubted.
     """
 
     number: int
@@ -60,6 +65,7 @@ class Item:
     boxes: tuple[RawBox, ...] = ()
     messages: tuple[Message, ...] = ()
     flaws: tuple[str, ...] = ()
+    is_stated: bool = False
 
     @property
     def exchanges(self) -> tuple[tuple[Message, Message], ...]:
@@ -107,6 +113,7 @@ class Note(NamedTuple):
 
     code: str
     sentence: str
+    severity: Literal["warning", "note"] = "warning"
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class InstructionSet:
 
     items: tuple[Item, ...]
     pictures: Mapping[str, PictureFile] = field(default_factory=lambda: MappingProxyType({}))
-    layout: str = "Groma-Instruct"
+    layout: str = GROMA
     notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:

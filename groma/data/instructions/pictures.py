@@ -1,6 +1,6 @@
 """Which file a name in an instruction set means, and whether it is a picture."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
@@ -46,7 +46,7 @@ class PictureFolder:
         try:
             for root in self._roots:
                 if path := _find_below(root, name):
-                    return PictureFile(path)
+                    return self._unless_doubtful(path, root, name)
         except BrokenItem:
             reason = f"{name!r} leads out of the folder of pictures."
             return PictureFile(problem="outside", reason=reason)
@@ -54,14 +54,19 @@ class PictureFolder:
             return PictureFile(problem="missing", reason=f"{name[:60]!r} is no name of a file.")
         base = _base(name)
         if same := self._by_name.get(base):
-            if len(same) == 1:
-                return PictureFile(same[0])
-            reason = f"There are {len(same)} pictures called {base!r}."
-            return PictureFile(problem="missing", reason=reason)
+            return PictureFile(same[0]) if len(same) == 1 else _several(same)
         similar = self._by_stem.get(_stem(base), ())
         near = self._name(similar[0]) if len(similar) == 1 else ""
         reason = f"There is no picture {name!r}."
         return PictureFile(problem="missing", reason=reason, near=near)
+
+    def _unless_doubtful(self, path: Path, root: Path, name: str) -> PictureFile:
+        """A file, unless it was found by less than its name, and others could be meant as well."""
+        if path.parent == root and _base(name) != name:
+            same = self._by_name.get(path.name, [])
+            if len(same) > 1:
+                return _several(same)
+        return PictureFile(path)
 
     @cached_property
     def _files(self) -> list[Path]:
@@ -86,6 +91,11 @@ class PictureFolder:
         """What a file is called below its root."""
         root = next(root for root in self._roots if path.is_relative_to(root))
         return path.relative_to(root).as_posix()
+
+
+def _several(same: Sequence[Path]) -> PictureFile:
+    reason = f"There are {len(same)} pictures called {same[0].name!r}."
+    return PictureFile(problem="missing", reason=reason)
 
 
 def _find_below(root: Path, name: str) -> Path | None:

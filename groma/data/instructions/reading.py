@@ -9,7 +9,16 @@ from types import MappingProxyType
 from typing import Any
 
 from groma.data.instructions import coco, conversations, via
-from groma.data.instructions.items import InstructionSet, Item, Note
+from groma.data.instructions.items import (
+    COCO,
+    GROMA,
+    LLAVA,
+    LLAVA_BOXES,
+    VIA,
+    InstructionSet,
+    Item,
+    Note,
+)
 from groma.data.instructions.labelled import make_items
 from groma.data.instructions.pictures import PictureFolder
 from groma.data.instructions.unpacking import DATA_ENDINGS, unpack
@@ -24,10 +33,11 @@ FORMATS = (
     "Groma-Instruct or LLaVA JSON, COCO-like boxes with captions or classes, or a project of the "
     "VGG Image Annotator"
 )
+_READABLE = f"; what can be read is {FORMATS}, all as JSON"
 
 _BOXES = (
-    ("COCO-like", coco.is_coco, coco.read_pictures),
-    ("VGG Image Annotator", via.is_via, via.read_pictures),
+    (COCO, coco.is_coco, coco.read_pictures),
+    (VIA, via.is_via, via.read_pictures),
 )
 """Formats that have boxes alone: name, how to tell, and how to read."""
 
@@ -101,7 +111,7 @@ def read_json(path: Path) -> Any:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise GromaError(f"{path} is no JSON text in UTF-8.") from error
+        raise GromaError(f"{path} is no JSON text in UTF-8{_READABLE}.") from error
     if not text.strip():
         raise GromaError(f"{path} is empty.")
     try:
@@ -112,7 +122,8 @@ def read_json(path: Path) -> Any:
         lines = [_decode(line) for line in text.splitlines() if line.strip()]
         if len(lines) > 1 and isinstance(lines[0], Mapping):
             return lines
-        raise GromaError(f"{path} is no JSON: {error}.") from error
+        why = f": {error}" if text.lstrip()[0] in "[{" else _READABLE
+        raise GromaError(f"{path} is no JSON{why}.") from error
 
 
 def _parse(data: Any) -> tuple[str, Sequence[Item], Sequence[Note]]:
@@ -130,7 +141,9 @@ def _parse(data: Any) -> tuple[str, Sequence[Item], Sequence[Note]]:
     if not grounded and not any(conversations.is_plain(item) for item in listed):
         raise GromaError(f"This is no instruction set; it must be {FORMATS}.")
     items = [conversations.read_item(item, number) for number, item in enumerate(listed)]
-    return "Groma-Instruct" if grounded else "LLaVA", items, ()
+    boxes = any(item.boxes for item in items)
+    layout = GROMA if grounded else LLAVA_BOXES if boxes else LLAVA
+    return layout, items, tuple(conversations.note_names(listed))
 
 
 def _choose(folder: Path, name: str) -> tuple[Path, Any]:

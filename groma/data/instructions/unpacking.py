@@ -5,7 +5,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -38,13 +38,27 @@ class Limits:
     ratio: int = 200
 
 
-def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
+def is_picture_or_data(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry of a zip belongs to an instruction set."""
+    name = PurePosixPath(entry.filename)
+    is_hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
+    is_known = name.suffix.lower() in PICTURE_ENDINGS | DATA_ENDINGS
+    return is_known and not is_hidden and not entry.is_dir()
+
+
+def unpack(
+    archive: Path,
+    folder: Path,
+    limits: Limits | None = None,
+    is_wanted: Callable[[zipfile.ZipInfo], bool] = is_picture_or_data,
+) -> None:
     """Unpack the pictures and JSON files of a zip; all of it is checked before anything is written.
 
     Args:
         archive: the zip.
         folder: where to; it must exist, and nothing is written elsewhere.
         limits: what it may hold.
+        is_wanted: what else to unpack instead.
 
     Raises:
         GromaError: if it is no zip, damaged or encrypted, or has names that lead elsewhere, links,
@@ -58,17 +72,10 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
             _check_amount(entries, limits)
             for entry in entries:
                 _check_entry(entry, limits)
-            wanted = [entry for entry in entries if _is_wanted(entry)]
+            wanted = [entry for entry in entries if is_wanted(entry)]
             _check_names(wanted)
             for entry in wanted:
                 _extract(opened, entry, folder)
-
-
-def _is_wanted(entry: zipfile.ZipInfo) -> bool:
-    name = PurePosixPath(entry.filename)
-    is_hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
-    is_known = name.suffix.lower() in PICTURE_ENDINGS | DATA_ENDINGS
-    return is_known and not is_hidden and not entry.is_dir()
 
 
 def _check_directory(archive: Path, limits: Limits) -> None:

@@ -18,6 +18,7 @@ from groma.data.sources.items import (
     Items,
     box_from_xywh,
     picture_size,
+    read_parts,
     words,
 )
 from groma.data.sources.spans import grounded_pieces
@@ -63,7 +64,7 @@ def open_flickr_json(annotations: Path, cache: Path | None) -> Items:
 
 
 def parse_detection(record: Record, names: Mapping[int, str]) -> DetectionSample:
-    """Boxes of whole objects; crowds and boxes without area are left out.
+    """Boxes of whole objects; crowds and broken boxes are left out.
 
     Args:
         record: an image and its annotations.
@@ -74,12 +75,8 @@ def parse_detection(record: Record, names: Mapping[int, str]) -> DetectionSample
     """
     image, annotations = record
     size = picture_size(image)
-    found = []
-    for annotation in annotations:
-        if not annotation.get("iscrowd") and (box := _box_or_none(annotation, size)):
-            found.append((box, _class(annotation, names)))
-    if not found:
-        raise BrokenItem("no box")
+    single = [annotation for annotation in annotations if not annotation.get("iscrowd")]
+    found = read_parts(single, partial(_read_instance, size=size, names=names))
     boxes, classes = zip(*found, strict=True)
     return DetectionSample(words(image["file_name"]), size, boxes, classes, "coco")
 
@@ -87,28 +84,22 @@ def parse_detection(record: Record, names: Mapping[int, str]) -> DetectionSample
 def parse_classes(record: Record, names: Mapping[int, str]) -> GroundedSample:
     """One question per class that is in the picture; the answer points to all of it.
 
-    A class of which there is a crowd is left out, because its truth is incomplete.
+    A class of which there is a crowd is left out, because its truth is incomplete; of the others
+    broken boxes are.
     """
     image, annotations = record
     size = picture_size(image)
-    crowds = {a["category_id"] for a in annotations if a.get("iscrowd")}
-    boxes: list[Box] = []
+    crowds = {a.get("category_id") for a in annotations if a.get("iscrowd")}
+    single = [a for a in annotations if a.get("category_id") not in crowds]
+    found = read_parts(single, partial(_read_instance, size=size, names=names))
     classes: dict[str, list[int]] = {}
-    for annotation in annotations:
-        box = None if annotation["category_id"] in crowds else _box_or_none(annotation, size)
-        if box:
-            classes.setdefault(_class(annotation, names), []).append(len(boxes))
-            boxes.append(box)
-    if not classes:
-        raise BrokenItem("no box")
-    held = {region: name for name, regions in classes.items() for region in regions}
+    for region, (_, name) in enumerate(found):
+        classes.setdefault(name, []).append(region)
     turns = tuple(
         QA((name,), (Phrase(name, tuple(regions)),), "find") for name, regions in classes.items()
     )
-    picture = words(image["file_name"])
-    return GroundedSample(
-        picture, size, tuple(boxes), tuple(held[i] for i in range(len(boxes))), turns
-    )
+    boxes, held = zip(*found, strict=True)
+    return GroundedSample(words(image["file_name"]), size, boxes, held, turns)
 
 
 def parse_expression(record: Record, task: RegionTask) -> GroundedSample:
@@ -123,26 +114,30 @@ def parse_expression(record: Record, task: RegionTask) -> GroundedSample:
 
 
 def parse_region_captions(record: Record, task: RegionTask) -> GroundedSample:
-    """A round of conversation for every captioned box of a picture."""
+    """A round of conversation for every captioned box of a picture; broken ones are left out."""
     image, annotations = record
-    if not annotations:
-        raise BrokenItem("no box")
     size = picture_size(image)
-    boxes = tuple(box_from_xywh(annotation["bbox"], size) for annotation in annotations)
-    captions = tuple(words(annotation["caption"]) for annotation in annotations)
+    found = read_parts(annotations, lambda a: (box_from_xywh(a["bbox"], size), words(a["caption"])))
+    boxes, captions = zip(*found, strict=True)
     turns = tuple(region_turn(caption, i, task) for i, caption in enumerate(captions))
     return GroundedSample(words(image["file_name"]), size, boxes, captions, turns)
 
 
 def parse_grounded_caption(record: Record) -> GroundedSample:
-    """A caption in which phrases mean boxes; several boxes may share a phrase."""
+    """A caption in which phrases mean boxes; several boxes may share a phrase.
+
+    A phrase whose boxes are all broken stays plain words.
+    """
     image, annotations = record
     size, caption = picture_size(image), image["caption"]
-    boxes = tuple(box_from_xywh(annotation["bbox"], size) for annotation in annotations)
+    found = read_parts(
+        annotations, lambda a: (box_from_xywh(a["bbox"], size), list(a["tokens_positive"]))
+    )
+    boxes = tuple(box for box, _ in found)
     spans = [
         (int(start), int(stop), region)
-        for region, annotation in enumerate(annotations)
-        for start, stop in annotation["tokens_positive"]
+        for region, (_, places) in enumerate(found)
+        for start, stop in places
     ]
     answer, names = grounded_pieces(caption, spans, len(boxes))
     turn = QA((), answer, "grounded_caption")
@@ -159,15 +154,11 @@ def region_turn(text: str, region: int, task: RegionTask) -> QA:
     return QA((Mention(region),), (text,), "region_caption", grounding=False)
 
 
-def _box_or_none(annotation: Mapping[str, Any], size: Size) -> Box | None:
-    try:
-        return box_from_xywh(annotation["bbox"], size)
-    except BrokenItem:
-        return None
-
-
-def _class(annotation: Mapping[str, Any], names: Mapping[int, str]) -> str:
-    try:
-        return names[annotation["category_id"]]
-    except KeyError as error:
-        raise BrokenItem("a box of an unknown class") from error
+def _read_instance(
+    annotation: Mapping[str, Any], size: Size, names: Mapping[int, str]
+) -> tuple[Box, str]:
+    """Box and class."""
+    box = box_from_xywh(annotation["bbox"], size)
+    if annotation.get("category_id") not in names:
+        raise BrokenItem("a box of an unknown class")
+    return box, names[annotation["category_id"]]

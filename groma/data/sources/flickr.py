@@ -1,7 +1,8 @@
 """Flickr30k Entities as its authors publish it: marked sentences and XML boxes (paper Tab. 1)."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +17,7 @@ from groma.data.sources.items import (
     refused,
     words,
 )
-from groma.types import Box, GromaError
+from groma.types import Box, GromaError, Size
 
 _PHRASE = re.compile(r"\[/EN#(\d+)(?:/[^\s\]]+)?\s+([^\]]+)\]")
 _SPACE_BEFORE = re.compile(r"\s+([.,;:!?)]|'s\b|n't\b)")
@@ -57,7 +58,7 @@ def join_files(folder: Path, split: Path | None) -> Iterator[dict[str, Any]]:
 
 
 def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
-    """One sentence; a phrase without a box stays plain words.
+    """One sentence; a phrase without a box that can be used stays plain words.
 
     Raises:
         BrokenItem: if no phrase has a box, or the boxes cannot be read.
@@ -74,7 +75,7 @@ def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
     for match in _PHRASE.finditer(sentence):
         chain, phrase = match[1], match[2].strip()
         if chain not in regions:
-            found = [box_from_xyxy(box, size) for box in item["boxes"].get(chain, ())]
+            found = _usable(item["boxes"].get(chain, ()), size)
             regions[chain] = tuple(range(len(boxes), len(boxes) + len(found)))
             boxes += found
             names += [phrase] * len(found)
@@ -86,6 +87,15 @@ def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
     answer = join_pieces([*pieces, _tidy(sentence[at:])])
     turn = QA((), answer, "grounded_caption")
     return GroundedSample(words(item["picture"]), size, tuple(boxes), tuple(names), (turn,))
+
+
+def _usable(boxes: Sequence[Sequence[float]], size: Size) -> list[Box]:
+    """Those of xyxy in pixels that are not broken, in [0, 1]."""
+    found = []
+    for box in boxes:
+        with suppress(BrokenItem):
+            found.append(box_from_xyxy(box, size))
+    return found
 
 
 def _tidy(text: str) -> str:

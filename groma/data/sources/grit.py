@@ -11,7 +11,7 @@ from typing import Any, Literal
 from groma.data.index import JsonItems
 from groma.data.parquet import ParquetRows
 from groma.data.sample import QA, GroundedSample, Phrase
-from groma.data.sources.items import Items, box_from_xyxy, picture_size, words
+from groma.data.sources.items import Items, box_from_xyxy, picture_size, read_parts, words
 from groma.data.sources.spans import grounded_pieces, group_spans
 
 Task = Literal["rec", "caption"]
@@ -43,12 +43,13 @@ def parse(record: tuple[Mapping[str, Any], int], task: Task) -> GroundedSample:
     """One picture; several boxes may share a phrase.
 
     `ref_exps` holds first and last character, x1, y1, x2, y2 in [0, 1], and perhaps a score.
+    Expressions whose box is broken are left out.
     """
     item, _ = record
     caption = item["caption"]
-    expressions = item["ref_exps"]
-    boxes = tuple(box_from_xyxy(expression[2:6]) for expression in expressions)
-    spans = [(int(e[0]), int(e[1]), region) for region, e in enumerate(expressions)]
+    found = read_parts(item["ref_exps"], lambda e: (box_from_xyxy(e[2:6]), int(e[0]), int(e[1])))
+    boxes = tuple(box for box, _, _ in found)
+    spans = [(start, stop, region) for region, (_, start, stop) in enumerate(found)]
     answer, names = grounded_pieces(caption, spans, len(boxes))
     turns = (QA((), answer, "grounded_caption"),)
     if task == "rec":

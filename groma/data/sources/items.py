@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from groma.data.sample import GroundedSample
 from groma.types import Box, GromaError, Size
@@ -38,6 +38,7 @@ class DetectionSample:
 
 
 Sample = GroundedSample | DetectionSample
+Part = TypeVar("Part")
 
 _ENDING = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif|jp2|ppm)$", re.IGNORECASE)
 _OLD_COCO_NAME = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})(_\d+)?")
@@ -125,6 +126,32 @@ def refused() -> Generator[None]:
         raise BrokenItem(f"no field {error}") from error
     except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise BrokenItem("a field of the wrong type") from error
+
+
+def read_parts(entries: Iterable[Any], read: Callable[[Any], Part]) -> list[Part]:
+    """Read the boxes of an item, or other parts of it, without those that are broken.
+
+    Args:
+        entries: raw, in the order of the file.
+        read: makes a part of one; what it raises over malformed data leaves that one out.
+
+    Returns:
+        At least one part, in the same order.
+
+    Raises:
+        BrokenItem: if none is left, for the reason of the first one.
+    """
+    parts: list[Part] = []
+    broken: list[BrokenItem] = []
+    for entry in entries:
+        try:
+            with refused():
+                parts.append(read(entry))
+        except BrokenItem as error:
+            broken.append(error)
+    if not parts:
+        raise broken[0] if broken else BrokenItem("no box")
+    return parts
 
 
 def picture_size(fields: Any) -> Size:

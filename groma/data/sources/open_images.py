@@ -8,12 +8,13 @@ from pathlib import Path
 from groma.data.index import CsvGroups
 from groma.data.sources.items import (
     UNKNOWN_SIZE,
-    BrokenItem,
     DetectionSample,
     Items,
     box_from_xyxy,
+    read_parts,
+    words,
 )
-from groma.types import GromaError
+from groma.types import Box, GromaError
 
 COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
 
@@ -49,17 +50,18 @@ def read_classes(path: Path | None) -> dict[str, str]:
 
 
 def parse(rows: Sequence[Mapping[str, str]], names: Mapping[str, str]) -> DetectionSample:
-    """One picture's boxes; one that holds a group is left out.
+    """One picture's boxes; one that holds a group or is broken is left out.
 
     Raises:
-        BrokenItem: if no box is left or one has no area.
+        BrokenItem: if no box is left.
     """
     single = [row for row in rows if row.get("IsGroupOf") != "1"]
-    if not single:
-        raise BrokenItem("no box")
-    boxes = tuple(
-        box_from_xyxy([float(row[edge]) for edge in ("XMin", "YMin", "XMax", "YMax")])
-        for row in single
-    )
-    classes = tuple(names.get(row["LabelName"], row["LabelName"]) for row in single)
+    boxes, classes = zip(*read_parts(single, partial(_read_box, names=names)), strict=True)
     return DetectionSample(f"{single[0]['ImageID']}.jpg", UNKNOWN_SIZE, boxes, classes, "coco")
+
+
+def _read_box(row: Mapping[str, str], names: Mapping[str, str]) -> tuple[Box, str]:
+    """Box and class of one row."""
+    edges = [float(row[edge]) for edge in ("XMin", "YMin", "XMax", "YMax")]
+    code = row["LabelName"]
+    return box_from_xyxy(edges), words(names.get(code, code))

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,9 +11,16 @@ from typing import Any, NoReturn
 from groma.data.index import JsonItems, JsonTables, derive_lines
 from groma.data.sample import GroundedSample
 from groma.data.sources.coco import RegionTask, region_turn
-from groma.data.sources.items import BrokenItem, Items, box_from_xywh, picture_size, words
+from groma.data.sources.items import (
+    BrokenItem,
+    Items,
+    box_from_xywh,
+    picture_size,
+    words,
+)
 from groma.types import GromaError
 
+_IMAGE_FIELDS = ("file_name", "height", "width")
 _UNREADABLE = (
     *(ValueError, EOFError, LookupError, TypeError, AttributeError),
     pickle.UnpicklingError,
@@ -72,22 +80,41 @@ def join_refs(
 ) -> Iterator[dict[str, Any]]:
     """The refs of a split with the box and the picture they mean, where there are such."""
     wanted = [ref for ref in refs if ref.get("split") == split]
-    ids = {ref.get("ann_id") for ref in wanted}
-    found = {
-        annotation["id"]: {
-            "file_name": image["file_name"],
-            "height": image["height"],
-            "width": image["width"],
-            "bbox": annotation["bbox"],
-            "name": instances.categories.get(annotation["category_id"], "object"),
-        }
-        for image, annotations in (instances[i] for i in range(len(instances)))
-        for annotation in annotations
-        if annotation["id"] in ids
-    }
+    found = _find_things(instances, {_identifier(ref, "ann_id") for ref in wanted} - {None})
     for ref in wanted:
-        sentences = [sentence.get("sent") for sentence in ref.get("sentences", ())]
-        yield found.get(ref.get("ann_id"), {}) | {"sentences": sentences}
+        yield found.get(_identifier(ref, "ann_id"), {}) | {"sentences": _sentences(ref)}
+
+
+def _find_things(instances: JsonTables, ids: set[Any]) -> dict[Any, dict[str, Any]]:
+    """What instances say about annotations of these ids, as far as it can be read."""
+    found: dict[Any, dict[str, Any]] = {}
+    for index in range(len(instances)):
+        with suppress(BrokenItem):
+            image, annotations = instances[index]
+            for annotation in annotations:
+                if (number := _identifier(annotation, "id")) in ids:
+                    kind = _identifier(annotation, "category_id")
+                    found[number] = {k: image[k] for k in _IMAGE_FIELDS if k in image} | {
+                        "bbox": annotation.get("bbox"),
+                        "name": instances.categories.get(kind, "object"),
+                    }
+    return found
+
+
+def _identifier(fields: Mapping[str, Any], name: str) -> Any:
+    """A field that may be the key of a dictionary; None where it may not."""
+    value = fields.get(name)
+    return value if isinstance(value, int | float | str) else None
+
+
+def _sentences(ref: Mapping[str, Any]) -> list[str | None]:
+    """The expressions of a ref, None for each that is no text."""
+    entries = ref.get("sentences")
+    texts = [
+        entry.get("sent") if isinstance(entry, dict) else None
+        for entry in (entries if isinstance(entries, list) else ())
+    ]
+    return [text if isinstance(text, str) else None for text in texts]
 
 
 def parse(record: tuple[Mapping[str, Any], int], task: RegionTask) -> GroundedSample:

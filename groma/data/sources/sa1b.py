@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from groma.data.index import JsonItems, decode, derive_lines
@@ -12,9 +12,13 @@ from groma.data.sources.items import (
     Items,
     box_from_xywh,
     picture_size,
+    read_parts,
     words,
 )
 from groma.types import GromaError
+
+Record = tuple[str, Mapping[str, Any]]
+"""Folder of a file, below the folder of all, and what the file holds."""
 
 
 class AnnotationFolder:
@@ -36,10 +40,18 @@ class AnnotationFolder:
         """Number of files."""
         return len(self._names)
 
-    def __getitem__(self, index: int) -> Any:
-        """What one file holds."""
-        item, _ = self._names[index]
-        return decode((self._folder / item["name"]).read_bytes())
+    def __getitem__(self, index: int) -> Record:
+        """One file, which lies beside its picture.
+
+        Raises:
+            BrokenItem: if it is gone or not JSON.
+        """
+        name = self._names[index][0]["name"]
+        try:
+            text = (self._folder / name).read_bytes()
+        except OSError as error:
+            raise BrokenItem("a file that cannot be read") from error
+        return PurePosixPath(name).parent.as_posix(), decode(text)
 
 
 def open_sa1b(annotations: Path, cache: Path | None) -> Items:
@@ -57,15 +69,15 @@ def list_names(folder: Path) -> Iterator[dict[str, str]]:
                 yield {"name": (below / name).as_posix()}
 
 
-def parse(item: Mapping[str, Any]) -> DetectionSample:
-    """Boxes of one picture's segments.
+def parse(record: Record) -> DetectionSample:
+    """Boxes of one picture's segments; broken ones are left out.
 
     Raises:
-        BrokenItem: if there is none or one has no area.
+        BrokenItem: if there is none.
     """
+    folder, item = record
     image = item["image"]
     size = picture_size(image)
-    boxes = tuple(box_from_xywh(a["bbox"], size) for a in item["annotations"])
-    if not boxes:
-        raise BrokenItem("no box")
-    return DetectionSample(words(image["file_name"]), size, boxes, (), "sa1b")
+    boxes = tuple(read_parts(item["annotations"], lambda a: box_from_xywh(a["bbox"], size)))
+    picture = PurePosixPath(folder, words(image["file_name"])).as_posix()
+    return DetectionSample(picture, size, boxes, (), "sa1b")

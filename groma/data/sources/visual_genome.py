@@ -10,8 +10,16 @@ from urllib.parse import urlsplit
 from groma.data.index import JsonItems
 from groma.data.sample import GroundedSample
 from groma.data.sources.coco import RegionTask, region_turn
-from groma.data.sources.items import BrokenItem, Items, box_from_xywh, refused, words
-from groma.types import GromaError, Size
+from groma.data.sources.items import (
+    BrokenItem,
+    Items,
+    box_from_xywh,
+    picture_size,
+    read_parts,
+    refused,
+    words,
+)
+from groma.types import Box, GromaError, Size
 
 Pictures = dict[int, tuple[str, Size]]
 
@@ -46,20 +54,14 @@ def open_visual_genome(
 
 
 def read_pictures(path: Path) -> Pictures:
-    """File name and (H, W) of every picture by its id.
+    """File name and (H, W) of every picture by its id; entries without one of these are left out.
 
     Raises:
         GromaError: if the file is something else.
     """
     try:
         with refused():
-            return {
-                int(item["image_id"]): (
-                    "/".join(PurePosixPath(urlsplit(item["url"]).path).parts[-2:]),
-                    (int(item["height"]), int(item["width"])),
-                )
-                for item in json.loads(path.read_bytes())
-            }
+            return dict(read_parts(json.loads(path.read_bytes()), _read_picture))
     except BrokenItem as error:
         raise GromaError(f"{path} is no `image_data.json` of Visual Genome: {error}.") from error
 
@@ -67,19 +69,25 @@ def read_pictures(path: Path) -> Pictures:
 def parse(
     record: tuple[Mapping[str, Any], int], pictures: Pictures, task: RegionTask, single: bool
 ) -> GroundedSample:
-    """One region of a picture, or a round of conversation for each of them."""
+    """One region of a picture, or a round of conversation for each that is not broken."""
     item, part = record
     number = item["id"] if "id" in item else item["image_id"]
     if number not in pictures:
         raise BrokenItem("a picture that image_data does not know")
     picture, size = pictures[number]
     regions = item["regions"][part : part + 1] if single else item["regions"]
-    if not regions:
-        raise BrokenItem("no box")
-    boxes = tuple(
-        box_from_xywh([region[side] for side in ("x", "y", "width", "height")], size)
-        for region in regions
-    )
-    phrases = tuple(words(region["phrase"]) for region in regions)
+    boxes, phrases = zip(*read_parts(regions, partial(_read_region, size=size)), strict=True)
     turns = tuple(region_turn(phrase, i, task) for i, phrase in enumerate(phrases))
     return GroundedSample(picture, size, boxes, phrases, turns)
+
+
+def _read_picture(item: Mapping[str, Any]) -> tuple[int, tuple[str, Size]]:
+    """Id, file name and size."""
+    name = "/".join(PurePosixPath(urlsplit(item["url"]).path).parts[-2:])
+    return int(item["image_id"]), (name, picture_size(item))
+
+
+def _read_region(region: Mapping[str, Any], size: Size) -> tuple[Box, str]:
+    """Box and description."""
+    box = box_from_xywh([region[side] for side in ("x", "y", "width", "height")], size)
+    return box, words(region["phrase"])
