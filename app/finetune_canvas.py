@@ -9,7 +9,7 @@ from pydantic import Field
 from app.canvas import Canvas, CanvasValue
 from app.finetune_examples import Draft
 from groma.config import NUM_REGION_TOKENS
-from groma.data.sample import Phrase, Pieces, join_pieces, plain_text
+from groma.data.sample import GroundedSample, Phrase, Pieces, join_pieces, plain_text
 
 HERE = Path(__file__).parent
 LONGEST = 4000
@@ -28,6 +28,18 @@ class AnswerPiece(GradioModel):
     boxes: list[int] = Field(default_factory=list, max_length=NUM_REGION_TOKENS)
 
 
+class EarlierTurn(GradioModel):
+    """What was said before, to be read.
+
+    Attributes:
+        question: as typed.
+        answer: without its boxes.
+    """
+
+    question: str
+    answer: str
+
+
 class ExampleValue(CanvasValue):
     """What a browser sends.
 
@@ -35,11 +47,13 @@ class ExampleValue(CanvasValue):
         question: as typed; `[K]` is box K.
         answer: piece by piece.
         grounding: see `Draft`.
+        earlier: what was said before; a browser can only leave it out.
     """
 
     question: str = Field("", max_length=LONGEST)
     answer: list[AnswerPiece] = Field(default_factory=list, max_length=LONGEST)
     grounding: bool = True
+    earlier: list[EarlierTurn] = Field(default_factory=list)
 
 
 class ExampleCanvas(Canvas):
@@ -56,8 +70,14 @@ class ExampleCanvas(Canvas):
             return Draft()
         drawing = super().preprocess(payload)
         answer = join_pieces(_piece(piece) for piece in payload.answer)
-        question, grounding = payload.question, payload.grounding
-        return Draft(drawing.picture, drawing.boxes, question, answer, grounding)
+        return Draft(
+            drawing.picture,
+            drawing.boxes,
+            payload.question,
+            answer,
+            payload.grounding,
+            has_earlier=bool(payload.earlier),
+        )
 
     def postprocess(self, value: Draft | None) -> ExampleValue:  # ty: ignore[incompatible-method-override]
         """What the browser gets."""
@@ -68,6 +88,7 @@ class ExampleCanvas(Canvas):
             question=value.question,
             answer=_to_value(value.answer),
             grounding=value.grounding,
+            earlier=_to_turns(value.earlier),
         )
 
     def example_payload(self) -> Any:
@@ -86,6 +107,16 @@ class ExampleCanvas(Canvas):
 def _piece(piece: AnswerPiece) -> str | Phrase:
     regions = tuple(number - 1 for number in dict.fromkeys(piece.boxes))
     return Phrase(piece.text, regions) if regions and piece.text.strip() else piece.text
+
+
+def _to_turns(earlier: GroundedSample | None) -> list[EarlierTurn]:
+    if earlier is None:
+        return []
+    numbers = earlier.user_regions
+    return [
+        EarlierTurn(question=plain_text(turn.question, numbers), answer=plain_text(turn.answer))
+        for turn in earlier.turns
+    ]
 
 
 def _to_value(answer: Pieces) -> list[AnswerPiece]:

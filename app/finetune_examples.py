@@ -7,7 +7,7 @@ learnt like a set that was uploaded. A mistake is a GromaError and changes nothi
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -38,6 +38,8 @@ from groma.image import check_boxes, normalise_boxes
 from groma.types import Box, GromaError, Size
 
 ZIP_NAME = "my-examples.zip"
+_SAME = 1e-3
+"""Sides of a box that differ by less, in parts of the picture, differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ class Draft:
         question: as typed; `[K]` is box K, from 1.
         answer: text and phrases, whose regions are indices into `boxes`.
         grounding: whether the question asks for boxes, even where the answer has none.
+        earlier: what was said before the question, with boxes of its own; a browser is told, but
+            does not give it back.
+        has_earlier: whether it is to be kept.
     """
 
     picture: Path | None = None
@@ -57,11 +62,13 @@ class Draft:
     question: str = ""
     answer: Pieces = ()
     grounding: bool = True
+    earlier: GroundedSample | None = None
+    has_earlier: bool = False
 
     @property
     def content(self) -> tuple:
         """What somebody did; a picture alone is nothing yet."""
-        return self.boxes, self.question.strip(), self.answer
+        return self.boxes, self.question.strip(), self.answer, self.has_earlier
 
     def to_sample(self) -> GroundedSample:
         """The example ready to be learnt.
@@ -84,7 +91,8 @@ class Draft:
         grounds = any(isinstance(piece, Phrase) for piece in answer)
         turn = QA(question, answer, grounding=self.grounding or grounds)
         rows = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in normalise_boxes(boxes, size).tolist())
-        return GroundedSample(str(self.picture), size, rows, ("",) * len(rows), (turn,))
+        own = GroundedSample(str(self.picture), size, rows, ("",) * len(rows), (turn,))
+        return _joined(self.earlier, own) if self.earlier and self.has_earlier else own
 
     def _check_uses(self, question: Pieces) -> None:
         """Every number is a box, and every box means something."""
@@ -151,6 +159,7 @@ class OwnSet:
         Raises:
             GromaError: as `Draft.to_sample`.
         """
+        draft = replace(draft, earlier=self.loaded.earlier)
         sample = draft.to_sample()
         folder = self.folder or Path(mkdtemp(prefix="groma-examples-"))
         draft = replace(draft, picture=_take_picture(Path(sample.picture), folder))
@@ -176,7 +185,7 @@ class OwnSet:
     def correct(
         self, draft: Draft, picture: Path | None, conversation: Conversation | None
     ) -> Self:
-        """Put the last turn of a talk on the workbench.
+        """Put the last turn of a talk on the workbench, with what was said before it.
 
         Raises:
             GromaError: if there is none, or there is work that nobody kept.
@@ -246,29 +255,66 @@ class OwnSet:
 
 
 def draft_of_talk(picture: Path, conversation: Conversation) -> Draft:
-    """The last turn of a talk as an example of its own, with the boxes it speaks of."""
+    """The last turn of a talk to be corrected, with the boxes it speaks of; the others stay."""
     sample = talk_to_sample(str(picture), conversation)
-    turn = sample.turns[-1]
-    row = {region: index for index, region in enumerate(_regions((*turn.question, *turn.answer)))}
+    last = _only(sample, sample.turns[-1:])
+    (turn,) = last.turns
     height, width = sample.size
-    boxes = [sample.boxes[region] for region in row]
-    question = (
-        replace(piece, region=row[piece.region]) if isinstance(piece, Mention) else piece
-        for piece in turn.question
-    )
-    answer = (
-        replace(piece, regions=tuple(row[region] for region in piece.regions))
-        if isinstance(piece, Phrase)
-        else piece
-        for piece in turn.answer
-    )
+    earlier = sample.turns[:-1]
     return Draft(
         picture,
-        tuple((x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in boxes),
-        plain_text(tuple(question), tuple(range(len(boxes)))),
-        tuple(answer),
+        tuple((x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in last.boxes),
+        plain_text(turn.question, tuple(range(len(last.boxes)))),
+        turn.answer,
         turn.grounding,
+        _only(sample, earlier) if earlier else None,
+        has_earlier=bool(earlier),
     )
+
+
+def _only(sample: GroundedSample, turns: tuple[QA, ...]) -> GroundedSample:
+    """Some turns of a sample, with the boxes they speak of, in that order."""
+    pieces = (piece for turn in turns for piece in (*turn.question, *turn.answer))
+    rows = _regions(tuple(pieces))
+    place = {region: index for index, region in enumerate(rows)}
+    return replace(
+        sample,
+        boxes=tuple(sample.boxes[region] for region in rows),
+        names=tuple(sample.names[region] for region in rows),
+        turns=tuple(_renumbered(turn, place) for turn in turns),
+    )
+
+
+def _joined(earlier: GroundedSample, last: GroundedSample) -> GroundedSample:
+    """A talk from its parts; a box that is where it was before is the same one."""
+    boxes, names = list(earlier.boxes), list(earlier.names)
+    place: dict[int, int] = {}
+    for index, box in enumerate(last.boxes):
+        known = (i for i, other in enumerate(earlier.boxes) if _is_same(box, other))
+        place[index] = next(known, len(boxes))
+        if place[index] == len(boxes):
+            boxes.append(box)
+            names.append(last.names[index])
+    turns = (*earlier.turns, *(_renumbered(turn, place) for turn in last.turns))
+    return replace(last, boxes=tuple(boxes), names=tuple(names), turns=turns)
+
+
+def _renumbered(turn: QA, place: Mapping[int, int]) -> QA:
+    """A turn whose regions have other places."""
+
+    def renumber(piece: Piece) -> Piece:
+        if isinstance(piece, Mention):
+            return Mention(place[piece.region])
+        if isinstance(piece, Phrase):
+            return replace(piece, regions=tuple(place[region] for region in piece.regions))
+        return piece
+
+    question, answer = (tuple(map(renumber, part)) for part in (turn.question, turn.answer))
+    return replace(turn, question=question, answer=answer)
+
+
+def _is_same(one: Box, other: Box) -> bool:
+    return all(abs(a - b) < _SAME for a, b in zip(one, other, strict=True))
 
 
 def _regions(pieces: Pieces) -> list[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Literal
 
 from app.finetune_examples import Kept, OwnSet
 from app.pictures import to_thumbnail
@@ -12,6 +13,7 @@ from groma.eval.comparison import ComparedReply
 from groma.image import load_image
 from groma.train.lora.folder import Progress
 from groma.train.lora.memory import Estimate
+from groma.train.lora.settings import LoraSettings
 from groma.types import Box, Size
 
 MOST_FINDINGS = 200
@@ -21,6 +23,7 @@ _WORDS = {
     "ready": "ready to start",
     "starting": "starting: the model is being loaded",
     "training": "training",
+    "stopping": "stopping at its next checkpoint; it can be resumed then",
     "done": "done",
     "cancelled": "cancelled; it can be resumed",
     "failed": "failed",
@@ -77,8 +80,17 @@ def render_estimate(estimate: Estimate) -> str:
     return render_note(verdict) + _table(rows)
 
 
-def render_progress(name: str, progress: Progress) -> str:
-    """How far a run is, in one table row after another."""
+def render_progress(
+    name: str, progress: Progress, settings: LoraSettings, examples: tuple[int, int]
+) -> str:
+    """How far a run is, in one table row after another.
+
+    Args:
+        name: of the run.
+        progress: of the run.
+        settings: that were chosen.
+        examples: how many it learns from, and how many it is only measured on.
+    """
     facts = {
         "run": name,
         "state": _WORDS[progress.state],
@@ -89,6 +101,8 @@ def render_progress(name: str, progress: Progress) -> str:
         "time left": _duration(progress.seconds_left),
         "memory": _number(progress.memory and progress.memory / 1e9, "{:.1f} GB"),
         "why": progress.message,
+        "settings": _chosen(settings),
+        "examples": f"{examples[0]}, and {examples[1]} held out",
     }
     share = progress.step / progress.steps if progress.steps else 0.0
     bar = f'<progress max="1" value="{share:.3f}" aria-label="Progress"></progress>'
@@ -98,16 +112,45 @@ def render_progress(name: str, progress: Progress) -> str:
     return bar + _table("".join(rows))
 
 
-def render_comparison(rows: Sequence[ComparedReply]) -> str:
-    """Base and adapter on the same questions: answers, boxes, overlap."""
+def _examples(count: int) -> str:
+    return f"{count} {'example' if count == 1 else 'examples'}"
+
+
+def _chosen(settings: LoraSettings) -> str:
+    parts = (
+        f"rank {settings.rank}",
+        _number(settings.lr, "learning rate {:g}"),
+        _number(settings.epochs, "{:g} epochs"),
+        f"variation {settings.variation:g}",
+        ", ".join(f"{part.replace('_', ' ')} as a whole" for part in settings.whole),
+        f"base in {settings.quantization}" if settings.quantization else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def render_comparison(rows: Sequence[ComparedReply], left: int = 0) -> str:
+    """Base and adapter on the same questions: answers, what differs, boxes, overlap.
+
+    Args:
+        rows: so far.
+        left: how many examples are still to be asked.
+    """
+    if not rows:
+        return render_note(f"{_examples(left)} to ask …")
     pairs = [(r.base_iou, r.adapter_iou) for r in rows if r.iou_gain is not None]
     said = f"{len(rows)} questions."
     if pairs:
         base, adapter = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-        said += f" Mean IoU: base {base:.2f}, adapter {adapter:.2f}."
+        said += f" Mean IoU: base {base:.2f}, adapter {adapter:.2f} ({adapter - base:+.2f})."
+    changed = sum(row.base.text != row.adapter.text for row in rows)
+    said += f" {changed} answered in other words."
+    if left:
+        said += f" Left to ask: {_examples(left)} …"
     legend = (
         '<p class="groma-note">Boxes: <b class="groma-wanted">wanted</b> · '
-        '<b class="groma-base">base</b> · <b class="groma-adapter">adapter</b></p>'
+        '<b class="groma-base">base</b> · <b class="groma-adapter">adapter</b> · '
+        '<b class="groma-pointed">pointed at in the question</b>. Words that only one of the two '
+        "says are marked. IoU: how well its boxes cover those that are wanted.</p>"
     )
     return render_note(said) + legend + "".join(map(_compared, rows))
 
@@ -121,19 +164,50 @@ def _compared(row: ComparedReply) -> str:
         ("adapter", [region.box for region in row.adapter.regions]),
     )
     boxes = "".join(_rectangle(box, kind) for kind, several in found for box in several)
+    boxes += "".join(_pointed(number, box, size) for number, box in row.pointed)
     answers = (
-        ("wanted", row.wanted, None),
-        ("base", row.base.text, row.base_iou),
-        ("adapter", row.adapter.text, row.adapter_iou),
+        ("wanted", escape(row.wanted)),
+        ("base", _words(row, "base")),
+        ("adapter", _words(row, "adapter")),
     )
-    said = "".join(
-        f'<p><b class="groma-{kind}">{kind}</b> {escape(text)}{_number(iou, " (IoU {:.2f})")}</p>'
-        for kind, text, iou in answers
-    )
+    said = "".join(f'<p><b class="groma-{kind}">{kind}</b> {text}</p>' for kind, text in answers)
     return (
         f'<div class="groma-compared">{_seen(to_thumbnail(image), size, boxes)}'
-        f"<div><p><strong>{escape(row.question)}</strong></p>{said}</div></div>"
+        f"<div><p><strong>{escape(row.question)}</strong></p>{said}{_overlaps(row)}</div></div>"
     )
+
+
+def _words(row: ComparedReply, who: Literal["base", "adapter"]) -> str:
+    """An answer whose words that the other does not have are marked."""
+    own = [(said, escape(words)) for said, words in row.changes if said in ("same", who)]
+    return " ".join(
+        words if said == "same" else f'<mark class="groma-{who}">{words}</mark>'
+        for said, words in own
+    )
+
+
+def _overlaps(row: ComparedReply) -> str:
+    """How well both point, and how much the same they mean."""
+    said = []
+    if row.base_iou is not None or row.adapter_iou is not None:
+        before, after = (
+            _number(iou, "{:.2f}") or "no boxes" for iou in (row.base_iou, row.adapter_iou)
+        )
+        said.append(f"IoU {before} → {after}{_number(row.iou_gain, ' ({:+.2f})')}")
+    if row.agreement is not None:
+        said.append(f"boxes of the two agree to {row.agreement:.2f}")
+    return f'<p class="groma-note">{escape("; ".join(said))}</p>' if said else ""
+
+
+def _pointed(number: int, box: Box, size: Size) -> str:
+    """A box of the question with its number in its corner."""
+    x1, y1, *_ = box
+    height = max(size) / 18
+    text = (
+        f'<text class="groma-pointed" x="{x1 + height / 4:.1f}" y="{y1 + height:.1f}" '
+        f'font-size="{height:.1f}">{number}</text>'
+    )
+    return _rectangle(box, "pointed") + text
 
 
 def render_made(own: OwnSet) -> str:
@@ -141,7 +215,7 @@ def render_made(own: OwnSet) -> str:
     if not own.examples:
         return render_note("No examples yet.")
     count = len(own.examples)
-    said = f"Your set has {count} {'example' if count == 1 else 'examples'}."
+    said = f"Your set has {_examples(count)}."
     rows = "".join(_made(kept, kept.number == own.editing) for kept in own.examples)
     return f'{render_note(said)}<ul class="groma-made">{rows}</ul>'
 
@@ -158,10 +232,14 @@ def _made(kept: Kept, is_edited: bool) -> str:
         else escape(str(piece))
         for piece in kept.draft.answer
     )
-    number = kept.number
+    number, earlier = kept.number, kept.draft.earlier
+    after = ""
+    if earlier and kept.draft.has_earlier:
+        turns = len(earlier.turns)
+        after = f"<p>after {turns} earlier {'turn' if turns == 1 else 'turns'}</p>"
     edit = "<em>being edited</em>" if is_edited else _button("edit", number, "Edit")
     return (
-        f"<li>{_seen(kept.thumbnail, kept.size, boxes)}<div>"
+        f"<li>{_seen(kept.thumbnail, kept.size, boxes)}<div>{after}"
         f"<p><strong>{escape(kept.draft.question)}</strong></p><p>{answer}</p>"
         f"<p>{edit} {_button('delete', number, 'Delete')}</p></div></li>"
     )

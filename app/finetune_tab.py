@@ -8,19 +8,18 @@ import re
 import shutil
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from PIL import Image
 
 from app.finetune_examples import Draft, OwnSet
 from app.finetune_render import (
-    render_comparison,
     render_estimate,
     render_findings,
     render_note,
@@ -30,6 +29,7 @@ from app.finetune_render import (
 from app.mistakes import without_folders
 from app.pictures import displayable, read_picture
 from app.state import Sessions
+from groma import loading
 from groma.chat import Groma
 from groma.data.doctor.checking import check, fix, repair, worst_first
 from groma.data.doctor.finding import Finding
@@ -37,12 +37,14 @@ from groma.data.doctor.showing import overlay, supervised_text
 from groma.data.index import replacing
 from groma.data.instructions.items import InstructionSet, left_out, to_sample, to_samples
 from groma.data.instructions.reading import read_set
+from groma.data.instructions.unpacking import Limits, unpack
+from groma.data.instructions.writing import write_set
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
-from groma.eval.comparison import compare
-from groma.train.lora.folder import RunFolder
+from groma.eval.comparison import ComparedReply, compare
+from groma.train.lora.folder import RunFolder, State
 from groma.train.lora.jobs import Jobs
-from groma.train.lora.run import plan
+from groma.train.lora.planning import plan
 from groma.train.lora.settings import LoraSettings
 from groma.types import GromaError, Region
 
@@ -53,7 +55,10 @@ MOST_COMPARED = 12
 LONGEST_COMPARED = 128
 """Most tokens of an answer in a comparison."""
 
-_LARGEST_ADAPTER = 4 << 30
+MENDED_NAME = "mended-examples.zip"
+
+_ADAPTER_LIMITS = Limits(files=100, size=4 << 30)
+_MOST_COMPARISONS = 32
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Desk:
         findings: of the doctor about it, worst first.
         place: of the item that is looked at.
         uploads: adapters that this visitor sent, by name.
+        news: what was mended last, a sentence.
     """
 
     folder: Path | None = None
@@ -73,6 +79,7 @@ class Desk:
     findings: tuple[Finding, ...] = ()
     place: int = 0
     uploads: tuple[tuple[str, Path], ...] = ()
+    news: str = ""
 
     def close(self) -> None:
         """Remove what was uploaded; runs have copies of their own."""
@@ -110,6 +117,30 @@ class RunView:
     is_live: bool
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A/B under way: base and adapter on what a run held out, one example after another.
+
+    Attributes:
+        run: name of the run.
+        count: examples to ask.
+        asked: of these, how many were.
+        rows: a reply of both to every question so far.
+        key: of this comparison among all.
+    """
+
+    run: str
+    count: int
+    asked: int = 0
+    rows: tuple[ComparedReply, ...] = ()
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def left(self) -> int:
+        """Examples still to be asked."""
+        return self.count - self.asked
+
+
 class FinetuneTab:
     """Handlers of the finetune tab.
 
@@ -126,6 +157,7 @@ class FinetuneTab:
         self._base = base
         self._settings = settings
         self._adapted: WeakValueDictionary[Path, Groma] = WeakValueDictionary()
+        self._comparing: dict[str, Groma] = {}
         self._lock = Lock()
 
     def load(self, desk: Desk, files: Sequence[Path]) -> Desk:
@@ -140,8 +172,13 @@ class FinetuneTab:
         else:
             if any(file.suffix.lower() == ".zip" for file in files):
                 raise GromaError("Please choose one zip alone, or files without a zip.")
-            for file in files:
-                shutil.copyfile(file, folder / file.name)
+            for file in dict.fromkeys(files):
+                target = folder / file.name
+                if target.exists():
+                    raise GromaError(
+                        f"There are two files {file.name}; rename one, or send a zip with folders."
+                    )
+                shutil.copyfile(file, target)
             examples = read_set(folder)
         return self._checked(replace(desk, place=0), examples)
 
@@ -168,12 +205,23 @@ class FinetuneTab:
         examples = _examples(desk)
         if not isinstance(index, int) or not 0 <= index < len(desk.findings):
             raise GromaError("This finding is gone already.")
-        return self._checked(desk, fix(examples, [desk.findings[index]]))
+        return self._mended(desk, fix(examples, [desk.findings[index]]))
 
     def fix_all(self, desk: Desk) -> Desk:
         """Mend whatever can be mended."""
         template, limit = self._base.template, self._settings.limit
-        return self._checked(desk, repair(_examples(desk), template, limit))
+        return self._mended(desk, repair(_examples(desk), template, limit))
+
+    def pack(self, desk: Desk) -> tuple[Desk, Path]:
+        """A zip with the set as it is now, mended; written whole or not at all."""
+        examples, desk = _examples(desk), self._with_folder(desk)
+        assert desk.folder is not None
+        draft, target = desk.folder / f"{uuid4().hex}.zip", desk.folder / MENDED_NAME
+        try:
+            write_set(examples, draft)
+            return desk, draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def step(self, desk: Desk, by: int) -> Desk:
         """Go on to another item; after the last comes the first."""
@@ -194,7 +242,8 @@ class FinetuneTab:
             return render_note("No examples yet.")
         usable = len(examples) - len(left_out(examples))
         said = f"{examples.layout}: {len(examples)} items, {usable} of them can be learnt."
-        return render_note(said) + render_findings(desk.findings)
+        news = render_note(desk.news) if desk.news else ""
+        return render_note(said) + news + render_findings(desk.findings)
 
     def look(self, desk: Desk) -> ItemView:
         """The item at this place: its boxes, and exactly what would be learnt."""
@@ -238,6 +287,17 @@ class FinetuneTab:
         """Of all runs, the newest first."""
         return [run.name for run in self.jobs.runs]
 
+    def labels(self) -> list[tuple[str, str]]:
+        """What to call each run in a list, with how it is; and its name."""
+        live, runs = self.jobs.current, self.jobs.runs
+        return [(f"{run.name}: {_state(run.state, run == live)}", run.name) for run in runs]
+
+    @property
+    def is_stored_quantised(self) -> bool:
+        """Whether the base is packed on disk, so that there is nothing to choose."""
+        folder = loading.resolve(self._settings.model)
+        return loading.stored_quantization(loading.read_config(folder)) is not None
+
     def watch(self, name: str | None) -> RunView:
         """How a run is doing."""
         if not name:
@@ -245,11 +305,11 @@ class FinetuneTab:
         run = self._run(name)
         is_live = self.jobs.current == run
         progress = run.progress()
-        if is_live and progress.state == "interrupted":  # its process has not taken over yet
-            progress = replace(progress, state="starting")
-        progress = replace(progress, message=without_folders(progress.message))
+        state, message = _state(progress.state, is_live), without_folders(progress.message)
+        progress = replace(progress, state=state, message=message)
         plot = str(run.plot) if run.plot.is_file() else None
-        return RunView(render_progress(run.name, progress), plot, is_live)
+        html = render_progress(run.name, progress, run.settings, run.num_examples)
+        return RunView(html, plot, is_live)
 
     def adapters(self, desk: Desk) -> list[str]:
         """Whose answers can be had: the base, finished runs, and what this visitor sent."""
@@ -259,7 +319,7 @@ class FinetuneTab:
     def use(self, tab: str, desk: Desk, name: str | None) -> str:
         """Let an adapter or the base answer in this visitor's chat; tells who does, as HTML."""
         adapted = None if name == BASE else self._load(self._adapter(desk, name))
-        self._sessions.switch(tab, adapted)
+        self._sessions.switch(tab, adapted, "" if name == BASE else str(name))
         return render_note(f"Your chat is now answered by: {name}.")
 
     def upload(self, desk: Desk, file: Path) -> Desk:
@@ -284,24 +344,51 @@ class FinetuneTab:
                     archive.write(adapter / part, part)
         return target
 
-    def compare(self, name: str | None) -> Iterator[str]:
-        """Base and adapter on held-out examples side by side; HTML that grows."""
+    def begin_comparison(self, name: str | None) -> Comparison:
+        """What `compare_next` begins with."""
         run = self._run(name)
         if not run.adapter.is_dir():
             raise GromaError(f"{run.name} has no adapter yet.")
-        held_out = run.held_out[:MOST_COMPARED]
-        if not held_out:
+        if not run.held_out:
             raise GromaError(f"{run.name} held nothing out to compare on.")
-        rows = []
+        comparison = Comparison(run.name, min(MOST_COMPARED, len(run.held_out)))
         adapted = self._load(run.adapter)
-        for row in compare(self._base, adapted, held_out, max_new_tokens=LONGEST_COMPARED):
-            rows.append(row)
-            yield render_comparison(rows)
+        with self._lock:
+            while len(self._comparing) >= _MOST_COMPARISONS:  # somebody closed the page
+                self._comparing.pop(next(iter(self._comparing)))
+            self._comparing[comparison.key] = adapted
+        return comparison
+
+    def compare_next(self, comparison: Comparison) -> Comparison:
+        """Ask base and adapter about one more example; nothing is left of one that was stopped."""
+        adapted = self._comparing.get(comparison.key)
+        if adapted is None:
+            return replace(comparison, count=comparison.asked)
+        sample = self._run(comparison.run).held_out[comparison.asked]
+        settings = {"max_new_tokens": LONGEST_COMPARED}
+        rows = (*comparison.rows, *compare(self._base, adapted, [sample], **settings))
+        comparison = replace(comparison, asked=comparison.asked + 1, rows=rows)
+        if comparison.key not in self._comparing:
+            return replace(comparison, count=comparison.asked)
+        if not comparison.left:
+            self.stop_comparison(comparison)
+        return comparison
+
+    def stop_comparison(self, comparison: Comparison | None) -> None:
+        """Ask nothing more after this example."""
+        if comparison is not None:
+            self._comparing.pop(comparison.key, None)
 
     def _checked(self, desk: Desk, examples: InstructionSet) -> Desk:
         findings = check(examples, self._base.template, self._settings.limit)
         place = min(desk.place, max(0, len(examples) - 1))
-        return replace(desk, examples=examples, findings=tuple(worst_first(findings)), place=place)
+        found = tuple(worst_first(findings))
+        return replace(desk, examples=examples, findings=found, place=place, news="")
+
+    def _mended(self, desk: Desk, examples: InstructionSet) -> Desk:
+        """The desk with a set that was changed, and how much that helped."""
+        mended = self._checked(desk, examples)
+        return replace(mended, news=_news(desk, mended))
 
     def _chosen(self, choices: Mapping[str, Any]) -> LoraSettings:
         """Settings with what was typed; an empty field keeps its default."""
@@ -345,10 +432,19 @@ class FinetuneTab:
         return desk if desk.folder else replace(desk, folder=Path(tempfile.mkdtemp()))
 
 
-def is_allowed() -> bool:
-    """Whether visitors may train: on one's own machine, on a Space only if its owner says so."""
-    said = os.environ.get("GROMA_FINETUNE", "")
-    return said.lower() in ("1", "true") if said else "SPACE_ID" not in os.environ
+def is_allowed(is_public: bool) -> bool:
+    """Whether visitors may train and send adapters.
+
+    Args:
+        is_public: whether others than the owner can reach the page; then only if GROMA_FINETUNE=1.
+
+    Raises:
+        GromaError: if GROMA_FINETUNE is neither.
+    """
+    said = os.environ.get("GROMA_FINETUNE", "").strip().lower()
+    if said not in ("", "0", "1", "false", "true"):
+        raise GromaError(f"GROMA_FINETUNE must be 1 or 0, not {said}.")
+    return said in ("1", "true") if said else not is_public
 
 
 def _clean(name: str) -> str:
@@ -362,20 +458,40 @@ def _examples(desk: Desk) -> InstructionSet:
     return desk.examples
 
 
+def _state(state: State, is_live: bool) -> State:
+    """How a run is whose process may not have taken over yet."""
+    return "starting" if is_live and state == "interrupted" else state
+
+
+def _news(before: Desk, after: Desk) -> str:
+    """What became of the findings, and of the items, when something was mended."""
+    mended = len(before.findings) - len(after.findings)
+    said = f"{max(0, mended)} of {len(before.findings)} findings are mended"
+    if before.examples and after.examples and len(before.examples) > len(after.examples):
+        said += f" ({len(before.examples) - len(after.examples)} items left out)"
+    if not after.findings:
+        return f"{said}; nothing is left."
+    errors = sum(finding.severity == "error" for finding in after.findings)
+    wrong = len({finding.item for finding in after.findings} - {None})
+    said += f"; {len(after.findings)} are left in {wrong} {'item' if wrong == 1 else 'items'}"
+    return f"{said}, {errors} of them errors that must go first." if errors else f"{said}."
+
+
 def _unpack_adapter(file: Path, folder: Path) -> None:
-    """Take the files of an adapter out of a zip, and nothing else, under names of our own."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for entry in archive.infolist():
-                name = PurePosixPath(entry.filename).name
-                if name not in ADAPTER_FILES:
-                    continue
-                if entry.file_size > _LARGEST_ADAPTER:
-                    raise GromaError("This adapter is too large.")
-                with archive.open(entry) as source, (folder / name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
-        raise GromaError("This is no zip with an adapter.") from error
+    """Take the files of an adapter out of a zip, and nothing else."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as unpacked:
+        unpack(file, Path(unpacked), _ADAPTER_LIMITS, _is_of_adapter)
+        found = sorted(Path(unpacked).rglob(ADAPTER_FILES[0]))
+        if len(found) > 1:
+            raise GromaError("The zip holds more than one adapter; send one alone.")
+        for name in ADAPTER_FILES:
+            source = found[0].with_name(name) if found else Path(unpacked) / name
+            if source.is_file():
+                source.replace(folder / name)
     for name in ADAPTER_FILES[:2]:
         if not (folder / name).is_file():
             raise GromaError(f"The zip holds no adapter: there is no {name} in it.")
+
+
+def _is_of_adapter(entry: zipfile.ZipInfo) -> bool:
+    return PurePosixPath(entry.filename).name in ADAPTER_FILES

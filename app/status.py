@@ -1,14 +1,16 @@
 """One line about the device and its memory."""
 
+from html import escape
 from pathlib import Path
 
 import torch
+from gradio.context import LocalContext
 
 from app.state import Sessions
 
 
 def describe(model: torch.nn.Module, sessions: Sessions) -> str:
-    """Device, number type, memory, and what visitors hold of it.
+    """Device, number type, memory, what visitors hold of it, and the adapter of who asks.
 
     Args:
         model: the loaded model.
@@ -22,7 +24,10 @@ def describe(model: torch.nn.Module, sessions: Sessions) -> str:
     else:
         place, used = "CPU", _resident_bytes()
     memory = f", {used / 1e9:.1f} GB in use" if used else ""
-    return f"{place}, {kind}{memory}; talks hold {sessions.num_bytes / 1e6:.0f} MB."
+    request = LocalContext.request.get(None)
+    adapter = sessions.adapter(str(request.session_hash)) if request else ""
+    answers = f"Your chat is answered by the adapter {escape(adapter)}. " if adapter else ""
+    return f"{answers}{place}, {kind}{memory}; talks hold {sessions.num_bytes / 1e6:.0f} MB."
 
 
 def _resident_bytes() -> int:

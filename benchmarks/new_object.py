@@ -36,7 +36,8 @@ from groma.eval.intervals import proportion
 from groma.eval.scenes.figures import REC_KINDS, answers_to
 from groma.eval.scenes.judging import points_first
 from groma.eval.scenes.run import Settings, answer_all
-from groma.train.lora.run import prepare, train
+from groma.train.lora.planning import prepare
+from groma.train.lora.run import train
 from groma.train.lora.settings import LoraSettings
 
 NAME = "blicket"

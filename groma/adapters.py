@@ -1,7 +1,8 @@
 """Adapters: what LoRA learnt on top of a model, attached without touching the model.
 
 An adapted model shares every weight with its base, so that both answer side by side and the second
-costs no more memory than what was learnt. The format is peft's own.
+costs no more memory than what was learnt. The format is peft's own; peft itself is imported where
+it is needed, because that takes more than a second and most talks need none.
 """
 
 import copy
@@ -12,17 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from peft import (
-    LoraConfig,
-    PeftModel,
-    get_peft_model,
-    get_peft_model_state_dict,
-    set_peft_model_state_dict,
-)
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -30,6 +23,11 @@ from torch import Tensor
 from groma.model.groma import GromaForConditionalGeneration
 from groma.types import GromaError
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
+"""peft's names of its files."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The language model's linear layers, which get low-rank matrices."""
 WHOLE_PARTS = ("projector", "region_encoder")
@@ -150,7 +148,7 @@ def read_adapter(folder: str | Path) -> Adapter:
 
 
 def write_adapter(
-    adapted: PeftModel, folder: Path, base: Fingerprint, card: Mapping[str, Any]
+    adapted: "PeftModel", folder: Path, base: Fingerprint, card: Mapping[str, Any]
 ) -> None:
     """Save what an adapter learnt, as peft does, and which model it is for.
 
@@ -160,6 +158,8 @@ def write_adapter(
         base: fingerprint of the model without the adapter.
         card: JSON-ready, what is known of its training.
     """
+    from peft import get_peft_model_state_dict
+
     folder.mkdir(parents=True, exist_ok=True)
     weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     weights = {key: weight.detach().cpu().contiguous() for key, weight in weights.items()}
@@ -178,7 +178,7 @@ def add_lora(
     alpha: float,
     dropout: float = 0.0,
     whole: Iterable[str] = (),
-) -> PeftModel:
+) -> "PeftModel":
     """Give a model new matrices to learn, which change nothing yet; all else is frozen.
 
     Args:
@@ -269,7 +269,7 @@ def merge(
     return merged.eval()
 
 
-def load_weights(adapted: PeftModel, folder: Path) -> None:
+def load_weights(adapted: "PeftModel", folder: Path) -> None:
     """Fill in what an adapter learnt.
 
     Args:
@@ -279,6 +279,8 @@ def load_weights(adapted: PeftModel, folder: Path) -> None:
     Raises:
         GromaError: naming a tensor that is missing, unexpected, of another shape or not finite.
     """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
     weights = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     odd = sorted(set(weights) ^ set(wanted))
@@ -289,7 +291,7 @@ def load_weights(adapted: PeftModel, folder: Path) -> None:
     set_peft_model_state_dict(adapted, weights)
 
 
-def _load(model: GromaForConditionalGeneration, adapter: str | Path | Adapter) -> PeftModel:
+def _load(model: GromaForConditionalGeneration, adapter: str | Path | Adapter) -> "PeftModel":
     adapter = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
     check_base(adapter, Fingerprint.of(model))
     wrapped = _wrap(model, adapter.linears, adapter.rank, adapter.alpha, 0.0, adapter.whole)
@@ -304,7 +306,9 @@ def _wrap(
     alpha: float,
     dropout: float,
     whole: tuple[str, ...],
-) -> PeftModel:
+) -> "PeftModel":
+    from peft import LoraConfig, PeftModel, get_peft_model
+
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # ty: ignore[invalid-argument-type]

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
+import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from groma.data.sample import GroundedSample, plain_text
 from groma.data.scenes.dice import Dice
@@ -16,6 +19,8 @@ SMALLEST_CROP = 0.5
 """Shortest side of a crop as a share of the picture's."""
 LEAST_VISIBLE = 0.4
 """A box of which less than this share lies in a crop is left out."""
+JITTER = 0.06
+"""Most that an edge of a true box moves, as a share of the box's side."""
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _SIDED = re.compile(
     r"\b(left|right|leftmost|rightmost|lefthand|righthand|lefty|righty|clockwise|"
@@ -112,3 +117,10 @@ def _draw_window(dice: Dice) -> Box:
     width, height = (dice.uniform(SMALLEST_CROP, 1) for _ in range(2))
     left, top = dice.uniform(0, 1 - width), dice.uniform(0, 1 - height)
     return left, top, left + width, top + height
+
+
+def redraw(boxes: Tensor, dice: Dice) -> Tensor:
+    """(N, 4) boxes as a user draws them: each edge off by up to a share of the box's side."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    noise = dice.arrays.uniform(-JITTER, JITTER, boxes.shape).astype(np.float32)
+    return (boxes + torch.from_numpy(noise) * sides).clamp(0, 1)

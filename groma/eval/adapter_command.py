@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from groma.chat import Groma
+    from groma.data.sample import GroundedSample
     from groma.eval.comparison import ComparedReply
 
 _WORDS = {"same": "{}", "base": "[-{}-]", "adapter": "{{+{}+}}"}
@@ -14,33 +15,69 @@ _WORDS = {"same": "{}", "base": "[-{}-]", "adapter": "{{+{}+}}"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads, but for the model."""
-    parser.add_argument("--adapter", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="instruction set")
+    parser.add_argument(
+        "--run",
+        dest="lora_run",
+        type=Path,
+        metavar="FOLDER",
+        help="of `groma train lora`: its adapter on what it held out",
+    )
+    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="or an adapter …")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="… on an instruction set")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="where its pictures are")
     parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(options: argparse.Namespace, load: Callable[[], "Groma"]) -> str | dict[str, Any]:
+def run(
+    options: argparse.Namespace,
+    load: Callable[[], "Groma"],
+    held_out: Callable[[Path], "tuple[Path, list[GroundedSample]]"],
+) -> str | dict[str, Any]:
     """Answer every question of a set twice.
+
+    Args:
+        options: what `add_arguments` declares.
+        load: gives the base.
+        held_out: the adapter of a run's folder, and the examples the run was only measured on.
 
     Returns:
         Both replies of each, or with `--json` everything about them.
 
     Raises:
-        GromaError: if the set or the adapter cannot be used.
+        GromaError: if the set, the adapter or the run cannot be used.
+    """
+    from groma.eval.comparison import compare
+
+    folder, samples = _choose(options, held_out)
+    base = load()
+    adapter = base.with_adapter(folder)
+    rows = list(compare(base, adapter, samples, max_new_tokens=options.max_new_tokens))
+    if options.json:
+        return {"adapter": str(folder), "replies": [row.to_dict() for row in rows]}
+    return "\n\n".join([*map(_describe, rows), _summary(rows)])
+
+
+def _choose(
+    options: argparse.Namespace, held_out: Callable[[Path], "tuple[Path, list[GroundedSample]]"]
+) -> "tuple[Path, list[GroundedSample]]":
+    """The adapter and the examples that options name.
+
+    Raises:
+        GromaError: if they name too little.
     """
     from groma.data.instructions.items import to_samples
     from groma.data.instructions.reading import read_set
-    from groma.eval.comparison import compare
+    from groma.types import GromaError
 
-    samples = to_samples(read_set(options.data, options.images))
-    base = load()
-    adapter = base.with_adapter(options.adapter)
-    rows = list(compare(base, adapter, samples, max_new_tokens=options.max_new_tokens))
-    if options.json:
-        return {"adapter": str(options.adapter), "replies": [row.to_dict() for row in rows]}
-    return "\n\n".join([*map(_describe, rows), _summary(rows)])
+    if options.lora_run is None:
+        if options.adapter is None or options.data is None:
+            raise GromaError("Name --run, or --adapter and --data.")
+        return options.adapter, to_samples(read_set(options.data, options.images))
+    adapter, samples = held_out(options.lora_run)
+    if options.data is not None:
+        samples = to_samples(read_set(options.data, options.images))
+    return options.adapter or adapter, samples
 
 
 def _describe(row: "ComparedReply") -> str:

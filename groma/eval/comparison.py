@@ -1,13 +1,13 @@
 """Two models on the same questions, side by side: what an adapter changed (A/B)."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from groma.chat import Groma
-from groma.data.sample import QA, GroundedSample, Phrase, plain_text
+from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
 from groma.eval.matching import match_boxes, overlaps
 from groma.eval.scenes.answering import hold
 from groma.image import load_image
@@ -24,6 +24,7 @@ class ComparedReply:
     Attributes:
         picture: its file.
         question: as typed.
+        pointed: boxes that the question points at, by their numbers in it, xyxy in pixels.
         wanted: the answer that the example gives.
         wanted_boxes: of its phrases, xyxy in pixels.
         base: reply of the one model.
@@ -37,6 +38,7 @@ class ComparedReply:
 
     picture: Path
     question: str
+    pointed: tuple[tuple[int, Box], ...]
     wanted: str
     wanted_boxes: tuple[Box, ...]
     base: GroundedReply
@@ -58,6 +60,7 @@ class ComparedReply:
         return {
             "picture": str(self.picture),
             "question": self.question,
+            "pointed": [[number, list(box)] for number, box in self.pointed],
             "wanted": self.wanted,
             "wanted_boxes": [list(box) for box in self.wanted_boxes],
             "base": self.base.to_dict(),
@@ -105,6 +108,7 @@ def compare_replies(
     return ComparedReply(
         picture=Path(sample.picture),
         question=plain_text(turn.question, sample.user_regions),
+        pointed=_pointed(sample, turn),
         wanted=plain_text(turn.answer),
         wanted_boxes=wanted,
         base=base,
@@ -146,10 +150,23 @@ def word_changes(base: str, adapter: str) -> tuple[Change, ...]:
     return tuple(changes)
 
 
+def _pointed(sample: GroundedSample, turn: QA) -> tuple[tuple[int, Box], ...]:
+    """Boxes of the mentions in a question, once each, by the numbers people read there."""
+    mentions = [piece.region for piece in turn.question if isinstance(piece, Mention)]
+    users = sample.user_regions
+    named = list(dict.fromkeys(mentions))
+    return tuple(
+        zip((users.index(region) + 1 for region in named), _pixels(sample, named), strict=True)
+    )
+
+
 def _wanted_boxes(sample: GroundedSample, turn: QA) -> tuple[Box, ...]:
     """Boxes of the phrases of an answer, once each, xyxy in pixels."""
-    height, width = sample.size
     phrases = [piece for piece in turn.answer if isinstance(piece, Phrase)]
-    named = dict.fromkeys(region for phrase in phrases for region in phrase.regions)
-    boxes = [sample.boxes[region] for region in named]
+    return _pixels(sample, dict.fromkeys(region for phrase in phrases for region in phrase.regions))
+
+
+def _pixels(sample: GroundedSample, regions: Iterable[int]) -> tuple[Box, ...]:
+    height, width = sample.size
+    boxes = [sample.boxes[region] for region in regions]
     return tuple((x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in boxes)

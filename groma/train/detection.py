@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groma.config import RegionProposerConfig
+from groma.data.augment import JITTER
 from groma.data.scenes.nouns import COLOURS, SIZES
 from groma.image import normalise_pixels
 from groma.model.detection_loss import Match, detection_loss, focal_loss, match_boxes
@@ -29,8 +30,6 @@ from groma.types import IGNORED
 QUERY_REPEATS = 2
 LOCATION_REPEATS = 4
 """How often each true box is matched among queries and locations: a denser signal."""
-JITTER = 0.06
-"""Most that an edge of a true box moves, as a share of the box's side."""
 MAX_REGIONS = 8
 """True boxes per picture that the side losses encode, and boxes found there."""
 PART = KINDS.index("part")

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from groma.data.augment import redraw
 from groma.data.collate import pad_conversations, write
-from groma.data.scenes.dice import Dice
 from groma.data.scenes.generator import SceneGenerator
 from groma.data.scenes.language import converse, language_dice
 from groma.data.scenes.symbolic import true_regions
@@ -18,7 +17,6 @@ from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration, GromaOutput
 from groma.text.template import Template
 from groma.tokens import TokenIds
-from groma.train.detection import JITTER
 from groma.train.language_metrics import count_answers, kind_indices
 from groma.train.looking import Looking
 from groma.train.parallel import share_of
@@ -76,13 +74,6 @@ class SceneConversations(Dataset):
             "truth": truth,
             "kinds": kind_indices([turn.kind for turn in sample.turns]),
         }
-
-
-def redraw(boxes: Tensor, dice: Dice) -> Tensor:
-    """(N, 4) boxes as a user draws them: each edge off by up to a share of the box's side."""
-    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    noise = dice.arrays.uniform(-JITTER, JITTER, boxes.shape).astype(np.float32)
-    return (boxes + torch.from_numpy(noise) * sides).clamp(0, 1)
 
 
 @dataclass(frozen=True)

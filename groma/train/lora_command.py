@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _begin(options: argparse.Namespace) -> "RunFolder | None":
     """Lay down a new run, or only say what memory it takes."""
-    from groma.train.lora.run import plan, prepare
+    from groma.train.lora.planning import plan, prepare
 
     settings, samples = _read_settings(options), _read_samples(options)
     _, needed = plan(settings, samples)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from groma.data.augment import redraw
 from groma.data.collate import pad_conversations, write
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.generator import SceneGenerator
@@ -28,7 +29,7 @@ from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration, Sight
 from groma.text.template import Template
 from groma.tokens import TokenIds
-from groma.train.instruction import GroundedConversations, redraw
+from groma.train.instruction import GroundedConversations
 from groma.train.language_metrics import kind_indices
 from groma.train.scene_samples import to_planes
 from groma.train.symbolic import TURNS

@@ -1,7 +1,10 @@
 """What the handlers of the finetune tab do, without a browser and without training."""
 
 import json
+import os
 import re
+import signal
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +12,18 @@ from pathlib import Path
 import pytest
 
 from app.finetune_examples import Draft, OwnSet
-from app.finetune_render import render_findings, render_supervised
+from app.finetune_render import render_comparison, render_findings, render_supervised
 from app.finetune_tab import BASE, Desk, FinetuneTab, is_allowed
 from app.state import Sessions
 from groma.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.chat import Groma
 from groma.data.doctor.finding import Finding
 from groma.data.groma_instruct import format_item
+from groma.data.sample import QA, GroundedSample, Mention, Phrase
+from groma.eval.comparison import compare_replies
 from groma.train.lora.folder import RunFolder
 from groma.train.lora.jobs import Jobs
-from groma.types import GromaError
+from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
 from tests import talk
 from tests.train import lora_case
 
@@ -159,6 +164,49 @@ def test_findings_have_buttons_that_mend(tab: FinetuneTab, files: list[Path]) ->
             tab.fix(desk, wrong)
 
 
+def test_it_is_said_what_is_left_when_something_was_mended(
+    tab: FinetuneTab, files: list[Path]
+) -> None:
+    file = files[0].parent / "set.json"
+    items = json.loads(file.read_text())
+    file.write_text(json.dumps([*items, items[0] | {"file_name": "gone.png"}, items[1]]))
+    desk = tab.load(Desk(), files)
+    count = len(desk.findings)
+    assert "mended" not in tab.summary(desk)
+    mended = tab.fix_all(desk)
+    gone = len(items) + 2 - len(mended.examples or ())
+    said = f"{count - len(mended.findings)} of {count} findings are mended ({gone} items left out)"
+    assert said in tab.summary(mended)
+    assert "mended" not in tab.summary(tab.load(mended, files))
+    mended, zipped = tab.pack(mended)
+    again = tab.load(Desk(), [zipped])
+    assert len(again.examples or ()) == len(mended.examples or ())
+    assert tab.pack(mended)[1] == zipped
+    with pytest.raises(GromaError, match="upload"):
+        tab.pack(Desk())
+    for each in (desk, mended, again):
+        each.close()
+
+
+def test_two_files_of_one_name_are_refused(tab: FinetuneTab, files: list[Path]) -> None:
+    picture = next(file for file in files if file.suffix == ".png")
+    other = picture.parent / "other"
+    other.mkdir()
+    (other / picture.name).write_bytes(picture.read_bytes())
+    with pytest.raises(GromaError, match=f"two files {picture.name}"):
+        tab.load(Desk(), [*files, other / picture.name])
+    assert tab.load(Desk(), [*files, picture]).examples
+
+
+def test_a_base_that_is_stored_packed_leaves_no_choice(tab: FinetuneTab, base_folder: Path) -> None:
+    assert not tab.is_stored_quantised
+    file = base_folder / "config.json"
+    plain = file.read_text()
+    file.write_text(json.dumps(json.loads(plain) | {"quantization_config": {"load_in_4bit": True}}))
+    assert tab.is_stored_quantised
+    file.write_text(plain)
+
+
 def test_items_are_stepped_through_with_what_is_learnt(tab: FinetuneTab, desk: Desk) -> None:
     first = tab.look(desk)
     assert first.picture is not None
@@ -192,6 +240,7 @@ def test_runs_are_started_watched_cancelled_and_resumed(tab: FinetuneTab, desk: 
     assert not tab.watch(None).is_live
     name = tab.start(desk, {"rank": 8, "epochs": None}, "mine", force=True)
     assert tab.names() == [name] == ["mine"]
+    assert tab.labels() == [("mine: ready", "mine")]
     assert isinstance(tab.jobs, FakeJobs)
     assert not tab.watch(name).is_live
     tab.jobs.live = name
@@ -199,6 +248,15 @@ def test_runs_are_started_watched_cancelled_and_resumed(tab: FinetuneTab, desk: 
     view = tab.watch(name)
     assert view.is_live
     assert "interrupted" not in view.progress
+    assert "rank 8, learning rate 0.01, 3 epochs, variation 0.8" in view.progress
+    assert "<td>4, and 2 held out</td>" in view.progress
+    with tab.jobs.runs[0].occupied():
+        assert tab.labels() == [("mine: starting", "mine")]
+        tab.jobs.runs[0].write_state("training", steps=9)
+        tab.jobs.runs[0].note_stop()
+        assert "stopping at its next checkpoint" in tab.watch(name).progress
+        tab.jobs.runs[0].write_state("starting")
+        assert tab.labels() == [("mine: starting", "mine")]
     tab.cancel(name)
     tab.resume(name)
     assert tab.jobs.asked == [("start", "8 6 True"), ("cancel", name), ("resume", name)]
@@ -209,6 +267,31 @@ def test_runs_are_started_watched_cancelled_and_resumed(tab: FinetuneTab, desk: 
     assert f"no &lt;b&gt;room&lt;/b&gt; in {name}<" in view.progress
     with pytest.raises(GromaError, match="choose a run"):
         tab.cancel("../mine")
+
+
+def test_a_run_is_resumed_while_its_cancelled_process_is_leaving(
+    tab: FinetuneTab, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab.start(desk, {})
+    (run,) = tab.jobs.runs
+    sleeping = (sys.executable, "-c", "import time; time.sleep(60)")
+    jobs = Jobs(tab.jobs.root, sleeping)
+    for _ in range(2):
+        jobs.resume(run)
+        assert jobs.current == run
+        with pytest.raises(GromaError, match="being trained"):
+            jobs.resume(run)
+        run.write_state("cancelled")
+        assert jobs.current is None
+        jobs.cancel(run)
+    asked = []
+    monkeypatch.setattr("groma.train.lora.jobs.os.kill", lambda *each: asked.append(each))
+    with run.occupied():
+        run.write_state("training")
+        jobs.cancel(run)
+        assert asked == [(os.getpid(), signal.SIGTERM)]
+        assert run.state == "stopping"
+    assert run.state == "interrupted"
 
 
 def test_one_visitors_chat_switches_and_switches_back(
@@ -224,6 +307,8 @@ def test_one_visitors_chat_switches_and_switches_back(
         tab.use("me", desk, adapter)
         said.setdefault(adapter, []).append(answer(sessions, "me"))
         assert answer(sessions, "you") == said[BASE][0]
+        assert sessions.adapter("me") == ("" if adapter == BASE else name)
+        assert sessions.adapter("you") == sessions.adapter("nobody") == ""
     assert said[BASE][0] == said[BASE][1]
     assert said[BASE][0] != said[name][0]
 
@@ -252,13 +337,25 @@ def test_adapters_travel_as_zips(tab: FinetuneTab, desk: Desk, groma: Groma) -> 
 def test_adapters_that_do_not_fit_are_refused(tab: FinetuneTab, desk: Desk, tmp_path: Path) -> None:
     other = write_lora(talk.tiny_groma(seed=1), tmp_path / "other")
     foreign, empty, broken = (tmp_path / f"{name}.zip" for name in ("foreign", "empty", "broken"))
-    with zipfile.ZipFile(foreign, "w") as archive:
-        for file in other.iterdir():
-            archive.write(file, f"../../{file.name}")
-    with zipfile.ZipFile(empty, "w") as archive:
-        archive.writestr("../evil.py", "1/0")
+    outside, bomb, two = (tmp_path / f"{name}.zip" for name in ("outside", "bomb", "two"))
+    for archive, folders in ((foreign, ["in/a"]), (outside, [".."]), (two, ["a", "b"])):
+        with zipfile.ZipFile(archive, "w") as opened:
+            for folder in folders:
+                for file in other.iterdir():
+                    opened.write(file, f"{folder}/{file.name}")
+    with zipfile.ZipFile(empty, "w") as opened:
+        opened.writestr("evil.py", "1/0")
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("adapter_model.safetensors", bytes(20_000_000))
     broken.write_bytes(b"PK")
-    for file, reason in ((foreign, "another model"), (empty, "adapter_config"), (broken, "no zip")):
+    for file, reason in (
+        (foreign, "another model"),
+        (outside, "leads out"),
+        (two, "more than one"),
+        (bomb, "grows more than"),
+        (empty, "adapter_config"),
+        (broken, "no zip"),
+    ):
         with pytest.raises(GromaError, match=reason):
             tab.upload(desk, file)
     assert not list(tmp_path.rglob("evil.py"))
@@ -269,24 +366,68 @@ def test_base_and_adapter_are_compared_on_what_was_held_out(
 ) -> None:
     name = tab.start(desk, {})
     with pytest.raises(GromaError, match="no adapter yet"):
-        next(tab.compare(name))
+        tab.begin_comparison(name)
     write_lora(groma, tab.jobs.runs[0].adapter)
-    *_, last = tab.compare(name)
-    turns = sum(len(sample.turns) for sample in tab.jobs.runs[0].held_out)
-    assert last.count("groma-compared") == turns
-    assert "Mean IoU: base" in last
+    comparison = tab.begin_comparison(name)
+    held_out = tab.jobs.runs[0].held_out
+    assert comparison.left == len(held_out) == 2
+    assert "2 examples to ask" in render_comparison((), comparison.left)
+    half = tab.compare_next(comparison)
+    assert half.left == 1
+    done = tab.compare_next(half)
+    assert done.left == 0
+    assert done != half
+    html = render_comparison(done.rows)
+    assert html.count('"groma-compared"') == sum(len(sample.turns) for sample in held_out)
+    assert "Mean IoU: base" in html
+    assert tab.compare_next(half).left == 0  # it is over, whoever asks again
 
 
-def test_public_spaces_do_not_train_unless_their_owner_says_so(
+def test_a_comparison_is_stopped_between_two_examples(
+    tab: FinetuneTab, desk: Desk, groma: Groma
+) -> None:
+    name = finish(tab, desk, groma)
+    half = tab.compare_next(tab.begin_comparison(name))
+    tab.stop_comparison(half)
+    stopped = tab.compare_next(half)
+    assert (stopped.left, stopped.rows) == (0, half.rows)
+    other = tab.compare_next(tab.begin_comparison(name))
+    assert other.left == 1
+    tab.stop_comparison(None)
+
+
+def test_a_comparison_shows_words_boxes_and_overlap(tmp_path: Path) -> None:
+    sample = GroundedSample(
+        "a.png", (60, 80), ((0.0, 0.0, 0.5, 1.0),), ("dog",), (QA((Mention(0), "?"), ("a",)),)
+    )
+    pointing = (GroundedSpan(0, 1, (RegionRef(0, (0.0, 0.0, 40.0, 30.0), 1.0, 1.0),)),)
+    question = QA(("Where is ", Mention(0), "?"), ("At ", Phrase("<b>", (0,))))
+    base = GroundedReply("a <dog>", (), (60, 80))
+    adapter = GroundedReply("a cat", pointing, (60, 80))
+    row = compare_replies(sample, question, base, adapter)
+    talk.picture().save(tmp_path / "a.png")
+    html = render_comparison([replace(row, picture=tmp_path / "a.png")])
+    assert 'base</b> a <mark class="groma-base">&lt;dog&gt;</mark>' in html
+    assert 'adapter</b> a <mark class="groma-adapter">cat</mark>' in html
+    assert "IoU 0.00 → 0.50 (+0.50); boxes of the two agree to 0.00" in html
+    assert '<rect class="groma-pointed" x="0.0" y="0.0" width="40.0" height="60.0"/>' in html
+    assert ">1</text>" in html
+    assert "1 answered in other words" in html
+
+
+def test_public_pages_do_not_train_unless_their_owner_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("SPACE_ID", raising=False)
     monkeypatch.delenv("GROMA_FINETUNE", raising=False)
-    assert is_allowed()
-    monkeypatch.setenv("SPACE_ID", "someone/groma")
-    assert not is_allowed()
-    monkeypatch.setenv("GROMA_FINETUNE", "1")
-    assert is_allowed()
+    assert is_allowed(is_public=False)
+    assert not is_allowed(is_public=True)
+    monkeypatch.setenv("GROMA_FINETUNE", "")
+    assert not is_allowed(is_public=True)
+    for said in ("1", "true"):
+        monkeypatch.setenv("GROMA_FINETUNE", said)
+        assert is_allowed(is_public=True)
     monkeypatch.setenv("GROMA_FINETUNE", "0")
-    monkeypatch.delenv("SPACE_ID")
-    assert not is_allowed()
+    assert not is_allowed(is_public=False)
+    monkeypatch.setenv("GROMA_FINETUNE", "yes")
+    with pytest.raises(GromaError, match="GROMA_FINETUNE must be 1 or 0, not yes"):
+        is_allowed(is_public=False)

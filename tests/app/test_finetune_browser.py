@@ -1,7 +1,6 @@
 """The finetune tab in a real browser: examples drawn by hand, a short training, its adapter."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,8 +104,9 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield serve(ScriptedGroma(), tmp_path_factory.mktemp("scripted"))
 
 
-def serve(groma: Groma, folder: Path) -> str:
-    settings = replace(lora_case.settings(lora_case.save_base(folder / "base")), epochs=60.0)
+def serve(groma: Groma, folder: Path, **changes: float) -> str:
+    changes = {"epochs": 60.0} | changes
+    settings = lora_case.settings(lora_case.save_base(folder / "base"), **changes)
     runs = folder / "runs"
     return launch(groma, "tiny", finetune=settings, runs=runs, prevent_thread_lock=True, quiet=True)
 
@@ -134,6 +134,7 @@ def test_from_drawing_to_another_answer(page: Page, tiny: str, scene: Path) -> N
     maker.go("Chat")
     before = ask(page, scene)
     maker.go("Finetune")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_hidden()
     maker.open(scene)
     for count, (box, thing) in enumerate(
         ((DOG, "the dog"), (BALL, "the ball"), (DOG, "the big dog")), start=1
@@ -166,9 +167,10 @@ def test_from_drawing_to_another_answer(page: Page, tiny: str, scene: Path) -> N
     maker.press("Regenerate")
     after = answer(page)
     assert "groma-cursor" not in before + after
+    expect(page.locator("#groma-status")).to_contain_text("answered by the adapter run-")
     assert after != before
     maker.go("Finetune")
-    maker.press("Compare the chosen run with the base")
+    maker.press("Compare the run of step 3 with the base")
     expect(page.locator(".groma-compared")).to_have_count(1, timeout=MINUTES)
     expect(page.locator("#groma-compared")).to_contain_text("Mean IoU: base")
     assert maker.problems == []
@@ -182,14 +184,12 @@ def test_an_answer_is_corrected_and_kept(page: Page, scripted: str, scene: Path)
     expect(maker.bench.locator("[data-question]")).to_have_value("Where is the dog?")
     text = "No, there is no such thing in the picture."
     expect(maker.bench.locator("[data-answer]")).to_have_value(text)
+    expect(maker.bench.locator("[data-do=explore]")).to_be_hidden()  # there are none to show
     maker.draw(DOG)
     maker.press("Keep this example")
     expect(page.locator(".toast-body")).to_contain_text("Box 1 means nothing yet")
     maker.write("Where is the dog?", "It is here: a dog.")
     maker.mark("a dog", 1)
-    maker.bench.locator("[data-answer]").press("End")
-    maker.bench.locator("[data-answer]").press("ArrowLeft")
-    page.keyboard.type("gie")  # the phrase does not grow at its end
     expect(maker.bench.locator("[data-marked] .groma-phrase")).to_have_text("a dog")
     maker.press("Keep this example")
     expect(page.locator("#groma-talk")).to_be_visible()

@@ -151,7 +151,35 @@ def test_the_last_answer_of_a_talk_is_corrected(own: OwnSet, draft: Draft) -> No
     assert not kept.from_chat
     x1, *_ = sample.boxes[-1]
     assert x1 * SIZE[0] == pytest.approx(440, abs=1e-2)
-    assert sample.turns[0].grounding
+    assert sample.turns[-1].grounding
+
+
+def test_what_was_said_before_stays_in_the_example(own: OwnSet, draft: Draft) -> None:
+    tab = ChatTab(Sessions(ScriptedGroma(), budget=10**9))
+    session = tab.sessions.get("me")
+    assert draft.picture is not None
+    for boxes, question in (((BALL, DOG), "What is [2]?"), ((), "Describe [2].")):
+        list(tab.ask("me", Drawing(draft.picture, boxes), question, Settings()))
+    own = own.correct(Draft(), session.picture, session.conversation)
+    loaded = own.loaded
+    canvas = ExampleCanvas()
+    sent = ExampleValue.model_validate_json(canvas.postprocess(loaded).model_dump_json())
+    (earlier,) = sent.earlier
+    assert (earlier.question, earlier.answer) == ("What is [1]?", "This is the thing you mean.")
+    back = canvas.preprocess(sent)
+    assert (back.content, back.earlier) == (loaded.content, None)
+    (sample,) = learnt(own.keep(back))
+    first, last = sample.turns
+    assert first.question == ("What is ", Mention(0), "?")
+    assert last.question == ("Describe ", Mention(0), ".")  # the same box, not one like it
+    assert len(sample.boxes) == 2
+    kept = own.keep(back)
+    assert "after 1 earlier turn<" in render_made(kept)
+    assert kept.edit(Draft(), 1).loaded.has_earlier
+    alone = own.keep(replace(back, has_earlier=False))
+    (sample,) = learnt(alone)
+    assert len(sample.turns) == 1
+    assert "earlier" not in render_made(alone)
 
 
 def test_the_workbench_goes_round(draft: Draft) -> None:

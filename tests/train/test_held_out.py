@@ -13,9 +13,9 @@ from groma.data.mixture import read_mixture
 from groma.text.template import Template
 from groma.train import held_out, run_log, starting
 from groma.train.configuration import Start, read_configuration
+from groma.train.curves import PLOT_NAME, read_log
 from groma.train.detection import ClassAgnosticDetection
 from groma.train.instruction import GroundedConversations
-from groma.train.run_log import PLOT_NAME, read_log
 from groma.types import GromaError
 from tests.train.conftest import SIDE
 from tests.train.tiny_stages import (

@@ -14,17 +14,18 @@ from groma.image import load_image, to_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
 from groma.train import run_log
+from groma.train.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.train.lora import jobs
 from groma.train.lora import run as lora_run
 from groma.train.lora.examples import Collator, Rounds, spell, split
 from groma.train.lora.folder import ADAPTER_NAME, RunFolder
 from groma.train.lora.memory import count_lora, count_parameters, estimate
 from groma.train.lora.objective import AdapterObjective, count
-from groma.train.lora.run import prepare, train
+from groma.train.lora.planning import prepare
+from groma.train.lora.run import train
 from groma.train.lora.settings import LoraSettings, num_held_out
 from groma.train.lora.trainer import last_checkpoint
 from groma.train.lora.vision import TrainingVision, count_bytes
-from groma.train.run_log import LOG_NAME, PLOT_NAME, read_log
 from groma.types import GromaError
 from tests import talk
 from tests.train import lora_case

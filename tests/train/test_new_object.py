@@ -5,7 +5,8 @@ from pathlib import Path
 import groma
 from benchmarks.new_object import ask, compose, example
 from groma.cli import DEFAULT_MODEL
-from groma.train.lora.run import prepare, train
+from groma.train.lora.planning import prepare
+from groma.train.lora.run import train
 from groma.train.lora.settings import LoraSettings
 
 

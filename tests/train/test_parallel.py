@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 
 from groma import cli
 from groma.train import run_log
+from groma.train.curves import read_log
 from groma.train.instruction import GroundedConversations
 from groma.train.lora.objective import AdapterObjective
-from groma.train.lora.run import prepare, train
-from groma.train.run_log import read_log
+from groma.train.lora.planning import prepare
+from groma.train.lora.run import train
 from tests.train import lora_case, two_processes
 from tests.train.tiny_stages import (
     SIZES,

@@ -7,8 +7,8 @@ from groma.data.collate import answers
 from groma.data.scenes.symbolic import SymbolicScenes
 from groma.text.template import GREETING
 from groma.tokens import IMAGE, PAD, REFER_FEATURE, REGION, TokenIds
+from groma.train.curves import read_log
 from groma.train.language_metrics import COUNTS, GROUPS, count_answers, kind_indices
-from groma.train.run_log import read_log
 from groma.train.symbolic import (
     SymbolicCollator,
     SymbolicConversations,

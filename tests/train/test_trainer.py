@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from groma.model.groma import GromaForConditionalGeneration
+from groma.train.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.train.detection import DetectionPretraining
 from groma.train.detection_metrics import count, summarise
-from groma.train.run_log import LOG_NAME, PLOT_NAME, read_log
 from groma.train.scene_samples import collate
 from groma.train.stages import freeze_for
 from groma.train.trainer import StageTrainer, training_arguments

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from groma.data.sample import GroundedSample, Mention, Phrase
+from groma.train.curves import read_log
 from groma.train.lora.settings import LoraSettings
-from groma.train.run_log import read_log
 
 CARD_NAME = "README.md"
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -20,9 +21,9 @@ from typing import Any, Literal, get_args
 from filelock import FileLock, Timeout
 
 from groma.data.sample import GroundedSample
+from groma.train.curves import PLOT_NAME, read_log
 from groma.train.lora.examples import split
 from groma.train.lora.settings import LoraSettings
-from groma.train.run_log import PLOT_NAME, read_log
 from groma.types import GromaError
 
 SETTINGS_NAME = "settings.json"
@@ -32,10 +33,14 @@ OUTPUT_NAME = "output.txt"
 ADAPTER_NAME = "adapter"
 _PICTURES_NAME = "pictures"
 _LOCK_NAME = ".lock"
+_STOP_NAME = ".stop"
 _RECENT = 20
 
-State = Literal["ready", "starting", "training", "done", "cancelled", "failed", "interrupted"]
-"""Of a run; "interrupted" is one whose process is gone without a word."""
+State = Literal[
+    "ready", "starting", "training", "stopping", "done", "cancelled", "failed", "interrupted"
+]
+"""Of a run; "stopping" is one that was asked to, "interrupted" one whose process is gone without a
+word."""
 
 
 @dataclass(frozen=True)
@@ -212,16 +217,40 @@ class RunFolder:
 
     def write_state(self, state: State, message: str = "", **more: Any) -> None:
         """Note how the run is; what was noted of its `steps` stays."""
+        if state != "training":  # it may have been asked to stop before it began
+            (self.path / _STOP_NAME).unlink(missing_ok=True)
         kept = {"steps": self._state().get("steps", 0)}
         fields = {"state": state, "message": message, "process": os.getpid()}
         _write_json(self.path / STATE_NAME, kept | fields | more)
 
-    def progress(self) -> Progress:
-        """How far the run is, from what it has written."""
+    def note_stop(self) -> None:
+        """Note that the run was asked to stop."""
+        (self.path / _STOP_NAME).touch()
+
+    @property
+    def state(self) -> State:
+        """How the run is."""
         noted = self._state()
         state: State = noted["state"] if noted.get("state") in get_args(State) else "ready"
-        if state in ("starting", "training") and not self.is_busy:
-            state = "interrupted"
+        if state not in ("starting", "training"):
+            return state
+        if not self.is_busy:
+            return "interrupted"
+        return "stopping" if (self.path / _STOP_NAME).exists() else state
+
+    @property
+    def num_examples(self) -> tuple[int, int]:
+        """How many it learns from, and how many it is only measured on.
+
+        Raises:
+            GromaError: as `samples`.
+        """
+        file = self.path / EXAMPLES_NAME
+        return _count(self, file.stat().st_mtime if file.is_file() else 0.0)
+
+    def progress(self) -> Progress:
+        """How far the run is, from what it has written."""
+        noted, state = self._state(), self.state
         rows = read_log(self.path)
         steps = int(noted.get("steps", 0))
         memory = _last(rows, "memory")
@@ -242,6 +271,13 @@ class RunFolder:
             return dict(_read_json(self.path / STATE_NAME))
         except (GromaError, TypeError, ValueError):
             return {}
+
+
+@lru_cache(maxsize=64)
+def _count(run: RunFolder, _: float) -> tuple[int, int]:
+    """Counted once, for as long as the file is the same: a run is looked at every other second."""
+    held_out = len(run.held_out)
+    return len(run.samples) - held_out, held_out
 
 
 def find_runs(root: Path) -> Iterator[RunFolder]:

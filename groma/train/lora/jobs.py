@@ -17,12 +17,15 @@ import psutil
 
 from groma.data.sample import GroundedSample
 from groma.train.lora.folder import OUTPUT_NAME, RunFolder, find_runs
-from groma.train.lora.run import prepare
+from groma.train.lora.planning import prepare
 from groma.train.lora.settings import LoraSettings
 from groma.types import GromaError
 
 _POLITENESS = 10
 """Of the process among others: the chat goes first."""
+
+
+_ENDED = ("done", "cancelled", "failed")
 
 
 class Jobs:
@@ -50,7 +53,9 @@ class Jobs:
     def current(self) -> RunFolder | None:
         """The run that is under way, whoever started it."""
         if self._started is not None and self._started[1].poll() is None:
-            return self._started[0]
+            run = self._started[0]
+            if run.state not in _ENDED:  # else its process is only leaving
+                return run
         return next((run for run in self.runs if run.is_busy), None)
 
     def start(
@@ -93,6 +98,7 @@ class Jobs:
         """Ask a run to stop at its next checkpoint; returns at once."""
         process = run.process
         if process is not None:
+            run.note_stop()
             os.kill(process, signal.SIGTERM)
         elif self._started is not None and self._started[0] == run:
             self._started[1].terminate()

@@ -5,29 +5,26 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 from transformers import set_seed
 
 from groma import loading
 from groma.adapters import Fingerprint, add_lora, write_adapter
-from groma.data.sample import GroundedSample
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
 from groma.text.template import Template
-from groma.tokens import TokenIds
 from groma.train.lora.card import count_data, read_figures, write_card
 from groma.train.lora.examples import Collator, Conversations, Rounds, spell, split
 from groma.train.lora.folder import RunFolder
-from groma.train.lora.memory import Estimate, estimate, kept_budget
+from groma.train.lora.memory import kept_budget
 from groma.train.lora.objective import AdapterObjective, count, summarise
 from groma.train.lora.settings import LoraSettings
 from groma.train.lora.trainer import AdapterTrainer, StopWhenAsked, last_checkpoint
@@ -36,64 +33,15 @@ from groma.train.stages import Stage
 from groma.train.trainer import training_arguments
 from groma.types import GromaError
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 _LINES = 50
 """Lines of the log of a whole run, about."""
 _CHECKPOINTS = 10
 _MEASUREMENTS = 10
 
 logger = logging.getLogger(__name__)
-
-
-def prepare(
-    path: Path,
-    settings: LoraSettings,
-    samples: Sequence[GroundedSample],
-    force: bool = False,
-) -> tuple[RunFolder, Estimate]:
-    """Check everything that can be checked before a run, and lay down its folder.
-
-    Args:
-        path: of the run, a folder that does not exist or is empty.
-        settings: what is left open is chosen now.
-        samples: whose `picture` is a file.
-        force: start even what will not fit in memory.
-
-    Returns:
-        The run, ready for `train`, and what memory it is expected to take.
-
-    Raises:
-        GromaError: if the base, the settings or the samples cannot be used, or it will not fit.
-    """
-    settings, needed = plan(settings, samples)
-    if not force:
-        needed.check()
-    return RunFolder.create(path, settings, samples), needed
-
-
-def plan(
-    settings: LoraSettings, samples: Sequence[GroundedSample]
-) -> tuple[LoraSettings, Estimate]:
-    """Choose what settings leave open, and say what memory they will take.
-
-    Raises:
-        GromaError: as `prepare`, but for the memory.
-    """
-    source = loading.resolve(settings.checked().model)
-    config = loading.read_config(source)
-    settings = replace(settings, quantization=loading.beyond_stored(settings.quantization, config))
-    trained, _ = split(samples, settings.held_out, settings.seed)
-    settings = settings.complete(config.text_config.hidden_size, len(trained))
-    template = Template(loading.load_tokenizer(source), TokenIds.of(config))
-    conversations = spell(samples, template, settings.limit)
-    room = config.text_config.max_position_embeddings
-    room -= config.num_image_tokens + 2 * config.max_regions
-    if conversations.longest > room:
-        raise GromaError(
-            f"A conversation takes {conversations.longest} tokens, but the model reads {room} "
-            f"besides picture and regions; allow at most that many, not {settings.limit}."
-        )
-    pictures = len({sample.picture for sample in samples})
-    return settings, estimate(config, settings, conversations.longest, pictures)
 
 
 def train(folder: RunFolder, stop: Callable[[], bool] = lambda: False) -> bool:
@@ -156,7 +104,7 @@ def stop_on_signals() -> Generator[Callable[[], bool]]:
 class _Base:
     """A loaded base with new matrices to learn."""
 
-    adapted: PeftModel
+    adapted: "PeftModel"
     model: GromaForConditionalGeneration
     template: Template
     fingerprint: Fingerprint

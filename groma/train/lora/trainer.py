@@ -3,11 +3,10 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
-from peft import PeftModel
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
@@ -16,11 +15,14 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from groma.adapters import Fingerprint, load_weights, write_adapter
 from groma.train.trainer import StageTrainer
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 
 class AdapterTrainer(StageTrainer):
     """Trains an adapter; its checkpoints hold nothing of the base."""
 
-    def __init__(self, adapted: PeftModel, base: Fingerprint, **kwargs: Any) -> None:
+    def __init__(self, adapted: "PeftModel", base: Fingerprint, **kwargs: Any) -> None:
         """Arguments as in `StageTrainer`, and two more.
 
         Args:

@@ -11,9 +11,8 @@ import torch
 from PIL import Image, ImageEnhance, ImageFilter
 from torch import Tensor
 
-from groma.data.augment import View
+from groma.data.augment import View, redraw
 from groma.data.scenes.dice import Dice
-from groma.train.instruction import redraw
 
 _MOST_CUT = 0.15
 """Share of a side that is cut off at each edge; words about places stay true."""
