@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,8 @@ def test_the_server_tidies_by_itself_until_it_ends(groma: ScriptedGroma, file: P
                     break
         assert len(asyncio.all_tasks()) == 1
 
-    asyncio.run(serve())
+    with ThreadPoolExecutor(1) as pool:  # playwright leaves a loop running in this thread
+        pool.submit(asyncio.run, serve()).result()
     assert held(sessions) == [False]
 
 
