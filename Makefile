@@ -1,7 +1,9 @@
 # Everything runs in .venv, which the first target makes: `make` lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/pip install --constraint constraints.txt
+PIP := $(BIN)/pip install --no-compile --constraint constraints.txt
+# pip compiles on one core, which takes longer than all the rest of an installation.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 BENCHMARKS := $(filter-out app,$(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))))
 
 .PHONY: help install demo test check bench weights
@@ -61,9 +63,11 @@ $(WORDS): | .venv
 	@touch $@
 
 .venv/.run: .venv/.torch requirements.txt
-	$(PIP) --requirement requirements.txt --editable .
+	{ $(COMPILE); } & $(PIP) --requirement requirements.txt --editable . && wait
+	$(COMPILE)
 	@touch $@
 
 .venv/.dev: .venv/.run requirements-dev.txt
 	$(PIP) --requirement requirements-dev.txt
+	$(COMPILE)
 	@touch $@
