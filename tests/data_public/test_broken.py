@@ -5,7 +5,6 @@ import json
 import logging
 import pickle
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,9 @@ from groma.data.sample import Phrase
 from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b, visual_genome
 from groma.data.sources.items import BrokenItem, Items, read_parts
 from groma.types import GromaError
+from tests.data_public.reading import read
 
 Change = Callable[[Any], object]
-
-
-def read(items: Items) -> tuple[list[Any], Counter[str]]:
-    """Every sample that is left, and why the others are not."""
-    samples, broken = [], Counter()
-    for index in range(len(items)):
-        try:
-            samples.append(items[index])
-        except BrokenItem as error:
-            broken[str(error)] += 1
-    return samples, broken
 
 
 def changed(source: Path, target: Path, change: Change) -> Path:

@@ -1,7 +1,6 @@
 """GRIT as it is published, against the same items as JSON."""
 
 import pickle
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from groma.data import parquet
 from groma.data.mixture import Mixture, SourceConfig
 from groma.data.parquet import ParquetRows
 from groma.data.sources.grit import COLUMNS, open_grit
-from groma.data.sources.items import UNKNOWN_SIZE, BrokenItem, Items
+from groma.data.sources.items import UNKNOWN_SIZE
 from groma.types import GromaError
 from tests.data_public.make import HEIGHT, WIDTH
+from tests.data_public.reading import read
 from tests.data_public.test_examples import learns_in_two_steps, talks
 from tests.data_public.test_parsers import REASONS
 from tests.model.tiny import tiny_model
@@ -26,16 +26,6 @@ pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 @pytest.fixture
 def folder(public: Path) -> Path:
     return public / "grit" / "parquet"
-
-
-def read(items: Items) -> tuple[list, Counter]:
-    samples, broken = [], Counter()
-    for index in range(len(items)):
-        try:
-            samples.append(items[index])
-        except BrokenItem as error:
-            broken[str(error)] += 1
-    return samples, broken
 
 
 @pytest.mark.parametrize("task", ["rec", "caption"])

@@ -1,0 +1,17 @@
+"""Reading a whole source, broken items included."""
+
+from collections import Counter
+from typing import Any
+
+from groma.data.sources.items import BrokenItem, Items
+
+
+def read(items: Items) -> tuple[list[Any], Counter[str]]:
+    """Every sample that is left, and why the others are not."""
+    samples, broken = [], Counter()
+    for index in range(len(items)):
+        try:
+            samples.append(items[index])
+        except BrokenItem as error:
+            broken[str(error)] += 1
+    return samples, broken
