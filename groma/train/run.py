@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -240,7 +241,7 @@ def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> 
     Raises:
         GromaError: if weights are to be divided among processes.
     """
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+    if parse_flag_from_env("ACCELERATE_USE_FSDP"):
         raise GromaError(
             "Detection pretraining fits on every GPU; start it without FSDP, which divides the "
             "language model."

@@ -214,11 +214,15 @@ def with_spoilt_regions(public: Path, folder: Path) -> Items:
     return visual_genome.open_visual_genome(file, folder, image_data=data, rounds="multi")
 
 
+def spoil_annotations(data: Any) -> None:
+    data["annotations"].insert(0, spoil(data["annotations"][0]))
+
+
 def with_spoilt_captions(public: Path, folder: Path) -> Items:
     file = changed(
         public / "refcoco/refcocog_cap_train.json",
         folder / "x.json",
-        lambda data: data["annotations"].insert(0, spoil(data["annotations"][0])),
+        spoil_annotations,
     )
     return coco.open_region_captions(file, folder)
 
@@ -227,7 +231,7 @@ def with_spoilt_phrases(public: Path, folder: Path) -> Items:
     file = changed(
         public / "flickr30k/flickr_entities_train.json",
         folder / "x.json",
-        lambda data: data["annotations"].insert(0, spoil(data["annotations"][0])),
+        spoil_annotations,
     )
     return coco.open_flickr_json(file, folder)
 
