@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from groma.text.template import Template
 
 HEAD = (
-    *("source", "format", "items", "a pass", "read", "boxes", "turns"),
+    *("source", "format", "items", "a pass", "read", "boxes", "lost boxes", "turns"),
     *("left out", "broken", "why"),
 )
 _REASONS = 3
@@ -52,8 +52,9 @@ def stats(options: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str,
 
     Returns:
         Head and rows of a table: per source its items, how many of them are one pass, and, of
-        those read, boxes, turns, how many are left out because of their pictures, and how many
-        are broken and mostly why. Sources that are never learnt from come last.
+        those read, boxes, boxes that are broken while the rest of the item is not, turns, how many
+        items are left out because of their pictures, and how many are broken; and why, mostly.
+        Sources that are never learnt from come last.
 
     Raises:
         GromaError: if the configuration or a file of it cannot be read.
@@ -147,19 +148,21 @@ def _rows(
 
 
 def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
-    """Items read, boxes, turns, items left out, broken ones and why, of a source."""
+    """Items read, boxes, lost ones, turns, items left out, broken ones and why, of a source."""
     from groma.data.order import permute
     from groma.data.sample import GroundedSample
-    from groma.data.sources.items import BrokenItem, LeftOut
+    from groma.data.sources.items import BrokenItem, LeftOut, counting_lost_parts
 
     length = len(source.items)
     read = min(limit or length, length)
     boxes = turns = left_out = 0
     broken: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
     for position in range(read):
         index = position if read == length else permute(position, length, 0)
         try:
-            sample = source.items[index]
+            with counting_lost_parts() as parts:
+                sample = source.items[index]
             if pictures:
                 source.find(sample)
         except LeftOut:
@@ -169,8 +172,16 @@ def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
             broken[str(error)] += 1
             continue
         boxes += len(sample.boxes)
+        lost += parts
         turns += len(sample.turns) if isinstance(sample, GroundedSample) else 0
-    why = "; ".join(f"{reason} ({count})" for reason, count in broken.most_common(_REASONS))
-    why += "; …" if len(broken) > _REASONS else ""
-    numbers = (read, boxes, turns, left_out, broken.total())
-    return (*(f"{number:,}" for number in numbers), why)
+    numbers = (read, boxes, lost.total(), turns, left_out, broken.total())
+    why = (_reasons("items", broken), _reasons("boxes", lost))
+    return (*(f"{number:,}" for number in numbers), " | ".join(filter(None, why)))
+
+
+def _reasons(what: str, counts: Counter[str]) -> str:
+    """The most frequent reasons; nothing where there are none."""
+    if not counts:
+        return ""
+    listed = "; ".join(f"{reason} ({count})" for reason, count in counts.most_common(_REASONS))
+    return f"{what}: {listed}" + ("; …" if len(counts) > _REASONS else "")

@@ -139,8 +139,8 @@ class JsonItems(Indexed):
 class JsonTables(Indexed):
     """A COCO-like file: `images`, each with its `annotations`, and `categories`.
 
-    An image without id is a broken item. Annotations without the number of an image belong to none;
-    how many there are is logged when the index is made.
+    An image without id is a broken item. Annotations without the number of an image in the file
+    belong to none; how many there are is logged when the index is made.
     """
 
     purpose = "tables"
@@ -190,12 +190,23 @@ class JsonTables(Indexed):
         first = np.searchsorted(owners, images)
         count = np.searchsorted(owners, images, side="right") - first
         count[images == _NO_KEY] = 0
+        self._tell_orphans(owners, images, count)
         members = np.column_stack([first, count]).astype(np.uint64)
         return {
             "images": np.column_stack([spans["images"].table(), members]),
             "annotations": spans["annotations"].table()[order],
             "categories": spans["categories"].table(),
         }
+
+    def _tell_orphans(self, owners: NDArray, images: NDArray, count: NDArray) -> None:
+        """Log how many annotations are of images that the file does not have."""
+        _, first = np.unique(images, return_index=True)
+        orphans = np.count_nonzero(owners != _NO_KEY) - int(count[first].sum())
+        if orphans:
+            logger.warning(
+                "%s: %d of %d entries of `annotations` are of no image in it and are left out.",
+                *(self.path, orphans, len(owners)),
+            )
 
     def _keys(self, name: str, keys: array) -> NDArray[np.int64]:
         """The numbers of a list of entries, of which some may have none, but not all."""

@@ -1,6 +1,7 @@
 """The review page: decisions are kept, shown, and end up in the file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,12 @@ VISUAL_GENOME = Path(__file__).parents[1] / "data" / "public" / "visual_genome"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """What the maker saves: two accepted conversations and a refused picture."""
+    pictures = tmp_path / "visual_genome"
+    shutil.copytree(VISUAL_GENOME, pictures, ignore=shutil.ignore_patterns(".groma-index"))
     files = ("--regions", "region_descriptions.json", "--image-data", "image_data.json")
-    options = [name if name[0] == "-" else str(VISUAL_GENOME / name) for name in files]
+    options = [name if name[0] == "-" else str(pictures / name) for name in files]
     save = tmp_path / "run"
-    assert cli.main(["instruct", str(VISUAL_GENOME), "--save", str(save), *options]) == 0
+    assert cli.main(["instruct", str(pictures), "--save", str(save), *options]) == 0
     return save
 
 

@@ -97,6 +97,7 @@ TABLES: dict[str, tuple[Change, int]] = {
     "annotation without image_id": (lambda data: data["annotations"][0].pop("image_id"), 1),
     "annotation of no image": (lambda data: data["annotations"][0].update(image_id=None), 1),
     "annotation of a huge image": (lambda data: data["annotations"][0].update(image_id=2**70), 1),
+    "annotation of another image": (lambda data: data["annotations"][0].update(image_id=77), 1),
     "annotation that is none": (lambda data: data["annotations"].__setitem__(0, "x"), 1),
     "annotation without box": (lambda data: data["annotations"][0].pop("bbox"), 0),
     "annotation of an unknown class": (lambda data: data["annotations"][0].pop("category_id"), 0),

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,31 @@ def test_stats_count_everything(public: Path, capsys: pytest.CaptureFixture) -> 
     for name, reasons in REASONS.items():
         assert all(f"{reason} ({count})" in rows[name] for reason, count in reasons.items())
         assert f"  {sum(reasons.values())}" in rows[name]
-    assert rows["sharegpt4v"].split()[2:7] == ["3", "6", "3", "0", "3"]
+    assert rows["sharegpt4v"].split()[2:8] == ["3", "6", "3", "0", "0", "3"]
+    assert {name for name, row in rows.items() if "| boxes: a box without area (1)" in row} == {
+        *("coco", "objects365", "v3det", "coco-find")
+    }
+
+
+def test_stats_count_boxes_that_are_lost_from_items_kept(
+    public: Path, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    shutil.copytree(public / "flickr30k", tmp_path / "flickr30k")
+    file = tmp_path / "flickr30k/Annotations/1000.xml"
+    file.write_text(file.read_text().replace("<ymax>", "<ymax>-", 1))
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "[[sources]]\nname = 'flickr'\nformat = 'flickr30k'\nannotations = 'flickr30k'\n"
+        "images = 'flickr30k/images'"
+    )
+    assert cli.main(["data", "stats", str(config)]) == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    # Both sentences of the picture name the thing whose box is broken; the second nothing else.
+    assert row.split()[4:10] == ["6", "12", "1", "3", "0", "3"]
+    assert row.endswith(
+        "items: boxes that cannot be read (2); no phrase with a box (1) | "
+        "boxes: a box without area (1)"
+    )
 
 
 def test_stats_look_for_pictures_and_may_read_less(

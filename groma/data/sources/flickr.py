@@ -1,8 +1,8 @@
 """Flickr30k Entities as its authors publish it: marked sentences and XML boxes (paper Tab. 1)."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,10 +14,11 @@ from groma.data.sources.items import (
     Items,
     box_from_xyxy,
     picture_size,
+    read_parts,
     refused,
     words,
 )
-from groma.types import Box, GromaError, Size
+from groma.types import Box, GromaError
 
 _PHRASE = re.compile(r"\[/EN#(\d+)(?:/[^\s\]]+)?\s+([^\]]+)\]")
 _SPACE_BEFORE = re.compile(r"\s+([.,;:!?)]|'s\b|n't\b)")
@@ -67,6 +68,7 @@ def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
     if "error" in item:
         raise BrokenItem(item["error"])
     size, sentence = picture_size(item), words(item["sentences"][part])
+    read = partial(box_from_xyxy, size=size)
     boxes: list[Box] = []
     names: list[str] = []
     regions: dict[str, tuple[int, ...]] = {}
@@ -75,7 +77,7 @@ def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
     for match in _PHRASE.finditer(sentence):
         chain, phrase = match[1], match[2].strip()
         if chain not in regions:
-            found = _usable(item["boxes"].get(chain, ()), size)
+            found = read_parts(item["boxes"].get(chain, ()), read, needed=False)
             regions[chain] = tuple(range(len(boxes), len(boxes) + len(found)))
             boxes += found
             names += [phrase] * len(found)
@@ -87,15 +89,6 @@ def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
     answer = join_pieces([*pieces, _tidy(sentence[at:])])
     turn = QA((), answer, "grounded_caption")
     return GroundedSample(words(item["picture"]), size, tuple(boxes), tuple(names), (turn,))
-
-
-def _usable(boxes: Sequence[Sequence[float]], size: Size) -> list[Box]:
-    """Those of xyxy in pixels that are not broken, in [0, 1]."""
-    found = []
-    for box in boxes:
-        with suppress(BrokenItem):
-            found.append(box_from_xyxy(box, size))
-    return found
 
 
 def _tidy(text: str) -> str:

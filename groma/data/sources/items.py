@@ -2,8 +2,10 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol, TypeVar
@@ -42,6 +44,7 @@ Part = TypeVar("Part")
 
 _ENDING = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif|jp2|ppm)$", re.IGNORECASE)
 _OLD_COCO_NAME = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})(_\d+)?")
+_LOST: ContextVar[Counter[str] | None] = ContextVar("lost parts", default=None)
 
 
 class BrokenItem(GromaError):  # noqa: N818
@@ -128,18 +131,32 @@ def refused() -> Generator[None]:
         raise BrokenItem("a field of the wrong type") from error
 
 
-def read_parts(entries: Iterable[Any], read: Callable[[Any], Part]) -> list[Part]:
+@contextmanager
+def counting_lost_parts() -> Generator[Counter[str]]:
+    """Count what `read_parts` leaves out meanwhile, by reason."""
+    lost: Counter[str] = Counter()
+    token = _LOST.set(lost)
+    try:
+        yield lost
+    finally:
+        _LOST.reset(token)
+
+
+def read_parts(
+    entries: Iterable[Any], read: Callable[[Any], Part], needed: bool = True
+) -> list[Part]:
     """Read the boxes of an item, or other parts of it, without those that are broken.
 
     Args:
         entries: raw, in the order of the file.
         read: makes a part of one; what it raises over malformed data leaves that one out.
+        needed: whether an item without any part is broken.
 
     Returns:
-        At least one part, in the same order.
+        The parts, in the same order; at least one if they are needed.
 
     Raises:
-        BrokenItem: if none is left, for the reason of the first one.
+        BrokenItem: if none is left of those needed, for the reason of the first one.
     """
     parts: list[Part] = []
     broken: list[BrokenItem] = []
@@ -149,8 +166,10 @@ def read_parts(entries: Iterable[Any], read: Callable[[Any], Part]) -> list[Part
                 parts.append(read(entry))
         except BrokenItem as error:
             broken.append(error)
-    if not parts:
+    if needed and not parts:
         raise broken[0] if broken else BrokenItem("no box")
+    if (lost := _LOST.get()) is not None:
+        lost.update(map(str, broken))
     return parts
 
 
