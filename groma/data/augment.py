@@ -12,13 +12,16 @@ from torch import Tensor
 
 from groma.data.sample import GroundedSample, plain_text
 from groma.data.scenes.dice import Dice
-from groma.data.sources.items import DetectionSample, Sample
+from groma.data.sources.items import BrokenItem, DetectionSample, Head, Sample
 from groma.types import Box
 
 SMALLEST_CROP = 0.5
 """Shortest side of a crop as a share of the picture's."""
 LEAST_VISIBLE = 0.4
 """A box of which less than this share lies in a crop is left out."""
+SEGMENT_AREAS = (14 / 448) ** 2, (400 / 448) ** 2
+"""Least and most area of a segment that is learnt, as shares of the view: smaller ones are less
+than a patch, larger ones are what is behind everything."""
 JITTER = 0.06
 """Most that an edge of a true box moves, as a share of the box's side."""
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -84,12 +87,16 @@ class View:
         return replace(sample, boxes=tuple(self.box(box) for box in sample.boxes))
 
     def keep(self, sample: DetectionSample) -> tuple[Self, list[Box]]:
-        """Boxes that can be seen, and the view; without a crop if it would show none."""
-        shown = [self.box(box) for box in sample.boxes if self._shows(box)]
-        if shown:
-            return self, shown
-        whole = replace(self, window=_WHOLE)
-        return whole, [whole.box(box) for box in sample.boxes]
+        """Boxes to learn from, and the view; without a crop if it would show none.
+
+        Raises:
+            BrokenItem: if there is none even so.
+        """
+        for view in (self, replace(self, window=_WHOLE)):
+            shown = [view.box(box) for box in sample.boxes if view._shows(box)]
+            if learnt := [box for box in shown if is_learnt(box, sample.head)]:
+                return view, learnt
+        raise BrokenItem("no segment of a size that is learnt")
 
     def _shows(self, box: Box) -> bool:
         left, top, right, bottom = self.window
@@ -97,6 +104,12 @@ class View:
         height = min(box[3], bottom) - max(box[1], top)
         area = (box[2] - box[0]) * (box[3] - box[1])
         return width > 0 and height > 0 and width * height >= LEAST_VISIBLE * area
+
+
+def is_learnt(box: Box, head: Head) -> bool:
+    """Whether a box in a view is learnt from; any object is, segments are by their size."""
+    least, most = SEGMENT_AREAS
+    return head == "coco" or least <= (box[2] - box[0]) * (box[3] - box[1]) <= most
 
 
 def is_mirrorable(sample: Sample) -> bool:

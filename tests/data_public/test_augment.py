@@ -7,7 +7,7 @@ from PIL import Image
 from groma.data.augment import Augmentation, View, has_sides, is_mirrorable
 from groma.data.examples import make_dice
 from groma.data.sample import QA, GroundedSample, Phrase
-from groma.data.sources.items import DetectionSample
+from groma.data.sources.items import BrokenItem, DetectionSample, Head
 
 SIDE = 64
 BOX = (0.25, 0.5, 0.5, 0.875)
@@ -21,8 +21,8 @@ def picture() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def detected(*boxes) -> DetectionSample:
-    return DetectionSample("x.jpg", (SIDE, SIDE), boxes, (), "sa1b")
+def detected(*boxes, head: Head = "sa1b") -> DetectionSample:
+    return DetectionSample("x.jpg", (SIDE, SIDE), boxes, (), head)
 
 
 def talk(*texts: str, kind: str = "rec") -> GroundedSample:
@@ -61,6 +61,17 @@ def test_boxes_out_of_view_are_dropped_but_never_all() -> None:
     view, boxes = window.keep(detected(outside))
     assert boxes == [outside]
     assert view == View()
+
+
+def test_segments_are_learnt_by_their_size_in_the_view() -> None:
+    speck, wall = (0.2, 0.2, 0.22, 0.22), (0.0, 0.0, 1.0, 0.9)
+    assert View().keep(detected(speck, BOX, wall)) == (View(), [BOX])
+    assert View().keep(detected(speck, wall, head="coco")) == (View(), [speck, wall])
+    # Cut out, the speck is as large as a patch, and the wall is all there is.
+    window = View((0.1, 0.1, 0.6, 0.6))
+    assert window.keep(detected(speck, wall)) == (window, [window.box(speck)])
+    with pytest.raises(BrokenItem, match="no segment of a size"):
+        View().keep(detected(speck, wall))
 
 
 @pytest.mark.parametrize(

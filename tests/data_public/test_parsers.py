@@ -2,6 +2,8 @@
 
 import pickle
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from groma.data.mixture import Mixture
 from groma.data.sample import GroundedSample, Mention, Phrase, plain_text
 from groma.data.sources import flickr, open_images, refer, sa1b, visual_genome
+from groma.data.sources.coco import open_coco
 from groma.data.sources.formats import FORMATS
 from groma.data.sources.items import (
     UNKNOWN_SIZE,
@@ -104,6 +107,13 @@ def test_segments_are_class_agnostic(parsed: dict) -> None:
         assert sample.names == ()
         assert len(sample.boxes) == len(things(number)) + parts
         assert sample.picture == f"sa_000000/sa_{number + 1}.jpg"
+
+
+def test_the_released_list_of_segments_trains_their_head(public: Path) -> None:
+    read = partial(open_coco, public / "coco/instances.json", None)
+    plain, segments = read()[0], read(head="sa1b")[0]
+    assert isinstance(plain, DetectionSample)
+    assert segments == replace(plain, head="sa1b")
 
 
 def test_asking_for_a_class_points_to_all_of_it(parsed: dict) -> None:

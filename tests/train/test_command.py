@@ -53,7 +53,7 @@ def test_every_shipped_configuration_can_be_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("stage", "trains", "epochs", "lr", "batch", "ratios"),
     [
-        ("detection", {"region_proposer"}, 12, 2e-4, 64, {}),
+        ("detection", {"region_proposer"}, 12, 2e-4, 64, {"sa1b": 0.18}),
         (
             "alignment",
             {"projector", "region_encoder", NEW_TOKENS},

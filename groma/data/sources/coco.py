@@ -15,6 +15,7 @@ from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.data.sources.items import (
     BrokenItem,
     DetectionSample,
+    Head,
     Items,
     box_from_xywh,
     picture_size,
@@ -35,12 +36,22 @@ def open_coco(
     cache: Path | None,
     *,
     task: Literal["detection", "find"] = "detection",
+    head: Head = "coco",
     turns: int = 5,
 ) -> Items:
-    """Instances with classes: for detection, or to ask where all of a class are."""
+    """Instances with classes: for detection, or to ask where all of a class are.
+
+    Args:
+        annotations: such as `instances_train2017.json` or `class_agnostic_sa1b_2m.json`.
+        cache: folder of indexes.
+        task: what it is for.
+        head: which objectness head learns from it: `sa1b` if it holds any segment.
+        turns: most questions of a sample.
+    """
     tables = JsonTables(annotations, cache)
     if task == "detection":
-        return Items(tables, partial(parse_detection, names=tables.categories), "detection")
+        parse = partial(parse_detection, names=tables.categories, head=head)
+        return Items(tables, parse, "detection")
     return Items(tables, partial(parse_classes, names=tables.categories), "conversation", turns)
 
 
@@ -63,12 +74,13 @@ def open_flickr_json(annotations: Path, cache: Path | None) -> Items:
     return Items(JsonTables(annotations, cache), parse_grounded_caption, "conversation")
 
 
-def parse_detection(record: Record, names: Mapping[int, str]) -> DetectionSample:
+def parse_detection(record: Record, names: Mapping[int, str], head: Head) -> DetectionSample:
     """Boxes of whole objects; crowds and broken boxes are left out.
 
     Args:
         record: an image and its annotations.
         names: of the classes, by id.
+        head: which objectness head learns from it.
 
     Raises:
         BrokenItem: if no box is left.
@@ -78,7 +90,7 @@ def parse_detection(record: Record, names: Mapping[int, str]) -> DetectionSample
     single = [annotation for annotation in annotations if not annotation.get("iscrowd")]
     found = read_parts(single, partial(_read_instance, size=size, names=names))
     boxes, classes = zip(*found, strict=True)
-    return DetectionSample(words(image["file_name"]), size, boxes, classes, "coco")
+    return DetectionSample(words(image["file_name"]), size, boxes, classes, head)
 
 
 def parse_classes(record: Record, names: Mapping[int, str]) -> GroundedSample:
