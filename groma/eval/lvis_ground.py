@@ -4,6 +4,7 @@ Greedy, ten new tokens, every box with the score 1; average recall as lvis-api c
 over thresholds and classes, each class over all pictures.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from groma.eval.measures import Figure, Floats, Measure
 from groma.types import Size
 
 MOST_FOUND = 300
-"""As many boxes of a picture count."""
+"""As many boxes of a picture count, of all its classes together: the first ones."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Find(Case):
 
     Attributes:
         words: its name.
+        image: id of the picture.
         category: its id.
         truth: COCO annotations.
         size: (H, W) of the picture.
     """
 
     words: str
+    image: int
     category: int
     truth: tuple[Entry, ...]
     size: Size
@@ -108,8 +111,11 @@ def make_cells(
 ) -> list[Cell]:
     """Compare every answer with the truth; arguments as in `LvisGround.score`, and numbers."""
     cells = []
+    counted: Counter[int] = Counter()
     for case in cases:
         boxes = read_boxes(answers[case.key], case.key) if case.key in answers else []
+        boxes = boxes[: MOST_FOUND - counted[case.image]]
+        counted[case.image] += len(boxes)
         found = [(to_xywh(box), 1.0) for box in boxes]
         unit, group = pictures[case.picture], classes[case.category]
         cells.append(make_cell(unit, group, found, case.truth, limit=MOST_FOUND))
@@ -147,4 +153,5 @@ def _read(file: CocoFile, names: Mapping[int, str]) -> Iterator[Find]:
         picture = image.get("file_name") or urlsplit(image["coco_url"]).path.lstrip("/")
         for category, truth in classes.items():
             key = f"{image['id']}/{category}"
-            yield Find(key, picture, names[category], category, tuple(truth), size_of(image))
+            size, words = size_of(image), names[category]
+            yield Find(key, picture, words, image["id"], category, tuple(truth), size)
