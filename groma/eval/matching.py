@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from groma.ops.boxes import pairwise_iou
 from groma.types import Box
@@ -45,6 +44,8 @@ def match_boxes(
     Returns:
         (found, true) indices, in the order of `found`.
     """
+    from scipy.optimize import linear_sum_assignment  # slow, and of no use to an answer
+
     if not found or not truth:
         return []
     iou = overlaps(found, truth)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -60,6 +59,8 @@ def match_boxes(
     Returns:
         Per picture, indices (min(Q, M * repeats),) into the predictions and into the truth.
     """
+    from scipy.optimize import linear_sum_assignment  # slow, and of no use to an answer
+
     truth = pad_sequence(list(truths_cxcywh), batch_first=True)
     alpha, gamma = config.focal_alpha, config.focal_gamma
     probability = logits.sigmoid()
