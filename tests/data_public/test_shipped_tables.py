@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from groma import cli
+from groma.data.mixture import read_mixture
 from groma.train.configuration import find
 
 STAGES = ("detection", "alignment", "instruction")
@@ -85,6 +86,15 @@ def write_refs(public: Path, root: Path) -> None:
     refs[1]["split"] = "val"
     for name in REFS:
         (root / name).write_bytes(pickle.dumps(refs, protocol=2))
+
+
+@pytest.mark.parametrize(
+    ("stage", "turns"),
+    [("alignment", {"grit": 1, "coco": 1}), ("instruction", {"visual-genome": 10, "coco": 1})],
+)
+def test_as_many_questions_as_in_the_released_training(stage: str, turns: dict[str, int]) -> None:
+    sources = read_mixture(find(f"groma-7b/{stage}")).sources
+    assert {s.name: s.options["turns"] for s in sources if "turns" in s.options} == turns
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -194,6 +194,21 @@ def test_regions_that_cannot_be_used_are_told(tmp_path):
     assert whole.score(whole.cases, {c.key: {"caption": "x"} for c in whole.cases}).notes == []
 
 
+def test_captions_that_are_missing_are_not_scored(monkeypatch):
+    """As in pycocoevalcap, which looks at the pictures of the results alone."""
+    scored = []
+    monkeypatch.setattr(
+        "groma.eval.region_caption.measure_captions", lambda *both: scored.append(both) or []
+    )
+    benchmark = RegionCaption(files.CAPTIONS)
+    answered = benchmark.cases[1::2]
+    score = benchmark.score(benchmark.cases, {c.key: {"caption": c.picture} for c in answered})
+    ((references, captions),) = scored
+    assert references == {case.key: case.captions for case in answered}
+    assert captions == {case.key: case.picture for case in answered}
+    assert score.notes == ["3 of 5 cases have no answer and are left out."]
+
+
 def test_four_bits_are_compared_with_sixteen(model, tmp_path, capsys, monkeypatch):
     """The whole way: two models answer the same subset, and the table shows what that changes."""
     sixteen, four = tmp_path / "sixteen.jsonl", tmp_path / "four.jsonl"
