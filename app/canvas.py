@@ -22,6 +22,7 @@ SCRIPTS = (
     "mentions.js",
     "gestures.js",
     "wiring.js",
+    "kept.js",
 )
 
 
@@ -59,6 +60,7 @@ class Canvas(gr.HTML):
         value: the picture and the boxes being drawn; only the browser changes the boxes, so what
             replies mean arrives in `shown` and disturbs nobody who is drawing.
         shown: see `app.render.shown_boxes`.
+        ticket: see `Sessions.ticket`; without one the browser tab keeps nothing.
         options: of every Gradio component.
     """
 
@@ -71,6 +73,7 @@ class Canvas(gr.HTML):
         self,
         value: Drawing | None = None,
         shown: dict[str, Any] | None = None,
+        ticket: str = "",
         **options: Any,
     ) -> None:
         super().__init__(
@@ -80,6 +83,7 @@ class Canvas(gr.HTML):
             js_on_load=_read(self.scripts),
             apply_default_css=False,
             shown=shown or NOTHING_SHOWN,
+            ticket=ticket,
             **options,
         )
 

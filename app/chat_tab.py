@@ -85,6 +85,7 @@ class View:
         question: text of the question box.
         is_answering: whether there is something to stop.
         warning: a sentence about what went wrong.
+        ticket: what the browser tab keeps to come back with.
     """
 
     talk: str | None = None
@@ -93,6 +94,7 @@ class View:
     question: str | None = None
     is_answering: bool | None = None
     warning: str | None = None
+    ticket: str | None = None
 
 
 def _told(handler: Callable[_Inputs, View]) -> Callable[_Inputs, View]:
@@ -164,6 +166,29 @@ class ChatTab:
             drawing=Drawing(displayable(picture), tuple(boxes)),
             question=question,
         )
+
+    def come_back(
+        self, tab: str, drawing: Drawing, question: str, ticket: str, settings: Settings
+    ) -> View:
+        """Show what the browser tab had before its page was loaded again, if anything.
+
+        Args:
+            tab: id of the new page.
+            drawing: boxes that were drawn and not yet asked about.
+            question: what was typed and not yet asked.
+            ticket: of the former page; "" if there was none.
+            settings: of the new page.
+        """
+        view = self._former(tab, drawing, ticket, settings)
+        return replace(view, question=question or None, ticket=self.sessions.ticket(tab))
+
+    @_told
+    def _former(self, tab: str, drawing: Drawing, ticket: str, settings: Settings) -> View:
+        session = self.sessions.come_back(tab, ticket)
+        if session is None or session.picture is None:
+            return View()
+        drawn = Drawing(displayable(session.picture), drawing.boxes)
+        return View(self._talk(session, settings), self._shown(session, settings), drawn)
 
     def ask(self, tab: str, drawing: Drawing, question: str, settings: Settings) -> Iterator[View]:
         """Answer a question; the view grows with the answer."""

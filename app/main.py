@@ -253,6 +253,9 @@ def launch(
     if finetune is not None:
         runs = runs.resolve()
         teaching = FinetuneTab(Jobs(runs), sessions, model, finetune)
+    # Gradio keeps what it knows of a visitor, half a megabyte, until so many others came; only the
+    # finetune tab has anything there that is missed.
+    visitors = 1000 if finetune else 100
     page = Page(model, ChatTab(sessions), read_examples(), teaching)
     note = f"{NOTES.get(name, NOTES['other'])} {notice}".strip()
     blocks = page.build(name, note, lambda: describe(model.model, sessions))
@@ -264,6 +267,7 @@ def launch(
         head=f"<style>{read_styles()}</style>",
         allowed_paths=[str(FOLDER), *([str(runs)] if finetune else [])],
         max_file_size="2gb" if finetune else MOST_BYTES,
+        state_session_capacity=visitors,
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],

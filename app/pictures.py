@@ -1,9 +1,12 @@
 """Picture files that people sent."""
 
 import base64
+import os
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from groma.image import load_image
@@ -11,6 +14,8 @@ from groma.types import GromaError
 
 MOST_BYTES = 25_000_000
 """Of a picture's file; sets to learn from may be larger, and come by the same door."""
+
+GONE = "The picture is gone; please choose it again."
 
 _THUMBNAIL = 320
 _SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
@@ -36,8 +41,19 @@ def read_picture(picture: Path) -> Image.Image:
             )
         content = picture.read_bytes()
     except OSError as error:
-        raise GromaError("The picture is gone; please choose it again.") from error
+        raise GromaError(GONE) from error
     return load_image(content)
+
+
+def keep_file(picture: Path) -> None:
+    """Let a picture in use stay: Gradio removes uploads by the time since they were touched.
+
+    Args:
+        picture: a file; those that nobody uploaded stay anyway.
+    """
+    if picture.is_relative_to(get_upload_folder()):
+        with suppress(OSError):
+            os.utime(picture)
 
 
 def displayable(picture: Path) -> Path:
@@ -48,7 +64,12 @@ def displayable(picture: Path) -> Path:
 
     Returns:
         The file itself, or a PNG beside it.
+
+    Raises:
+        GromaError: if there is no such file any more.
     """
+    if not picture.is_file():
+        raise GromaError(GONE)
     with Image.open(picture) as image:
         if image.format in _SHOWN_BY_BROWSERS:
             return picture

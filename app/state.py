@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import torch
 
 from app.gpu import free_memory, retrying, too_little_memory
-from app.pictures import read_picture
+from app.pictures import keep_file, read_picture
+from app.tickets import Tickets
 from groma.chat import Boxes, Chat, Groma
 from groma.conversation import Conversation, Turn
 from groma.types import GromaError, GroundedReply, Region
@@ -21,6 +22,13 @@ Clock = Callable[[], float]
 
 MOST_FORGOTTEN = 10_000
 """Tabs of which it is known that they had a talk."""
+
+SECONDS_TO_STOP = 5.0
+"""At most, from when a page is closed until its answer has ended."""
+
+FORGOTTEN = (
+    "This talk was left alone for too long and is forgotten; please choose its picture again."
+)
 
 _Result = TypeVar("_Result")
 
@@ -66,6 +74,12 @@ class Session:
         chat = self.chat
         return 0 if chat is None else chat_bytes(chat)
 
+    def follow(self, former: "Session") -> None:
+        """Go on with another session's talk, which goes on by itself as well."""
+        self.picture, self.conversation = former.picture, former.conversation
+        self.proposals = former.proposals
+        self.groma, self.adapter = former.groma, former.adapter
+
 
 class Sessions:
     """Every tab's session by its id; least recently used memory is freed beyond a budget.
@@ -97,6 +111,7 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[str, Session] = {}
         self._forgotten: dict[str, None] = {}
+        self._tickets = Tickets()
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -120,6 +135,8 @@ class Sessions:
                 self._make_room()
             self._sessions[tab] = session
             session.last_used, session.is_left = self._clock(), False
+            if session.picture:
+                keep_file(session.picture)
             return session
 
     def require(self, tab: str) -> Session:
@@ -130,13 +147,42 @@ class Sessions:
         """
         session = self.get(tab)
         if session.is_forgotten:
-            raise GromaError(
-                "This talk was left alone for too long and is forgotten; please choose its "
-                "picture again."
-            )
+            raise GromaError(FORGOTTEN)
         if session.picture is None:
             raise GromaError("Please choose a picture first.")
         return session
+
+    def ticket(self, tab: str) -> str:
+        """What lets the next page of a browser tab `come_back` to the talk of this one."""
+        return self._tickets.issue(tab)
+
+    def come_back(self, tab: str, ticket: str) -> Session | None:
+        """Go on with the talk that a browser tab had before its page was loaded again.
+
+        Two pages never answer in one talk: if the former one is still there, as when a tab was
+        duplicated, each goes on by itself.
+
+        Args:
+            tab: id of the new page.
+            ticket: of the former one.
+
+        Returns:
+            The new page's session, or None if there is nothing to come back to.
+
+        Raises:
+            GromaError: if the talk was forgotten.
+        """
+        former = self._former(self._tickets.read(ticket))
+        if former is None:
+            return None
+        # What was answered until the page was closed belongs to the talk.
+        if former.is_left and former.busy.acquire(timeout=SECONDS_TO_STOP):
+            former.busy.release()
+        session = self.get(tab)
+        if session.picture is not None:
+            return None  # Its owner was faster.
+        session.follow(former)
+        return self.get(tab)
 
     def open(
         self, tab: str, picture: Path, conversation: Conversation | None = None, **settings: Any
@@ -324,6 +370,20 @@ class Sessions:
         assert picture is not None
         groma = session.groma or self._groma
         return self._retrying(session, lambda: groma.chat(read_picture(picture), conversation))
+
+    def _former(self, tab: str | None) -> Session | None:
+        """The session of a tab that may be closed, which is no use of it.
+
+        Raises:
+            GromaError: if its talk was forgotten.
+        """
+        with self._lock:
+            self._forget_expired()
+            session = self._sessions.get(tab or "")
+            is_forgotten = session.is_forgotten if session else tab in self._forgotten
+        if is_forgotten:
+            raise GromaError(FORGOTTEN)
+        return session
 
     def _forget_expired(self) -> None:
         """Forget sessions that were left alone for too long."""

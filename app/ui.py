@@ -33,6 +33,13 @@ CHIPS = """<div id="groma-chips" role="group" aria-label="Your regions"></div>""
 
 STOPPABLE = """() => ({ __type__: "update", submit_btn: false, stop_btn: "Stop" })"""
 
+RETURNING = """(canvas, _question, _ticket, ...settings) => {
+  const kept = { boxes: [], question: "", ticket: "" };
+  try { Object.assign(kept, JSON.parse(sessionStorage.getItem("groma"))); } catch {}
+  return [{ ...canvas, boxes: kept.boxes }, kept.question, kept.ticket, ...settings];
+}"""
+"""Reads what `kept.js` wrote."""
+
 QUICK = """<div class="groma-quick" role="group" aria-label="Quick questions">
 <button type="button" data-fill="Describe the picture." data-send>Describe</button>
 <button type="button" data-fill="What is [#]?" data-send>What is this?</button>
@@ -96,6 +103,7 @@ class Page:
         with gr.Row():
             with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
                 self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
+                self.ticket = gr.Textbox(visible=False)
                 if self.examples:
                     gr.HTML(render_examples(self.examples), **PLAIN)
             with gr.Column(scale=5, min_width=300):
@@ -183,7 +191,9 @@ class Page:
         # Files of another talk would mislead.
         for event in (self.canvas.picture, self.canvas.example, self.load.upload, self.clear.click):
             event(_no_files, None, self.files, **quick)
-        for event in (blocks.load, *switched):
+        returning = [self.canvas, self.question, self.ticket, *settings]
+        blocks.load(self._once(chat.come_back), returning, outputs, js=RETURNING, **quick)
+        for event in switched:
             event(self.status_text, None, self.status, **quick)
         blocks.unload(_leave(chat))
 
@@ -234,7 +244,7 @@ class Page:
         if view.is_answering is not None:
             box |= {"submit_btn": False if view.is_answering else "Ask"}
             box |= {"stop_btn": "Stop" if view.is_answering else False}
-        canvas = {"value": view.drawing, "shown": view.shown}
+        canvas = {"value": view.drawing, "shown": view.shown, "ticket": view.ticket}
         return _update(canvas), _update({"value": view.talk}), _update(box), self.status_text()
 
 

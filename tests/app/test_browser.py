@@ -424,6 +424,48 @@ def test_who_waits_sees_the_place_in_the_line(
         one.page.context.close()
 
 
+def test_a_page_loaded_again_goes_on(tab: Tab, scene: Path) -> None:
+    colour = "(phrase) => getComputedStyle(phrase).getPropertyValue('--colour')"
+    drawn, later = (100, 190, 290, 440), (300, 60, 420, 160)
+    tab.draw(drawn)
+    tab.ask("Describe what is beside [1].")
+    before = tab.phrase("a red ball").evaluate(colour)
+    tab.draw(later)
+    question = tab.page.locator("#groma-question textarea")
+    question.fill("How many are beside [2]?")
+    tab.page.reload()
+    expect(tab.answers).to_have_count(1)
+    tab.page.wait_for_function("document.querySelector('.groma-stage img').naturalWidth === 640")
+    expect(tab.page.locator(".groma-box.user")).to_have_count(2)
+    expect(tab.page.locator(".groma-box.draft")).to_have_count(1)
+    expect(question).to_have_value("How many are beside [2]?")
+    phrase = tab.phrase("a red ball")
+    assert phrase.evaluate(colour) == before != ""
+    phrase.hover()
+    expect(tab.box("r1")).to_have_class(LIT)
+    tab.page.mouse.move(*tab.at(400, 380))
+    expect(phrase).to_have_class(LIT)
+    (box,) = tab.sent_boxes(lambda: tab.ask())
+    assert near(box, later)
+    tab.page.click("button:text-is('Undo')")
+    expect(tab.answers).to_have_count(1)
+    # Another tab of the same browser has its own talk.
+    other = Tab(tab.page.context.new_page(), tab.page.url)
+    other.open(scene)
+    expect(other.answers).to_have_count(0)
+    other.page.close()
+
+
+def test_an_answer_that_was_cut_off_by_loading_again_stays(tab: Tab) -> None:
+    tab.page.fill("#groma-question textarea", "a long story")
+    tab.page.click(IDLE)
+    tab.page.wait_for_function("document.querySelector('.groma-answer')?.innerText.length > 20")
+    tab.page.reload()
+    expect(tab.page.locator(".groma-ending")).to_contain_text("stopped")
+    tab.ask("Describe")
+    expect(tab.answers).to_have_count(2)
+
+
 def test_leaving_frees_memory(
     browser: Browser, url: str, scene: Path, groma: ScriptedGroma
 ) -> None:

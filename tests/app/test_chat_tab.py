@@ -10,6 +10,7 @@ from app.canvas import Drawing
 from app.chat_tab import BEGUN_ANEW, CLEARED, NEW_TALK, UNFORESEEN, ChatTab, Settings, View
 from app.pictures import MOST_BYTES
 from app.state import Sessions
+from groma.types import Box
 from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
 
 BOX = (300.0, 300.0, 460.0, 450.0)
@@ -196,6 +197,48 @@ def test_a_forgotten_talk_is_told_and_the_question_stays(drawing: Drawing) -> No
     assert ask(tab, drawing, "How many?")[-1].warning is None
     now[0] = 200.0
     assert NEW_TALK in tab.resume("me", drawing.picture, None, Settings()).talk
+
+
+def come_back(tab: ChatTab, ticket: str, question: str = "", boxes: tuple[Box, ...] = ()) -> View:
+    return tab.come_back("later", Drawing(boxes=boxes), question, ticket, Settings())
+
+
+def test_who_comes_back_sees_the_talk_and_what_was_not_asked(
+    tab: ChatTab, drawing: Drawing
+) -> None:
+    ask(tab, Drawing(opened(tab, drawing).picture, (BOX,)), "What is [1]?")
+    before = tab.redraw("me", Settings())
+    other = (10.0, 10.0, 60.0, 60.0)
+    view = come_back(tab, tab.sessions.ticket("me"), "And [2]?", (other,))
+    assert (view.talk, view.shown) == (before.talk, before.shown)
+    assert view.drawing == Drawing(drawing.picture, (other,))
+    assert (view.question, view.warning) == ("And [2]?", None)
+    views = list(tab.ask("later", view.drawing, view.question, Settings()))
+    assert views[-1].talk.count("groma-answer") == 2
+    assert tab.undo("later", Settings()).talk == before.talk
+    assert come_back(tab, tab.sessions.ticket("me")).question is None
+
+
+def test_who_has_no_talk_to_come_back_to_gets_a_ticket(tab: ChatTab, drawing: Drawing) -> None:
+    view = come_back(tab, "nonsense", "What is it?", (BOX,))
+    assert view == View(question="What is it?", ticket=tab.sessions.ticket("later"))
+    tab.open("later", drawing, Settings())
+    again = tab.come_back("last", Drawing(), "", view.ticket, Settings())
+    assert again.drawing == drawing
+
+
+def test_a_talk_or_a_picture_that_is_no_more_is_told_to_who_comes_back(drawing: Drawing) -> None:
+    now = [0.0]
+    tab = ChatTab(Sessions(ScriptedGroma(), 10**9, lifetime=60, clock=lambda: now[0]))
+    ask(tab, opened(tab, drawing))
+    ticket = tab.sessions.ticket("me")
+    drawing.picture.unlink()
+    assert come_back(tab, ticket).warning == "The picture is gone; please choose it again."
+    now[0] = 100.0
+    view = come_back(tab, ticket, question="How many?")
+    assert "left alone for too long" in view.warning
+    assert (view.talk, view.drawing, view.question) == (None, None, "How many?")
+    assert view.ticket == tab.sessions.ticket("later")
 
 
 def test_an_example_or_a_saved_talk_says_that_it_is_a_new_one(

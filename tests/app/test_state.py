@@ -1,6 +1,7 @@
 """Sessions: whose is what, what is freed and when, what comes back."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -212,6 +213,116 @@ def test_a_talk_that_made_room_for_others_is_told_as_well(
         ask(sessions, tab)
     assert sessions.get("c").is_forgotten
     assert not sessions.get("a").is_forgotten
+
+
+def test_who_comes_back_goes_on_and_so_does_a_page_that_is_still_there(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    sessions.open("a", file)
+    ask(sessions, "a")
+    session = sessions.come_back("b", sessions.ticket("a"))
+    assert session is sessions.get("b")
+    assert session.conversation == sessions.get("a").conversation
+    assert session.proposals == sessions.get("a").proposals
+    ask(sessions, "b", "How many?")
+    sessions.undo("a")
+    assert [turn.question for turn in sessions.get("b").conversation.turns] == [
+        "Describe",
+        "How many?",
+    ]
+    assert sessions.get("a").conversation.turns == ()
+
+
+def test_an_adapter_comes_back_with_its_talk(groma: ScriptedGroma, file: Path) -> None:
+    sessions = Sessions(ScriptedGroma(), budget=10**9)
+    sessions.open("a", file)
+    sessions.switch("a", groma, "mine")
+    sessions.come_back("b", sessions.ticket("a"))
+    assert (sessions.get("b").groma, sessions.adapter("b")) == (groma, "mine")
+
+
+def test_who_comes_back_does_not_lose_what_was_begun_meanwhile(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    for tab in ("a", "b"):
+        sessions.open(tab, file)
+    ask(sessions, "a")
+    assert sessions.come_back("b", sessions.ticket("a")) is None
+    assert sessions.get("b").conversation.turns == ()
+
+
+def test_nobody_comes_back_by_guessing(groma: ScriptedGroma, file: Path) -> None:
+    sessions, others = Sessions(groma, budget=10**9), Sessions(groma, budget=10**9)
+    sessions.open("a", file)
+    ticket = sessions.ticket("a")
+    for guess in ("", "a", "a.", ticket[:-1], ticket[1:], f"b{ticket[1:]}", "ä", "\ud800"):
+        assert sessions.come_back("b", guess) is None
+    assert sessions.come_back("b", others.ticket("a")) is None
+    assert sessions.come_back("b", sessions.ticket("nobody")) is None
+    assert len(sessions) == 1
+
+
+def test_who_comes_back_during_an_answer_finds_what_was_said_until_then(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    sessions = Sessions(groma, budget=10**9)
+    sessions.open("a", file)
+    stream = sessions.stream("a", "Describe")
+    next(stream)
+    sessions.leave("a")
+    with ThreadPoolExecutor(1) as pool:
+        returning = pool.submit(sessions.come_back, "b", sessions.ticket("a"))
+        assert [reply.finish for reply in stream] == ["cancelled"]
+        (turn,) = returning.result().conversation.turns
+    assert turn.reply.finish == "cancelled"
+
+
+def test_who_comes_back_to_a_forgotten_talk_is_told_until_there_is_a_new_one(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    clock = Clock()
+    sessions = Sessions(groma, budget=10**9, lifetime=600, clock=clock)
+    for tab in ("a", "b"):
+        sessions.open(tab, file)
+    ask(sessions, "a")
+    clock.now = 1000
+    for page in ("c", "d"):
+        with pytest.raises(GromaError, match="left alone for too long and is forgotten"):
+            sessions.come_back(page, sessions.ticket("a"))
+    assert sessions.come_back("c", sessions.ticket("b")) is None  # nothing was said there
+    assert sessions.get("a").is_forgotten
+    with pytest.raises(GromaError, match="left alone for too long and is forgotten"):
+        sessions.come_back("c", sessions.ticket("a"))
+    sessions.open("a", file)
+    assert sessions.come_back("c", sessions.ticket("a")).picture == file
+
+
+def test_an_uploaded_picture_stays_as_long_as_its_talk(
+    groma: ScriptedGroma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    (tmp_path / "uploads").mkdir()
+    uploaded, other = tmp_path / "uploads" / "scene.png", tmp_path / "scene.png"
+    sessions = Sessions(groma, budget=10**9)
+
+    def is_touched(path: Path, action: Callable[[], object]) -> bool:
+        os.utime(path, (0, 0))
+        action()
+        return path.stat().st_mtime > 0
+
+    for tab, path in (("a", uploaded), ("b", other)):
+        picture().save(path)
+        sessions.open(tab, path)
+    assert is_touched(uploaded, lambda: ask(sessions, "a"))
+    assert is_touched(uploaded, lambda: sessions.come_back("c", sessions.ticket("a")))
+    assert not is_touched(uploaded, lambda: ask(sessions, "b"))
+    assert not is_touched(other, lambda: ask(sessions, "b"))  # Gradio does not remove it.
+    uploaded.unlink()
+    sessions.leave("a")
+    with pytest.raises(GromaError, match="picture is gone"):
+        ask(sessions, "a")
 
 
 def test_number_of_sessions_is_limited(groma: ScriptedGroma) -> None:

@@ -69,6 +69,17 @@ def test_a_whole_talk(sessions: ZeroGpuSessions, drawing: Drawing) -> None:
     assert tab.clear("me", drawing, Settings()).shown["regions"] == []
 
 
+def test_who_comes_back_goes_on(sessions: ZeroGpuSessions, drawing: Drawing) -> None:
+    tab = ChatTab(sessions)
+    tab.open("me", drawing, Settings())
+    ask(tab, drawing, "What is [1]?")
+    view = tab.come_back("later", Drawing(), "", sessions.ticket("me"), Settings())
+    assert view.talk.count("groma-answer") == 1
+    question = tab.ask("later", view.drawing, "How many are beside [1]?", Settings())
+    assert list(question)[-1].talk.count("groma-answer") == 2
+    assert finishes(sessions) == ["stop"]
+
+
 def test_stop_keeps_what_was_said(sessions: ZeroGpuSessions, drawing: Drawing) -> None:
     tab = ChatTab(sessions)
     tab.open("me", drawing, Settings())
