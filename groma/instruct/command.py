@@ -174,12 +174,15 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _source(
     options: argparse.Namespace, choice: "RegionChoice", load: "Callable[[], Groma]"
 ) -> "Source":
+    from groma.data.index import FOLDER_NAME
     from groma.instruct.sources import ProposalSource, VisualGenomeSource
 
     if options.regions is None:
         return ProposalSource(options.pictures, load(), choice)
     files = (options.questions, options.captions)
-    return VisualGenomeSource(options.regions, options.image_data, choice, *files)
+    # The data may lie where nobody can write; the folder of the run is there.
+    cache = options.save / FOLDER_NAME
+    return VisualGenomeSource(options.regions, options.image_data, choice, *files, cache)
 
 
 def _writer(options: argparse.Namespace) -> "EndpointWriter | TemplateWriter":

@@ -47,6 +47,7 @@ class VisualGenomeSource:
         choice: which regions are kept.
         questions: `question_answers.json`, if there is one.
         captions: COCO captions of the pictures that Visual Genome has from there.
+        cache: folder of the index; None is beside the descriptions.
 
     Raises:
         GromaError: if a file is something else.
@@ -59,9 +60,10 @@ class VisualGenomeSource:
         choice: RegionChoice,
         questions: Path | None = None,
         captions: Path | None = None,
+        cache: Path | None = None,
     ) -> None:
         self._choice = choice
-        self._items = open_visual_genome(descriptions, None, image_data=image_data, rounds="multi")
+        self._items = open_visual_genome(descriptions, cache, image_data=image_data, rounds="multi")
         self._ids = {name: number for number, (name, _) in read_pictures(image_data).items()}
         self._questions = read_questions(questions) if questions else {}
         self._captions = read_captions(captions, image_data) if captions else {}

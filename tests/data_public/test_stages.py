@@ -46,6 +46,7 @@ def sources(public: Path, name: str) -> str:
     return (public / f"{name}.toml").read_text().replace("[mixture]", root)
 
 
+@pytest.mark.slow
 def test_the_stages_of_the_paper_learn_from_every_format(
     public: Path, tmp_path: Path, autocast: list[bool]
 ) -> None:

@@ -177,9 +177,9 @@ def test_a_wrong_key_ends_the_run_at_once(
 def test_templates_write_offline_from_visual_genome(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    # A copy, because indexes are written beside the data.
     folder = tmp_path / "visual_genome"
     shutil.copytree(VISUAL_GENOME, folder)
+    before = sorted(folder.rglob("*"))
     questions, captions = tmp_path / "questions.json", tmp_path / "captions.json"
     image_data = tmp_path / "image_data.json"
     pictures = read(folder / "image_data.json")
@@ -203,6 +203,8 @@ def test_templates_write_offline_from_visual_genome(
         assert_sound(save / "groma_instruct.json", folder)
         runs.append(json.dumps(items))
     assert "2 accepted, 1 rejected" in capsys.readouterr().out
+    # Nothing is written beside the data.
+    assert sorted(folder.rglob("*")) == before
     assert len(set(runs)) == 4
     assert any("What color is the sky?" in run for run in runs)
     assert any("Many things float." in run for run in runs)
