@@ -105,7 +105,7 @@ SETS: Mapping[str, PublishedSet] = {
     ),
     "coco-detection": PublishedSet(
         "detection",
-        r"^(instancesval2017|classagnosticval|cococlassagnosticval)",
+        r"^(classagnostic|coco|instances)+val(2017|json)",
         (
             Published("Groma, DINOv2 448", GROMA, {"ap": 43.6}),
             Published("Groma, CLIP 336", GROMA, {"ap": 32.4}),

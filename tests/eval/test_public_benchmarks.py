@@ -576,11 +576,14 @@ def test_published_sets_are_recognised_by_their_files():
         ("region-caption", "refcocog_cap_val.json", "refcocog-captions"),
         ("region-caption", "vg_test.json", "vg-captions"),
         ("detection", "instances_val2017.json", "coco-detection"),
+        ("detection", "class_agnostic_coco_instances_val2017.json", "coco-detection"),
+        ("detection", "coco_class_agnostic_val.json", "coco-detection"),
         ("gcg", "val_gcg_coco_caption_gt.json", "gcg-val"),
         ("chat-judge", "qa90_questions.jsonl", "llava-bench-coco"),
     ):
         assert find_set(benchmark, name, None) == expected
     assert find_set("rec", "mine.json", None) is None
+    assert find_set("detection", "instances_val2014.json", None) is None
     assert find_set("rec", "refcoco val of refs(google).p", None) is None
     assert find_set("rec", "refcoco_val.json", "none") is None
     assert find_set("rec", "mine.json", "refcoco-val") == "refcoco-val"
