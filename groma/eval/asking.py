@@ -2,7 +2,8 @@
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -18,6 +19,12 @@ from groma.types import Box, EncodedImage, GromaError, GroundedReply
 Wording = Literal["tags", "words"]
 """How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`
 and without `[grounding]`; the answer is regions alone. `words` as our own models are trained."""
+
+Objectness = Literal["fused", "coco", "sa1b"]
+"""Which head says how much a region is a thing: both, as regions are chosen, or one alone."""
+
+HEADS: Mapping[Objectness, tuple[float, float]] = {"coco": (1.0, 0.0), "sa1b": (0.0, 1.0)}
+"""Exponents of the two heads where they are not those of the model."""
 
 NUM_PHRASINGS = 6
 """How many ways of asking there are; which one a case gets is drawn once and for all."""
@@ -35,6 +42,7 @@ class Protocol:
         score_threshold: least objectness of a region; None is the model's own.
         max_regions: most regions proposed; None is the model's own.
         grounding: whether questions that are given word for word ask for regions.
+        objectness: what proposals are ranked by.
     """
 
     wording: Wording
@@ -42,6 +50,7 @@ class Protocol:
     score_threshold: float | None = None
     max_regions: int | None = None
     grounding: bool = False
+    objectness: Objectness = "fused"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
@@ -96,7 +105,8 @@ class Asker:
             GromaError: if it cannot be read.
         """
         if path != self._path:
-            self._chat = self._groma.chat(load_image(path), **self._settings)
+            with self._ranking():
+                self._chat = self._groma.chat(load_image(path), **self._settings)
             self._path = path
 
     @property
@@ -135,6 +145,17 @@ class Asker:
             return GroundedReply("", (), chat.image.original_size, "cancelled")
         chat.undo()
         return reply
+
+    @contextmanager
+    def _ranking(self) -> Generator[None]:
+        """Have proposals ranked as the protocol says; others may use the same model."""
+        config = self._groma.model.region_proposer.config
+        own = config.objectness_mix
+        config.objectness_mix = HEADS.get(self.protocol.objectness, own)
+        try:
+            yield
+        finally:
+            config.objectness_mix = own
 
     def _open(self) -> Chat:
         if self._chat is None:

@@ -76,6 +76,13 @@ def _add_own_arguments(data: Any, name: str) -> None:
         data.add_argument("--instances", type=Path, metavar="FILE", help="instances.json of refs")
         data.add_argument("--split", default="val", help="of refs (val)")
         data.add_argument("--cache", type=Path, metavar="DIR", help="folder of indexes")
+    elif name == "detection":
+        data.add_argument(
+            "--objectness",
+            choices=("fused", "coco", "sa1b"),
+            help="what ranks proposals: both heads, as in use (fused), or one; the authors' own "
+            "script for COCO takes coco",
+        )
     elif name == "gcg":
         data.add_argument("--masks", type=Path, required=True, metavar="FILE", help="true masks")
         data.add_argument("--overlap", choices=("boxes", "masks"), default="boxes")
@@ -235,7 +242,7 @@ def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol"
     if wording == "auto":
         is_released = loading.read_config(loading.resolve(options.model)).compat
         wording = "tags" if is_released else "words"
-    names = ("max_new_tokens", "score_threshold", "max_regions", "grounding")
+    names = ("max_new_tokens", "score_threshold", "max_regions", "grounding", "objectness")
     chosen = {name: getattr(options, name, None) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}
     return replace(benchmark.protocol(wording), **given)

@@ -1,7 +1,8 @@
 """Class-agnostic detection: how well the region proposer finds COCO's objects (paper 5.4).
 
 All proposals with their objectness, none suppressed; average precision as pycocotools counts it
-without classes, with at most 100 boxes per picture.
+without classes, with at most 100 boxes per picture. What ranks them is the fused objectness that
+regions are chosen by, unless the protocol says otherwise.
 """
 
 from collections.abc import Iterator, Sequence

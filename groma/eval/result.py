@@ -92,9 +92,13 @@ class Result:
         return [*self._protocols(), *self.notes, *([" ".join(sources)] if sources else [])]
 
     def _protocols(self) -> list[str]:
-        """How answers were made, if that is known; proposals are made in one way alone."""
+        """How answers were made, if that is known; of proposals only what ranks them."""
         if self.settings.benchmark == "detection":
-            return []
+            return [
+                f"{_name(run)} ranks by `{run.protocol.objectness}` objectness."
+                for run in (self.settings, self.compared)
+                if run and run.protocol
+            ]
         own = self.settings.protocol
         other = self.compared.protocol if self.compared else own
         told = [f"Protocol: {own.describe()}."] if own else []

@@ -405,6 +405,31 @@ def test_the_others_from_the_model_to_the_table(name, tmp_path, capsys, monkeypa
     assert all(d["value"] in (0, None) for d in differences)
 
 
+@pytest.mark.usefixtures("embedded_loaded")
+def test_proposals_are_ranked_by_both_heads_or_one(tmp_path, capsys):
+    scores = {}
+    arguments = ("eval", "detection", "--annotations", files.COCO, "--images", files.IMAGES)
+    for head in ("fused", "coco", "sa1b"):
+        save = tmp_path / f"{head}.jsonl"
+        found = run(capsys, *arguments, "--save", save, "--objectness", head)
+        assert found["run"]["protocol"]["objectness"] == head
+        _, answers = read_predictions([save])
+        first = answers["1"]
+        assert first["scores"] == sorted(first["scores"], reverse=True)
+        pairs = zip(map(tuple, first["boxes"]), first["scores"], strict=True)
+        scores[head] = dict(pairs)
+    assert scores["fused"].keys() == scores["coco"].keys() == scores["sa1b"].keys()
+    for box, score in scores["fused"].items():
+        wanted = scores["coco"][box] ** 0.4 * scores["sa1b"][box] ** 0.6
+        assert score == pytest.approx(wanted, rel=1e-4)
+    shown = [tmp_path / f"{head}.jsonl" for head in ("coco", "fused")]
+    compared = ("--predictions", shown[0], "--compare", shown[1])
+    assert cli.main([*map(str, (*arguments[:4], *compared))]) == 0
+    text = capsys.readouterr().out
+    assert "ranks by `coco` objectness." in text
+    assert "ranks by `fused` objectness." in text
+
+
 @pytest.mark.usefixtures("loaded", "no_java")
 def test_missing_pictures_are_left_out_and_asked_for_later(model, tmp_path, capsys):
     images, save = tmp_path / "images", tmp_path / "answers.jsonl"
