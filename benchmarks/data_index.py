@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.train import tiny_language
 
 BATCH, SIDE = 16, 224
 CAPTION = "Several things stand beside each other on a wide green meadow under some clouds. " * 4
-FILES = {"lines": "grit", "list": "grit", "tables": "coco"}
+FILES = {"lines": "grit", "list": "grit", "tables": "coco", "parquet": "grit"}
 """Layout of the file -> format that reads it."""
 
 
@@ -40,6 +41,9 @@ def items(count: int) -> Iterator[dict[str, Any]]:
 
 
 def write(path: Path, layout: str, count: int) -> None:
+    if layout == "parquet":
+        write_parquet(path, count)
+        return
     with path.open("w") as file:
         if layout == "lines":
             file.writelines(json.dumps(item) + "\n" for item in items(count))
@@ -62,9 +66,26 @@ def write(path: Path, layout: str, count: int) -> None:
         file.write("}" if layout == "tables" else "")
 
 
+def write_parquet(path: Path, count: int) -> None:
+    """The same items as GRIT is published; every picture is called after its key."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    size = {"height": 100, "width": 100, "key": "1"}
+    rows = (item | size for item in items(count))
+    schema = pa.Table.from_pylist([next(items(1)) | size]).schema
+    with parquet.ParquetWriter(path, schema) as file:
+        while chunk := list(islice(rows, 1 << 14)):
+            file.write_table(pa.Table.from_pylist(chunk, schema))
+
+
+def path_of(folder: Path, layout: str) -> Path:
+    return folder / f"{layout}.{'parquet' if layout == 'parquet' else 'json'}"
+
+
 def open_first_batch(folder: Path, layout: str) -> None:
     """What a training process does until it can begin."""
-    source = SourceConfig("million", FILES[layout], folder / f"{layout}.json", folder)
+    source = SourceConfig("million", FILES[layout], path_of(folder, layout), folder)
     mixture = Mixture((source,))
     if FILES[layout] == "coco":
         examples, collate = mixture.detection(SIDE, BATCH), collate_detection
@@ -105,7 +126,7 @@ def main() -> None:
         empty = measure_apart(folder, "nothing")
         print(f"{'(none)':20}{empty['seconds']:36.2f} s {empty['megabytes']:7.0f} MB")
         for layout in FILES:
-            path = folder / f"{layout}.json"
+            path = path_of(folder, layout)
             write(path, layout, count)
             size = path.stat().st_size / 1e6
             cells = [measure_apart(folder, layout) for _ in range(2)]
