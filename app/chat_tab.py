@@ -123,10 +123,12 @@ class ChatTab:
 
     Args:
         sessions: what the browser tabs own.
+        teaches: whether answers can be corrected, to be learnt.
     """
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, teaches: bool = False) -> None:
         self.sessions = sessions
+        self.teaches = teaches
 
     @_told
     def open(self, tab: str, drawing: Drawing, settings: Settings) -> View:
@@ -161,7 +163,7 @@ class ChatTab:
         note = NEW_TALK if session.has_turns or session.is_forgotten else ""
         self.sessions.open(tab, picture, conversation, **settings.generation)
         return View(
-            talk=render_talk(session.conversation, certain=settings.certain, note=note),
+            talk=self._talk(session, settings, note),
             shown=self._shown(session, settings),
             drawing=Drawing(displayable(picture), tuple(boxes)),
             question=question,
@@ -305,8 +307,8 @@ class ChatTab:
         sentence = _sentence(error)
         return View(talk, shown, drawing, question, is_answering=False, warning=sentence)
 
-    def _talk(self, session: Session, settings: Settings) -> str:
-        return render_talk(session.conversation, certain=settings.certain)
+    def _talk(self, session: Session, settings: Settings, note: str = "") -> str:
+        return render_talk(session.conversation, None, settings.certain, note, self.teaches)
 
     def _shown(self, session: Session, settings: Settings) -> dict[str, Any]:
         return shown_boxes(session.conversation, session.proposals, certain=settings.certain)

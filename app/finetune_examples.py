@@ -183,17 +183,30 @@ class OwnSet:
         return replace(self, editing=kept.number, loaded=kept.draft, from_chat=False)
 
     def correct(
-        self, draft: Draft, picture: Path | None, conversation: Conversation | None
+        self,
+        draft: Draft,
+        picture: Path | None,
+        conversation: Conversation | None,
+        place: Any = -1,
     ) -> Self:
-        """Put the last turn of a talk on the workbench, with what was said before it.
+        """Put a turn of a talk on the workbench, with what was said before it.
+
+        Args:
+            draft: what is on the workbench.
+            picture: of the talk.
+            conversation: the talk.
+            place: of the turn, from 0; -1 is the last one.
 
         Raises:
             GromaError: if there is none, or there is work that nobody kept.
         """
         if picture is None or conversation is None or not conversation.turns:
             raise GromaError("There is no answer yet that could be corrected.")
+        count = len(conversation.turns)
+        if not isinstance(place, int) or not -1 <= place < count:
+            raise GromaError("This answer is gone already.")
         self._check_free(draft)
-        loaded = draft_of_talk(picture, conversation)
+        loaded = draft_of_talk(picture, conversation, place % count)
         return replace(self, editing=None, loaded=loaded, from_chat=True)
 
     def delete(self, number: Any) -> Self:
@@ -254,13 +267,13 @@ class OwnSet:
             raise GromaError("Please keep or discard the example you are working on first.")
 
 
-def draft_of_talk(picture: Path, conversation: Conversation) -> Draft:
-    """The last turn of a talk to be corrected, with the boxes it speaks of; the others stay."""
+def draft_of_talk(picture: Path, conversation: Conversation, place: int) -> Draft:
+    """A turn of a talk to be corrected, with the boxes it speaks of; those before it stay."""
     sample = talk_to_sample(str(picture), conversation)
-    last = _only(sample, sample.turns[-1:])
+    last = _only(sample, sample.turns[place : place + 1])
     (turn,) = last.turns
     height, width = sample.size
-    earlier = sample.turns[:-1]
+    earlier = sample.turns[:place]
     return Draft(
         picture,
         tuple((x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in last.boxes),

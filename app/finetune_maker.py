@@ -1,6 +1,6 @@
 """Layout and wiring of the part of the finetune tab where examples are made by hand, no logic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,9 @@ from groma.types import GromaError
 
 SECONDS_TO_KEEP = 6 * 3600
 """What a visitor made or uploaded, after the last change."""
+
+Event = Callable[..., Any]
+"""What connects a handler, such as `button.click`."""
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 PLAIN: dict[str, Any] = {"apply_default_css": False}
@@ -40,7 +43,8 @@ class Around:
 
     Attributes:
         tabs: of the whole page.
-        correct: the chat's button to correct its last answer.
+        correct: what asks to correct an answer of the chat; its data may have the `place` of the
+            answer, from 0, and mean the last one otherwise.
         desk: what is to be learnt.
         shown: what shows the desk, see `show`.
         show: a desk as values for `shown`.
@@ -48,7 +52,7 @@ class Around:
     """
 
     tabs: gr.Tabs
-    correct: gr.Button
+    correct: Sequence[Event]
     desk: gr.State
     shown: list[Any]
     show: Callable[[Desk], tuple]
@@ -94,7 +98,8 @@ class ExampleMaker:
         self.made.edit(told(self._edit), [own, canvas], **changes)
         less: dict[str, Any] = changes | {"outputs": [own, self.made]}
         self.made.delete(told(self._delete), own, **less)
-        around.correct.click(told(self._correct), [own, canvas], **wide)
+        for event in around.correct:
+            event(told(self._correct), [own, canvas], **wide)
         self.pack.click(told(_pack), own, self.zip, **PRIVATE)
         self.check.click(
             told(lambda desk, own: around.show(self.tab.take(desk, own))),
@@ -134,8 +139,11 @@ class ExampleMaker:
         own = own.delete(_number(event))
         return own, render_made(own)
 
-    def _correct(self, own: OwnSet, draft: Draft, request: gr.Request) -> tuple:
-        own = self.tab.correct(str(request.session_hash), own, draft)
+    def _correct(
+        self, own: OwnSet, draft: Draft, request: gr.Request, event: gr.EventData
+    ) -> tuple:
+        place = event._data.get("place") if isinstance(event._data, dict) else -1
+        own = self.tab.correct(str(request.session_hash), own, draft, place)
         return *_bench(own, own.loaded), gr.Tabs(selected="finetune")
 
 

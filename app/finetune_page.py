@@ -1,13 +1,20 @@
 """Layout and wiring of the finetune tab, no logic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.finetune_maker import PLAIN, PRIVATE, SECONDS_TO_KEEP, Around, ExampleMaker
+from app.finetune_maker import (
+    PLAIN,
+    PRIVATE,
+    SECONDS_TO_KEEP,
+    Around,
+    Event,
+    ExampleMaker,
+)
 from app.finetune_render import render_comparison
 from app.finetune_tab import BASE, Comparison, Desk, FinetuneTab
 from app.mistakes import told, warn
@@ -36,13 +43,13 @@ class FinetunePage:
         self.tab = tab
         self._model = queue | PRIVATE
 
-    def build(self, blocks: gr.Blocks, tabs: gr.Tabs, correct: gr.Button) -> None:
+    def build(self, blocks: gr.Blocks, tabs: gr.Tabs, correct: Sequence[Event]) -> None:
         """Make the tab's content; to be called within the tab.
 
         Args:
             blocks: the page.
             tabs: of the whole page.
-            correct: the chat's button to correct its last answer.
+            correct: what asks to correct an answer of the chat, see `Around`.
         """
         self.desk = gr.State(Desk(), time_to_live=SECONDS_TO_KEEP, delete_callback=Desk.close)
         self.timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)

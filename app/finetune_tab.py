@@ -195,10 +195,10 @@ class FinetuneTab:
         proposals = self._base.regions(read_picture(draft.picture))
         return displayable(draft.picture), proposals
 
-    def correct(self, tab: str, own: OwnSet, draft: Draft) -> OwnSet:
-        """Put the last turn of a visitor's chat on their workbench."""
+    def correct(self, tab: str, own: OwnSet, draft: Draft, place: Any = -1) -> OwnSet:
+        """Put a turn of a visitor's chat on their workbench, see `OwnSet.correct`."""
         session = self._sessions.get(tab)
-        return own.correct(draft, session.picture, session.conversation)
+        return own.correct(draft, session.picture, session.conversation, place)
 
     def fix(self, desk: Desk, index: Any) -> Desk:
         """Mend one finding, by its position in the table."""

@@ -256,7 +256,7 @@ def launch(
     # Gradio keeps what it knows of a visitor, half a megabyte, until so many others came; only the
     # finetune tab has anything there that is missed.
     visitors = 1000 if finetune else 100
-    page = Page(model, ChatTab(sessions), read_examples(), teaching)
+    page = Page(model, ChatTab(sessions, teaches=teaching is not None), read_examples(), teaching)
     note = f"{NOTES.get(name, NOTES['other'])} {notice}".strip()
     blocks = page.build(name, note, lambda: describe(model.model, sessions))
     if review is not None:

@@ -108,6 +108,7 @@ def render_talk(
     pending: Pending | None = None,
     certain: float = 0.0,
     note: str = "",
+    teaches: bool = False,
 ) -> str:
     """A whole conversation as HTML in which nothing but our own markup is markup.
 
@@ -116,10 +117,16 @@ def render_talk(
         pending: the question being answered.
         certain: phrases whose score is below this are shown as uncertain.
         note: a sentence above the conversation.
+        teaches: whether each answer that is ready has a button to correct it, as long as no other
+            one is growing.
     """
     turns = conversation.turns if conversation else ()
     twins = find_twins(conversation, pending.boxes if pending else ())
-    parts = [render_turn(turn.question, turn.reply, certain, twins) for turn in turns]
+    ready = teaches and not pending
+    parts = [
+        render_turn(turn.question, turn.reply, certain, twins, place if ready else None)
+        for place, turn in enumerate(turns)
+    ]
     if pending:
         parts.append(render_turn(pending.question, pending.reply, certain, twins))
     if note or not parts:
@@ -132,14 +139,24 @@ def render_turn(
     reply: GroundedReply | None,
     certain: float,
     twins: Mapping[int, int] = NO_TWINS,
+    place: int | None = None,
 ) -> str:
-    """One question and what there is of its answer."""
+    """One question and what there is of its answer; `place` of the turn if it can be corrected."""
     answer = '<span class="groma-wait">…</span>'
     if reply is not None:
         answer = render_reply(reply, certain, twins)
+    if place is not None:
+        answer += _correct_button(place)
     return (
         f'<div class="groma-question">{render_question(question, twins)}</div>'
         f'<div class="groma-answer">{answer}</div>'
+    )
+
+
+def _correct_button(place: int) -> str:
+    return (
+        f'<button type="button" class="groma-correct" data-correct="{place}" '
+        'aria-label="Correct this answer" title="Correct it and keep it as an example"></button>'
     )
 
 

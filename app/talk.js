@@ -1,4 +1,4 @@
-// On a phone, where the page scrolls and not the conversation: the newest turn is kept in sight.
+// The conversation: on a phone, where the page scrolls, its newest turn is kept in sight; answers can be corrected.
 
 const PHONE = matchMedia("(max-width: 640px)");
 const ROOM = 10;
@@ -25,3 +25,8 @@ function bringIntoView(answer) {
 
 new MutationObserver(follow).observe(element, { childList: true, subtree: true });
 ["wheel", "touchmove"].forEach((name) => window.addEventListener(name, () => (isFollowing = false), { passive: true }));
+
+element.addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-correct]");
+  if (button) trigger("edit", { place: Number(button.dataset.correct) });
+});

@@ -92,7 +92,7 @@ class Page:
                         self._build_chat()
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
-                        page.build(blocks, tabs, self.correct)
+                        page.build(blocks, tabs, [self.correct.click, self.talk.edit])
                 switched.append(page.used.change)
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks, switched)

@@ -134,6 +134,33 @@ def test_a_wrong_box_is_dragged_to_its_place_and_kept(page: Page, url: str, scen
     assert maker.problems == []
 
 
+def test_an_earlier_answer_is_corrected_too(page: Page, url: str, scene: Path) -> None:
+    maker = Maker(page, url)
+    maker.go("Chat")
+    page.locator(".groma-canvas input[type=file]").first.set_input_files(scene)
+    expect(page.locator(".groma-talk")).to_contain_text("Ask anything")
+    for number, question in enumerate(("Where is it?", "Describe it.", "What is it?"), start=1):
+        page.fill("#groma-question textarea", question)
+        page.click("#groma-question button:text('Ask')")
+        expect(page.locator(".groma-answer")).to_have_count(number)
+        expect(page.locator("#groma-question button:text('Ask')")).to_be_visible()
+    answer = page.locator(".groma-answer").nth(1)
+    said = answer.inner_text()
+    button = answer.get_by_role("button", name="Correct this answer")
+    expect(button).to_have_css("opacity", "0")
+    answer.hover()
+    expect(button).to_have_css("opacity", "1")
+    button.click()
+    expect(maker.bench.locator("[data-question]")).to_have_value("Describe it.")
+    expect(maker.bench.locator("[data-answer]")).to_have_value(said)
+    expect(maker.bench.locator("[data-earlier] li")).to_have_count(1)
+    maker.press("Keep this example")
+    expect(page.locator("#groma-talk")).to_be_visible()
+    maker.go("Finetune")
+    expect(maker.made).to_contain_text("after 1 earlier turn")
+    assert maker.problems == []
+
+
 def test_a_box_is_drawn_within_a_box_with_shift(page: Page, url: str, scene: Path) -> None:
     maker = Maker(page, url)
     maker.open(scene)

@@ -182,6 +182,22 @@ def test_what_was_said_before_stays_in_the_example(own: OwnSet, draft: Draft) ->
     assert "earlier" not in render_made(alone)
 
 
+def test_any_answer_of_a_talk_is_corrected(own: OwnSet, draft: Draft) -> None:
+    tab = ChatTab(Sessions(ScriptedGroma(), budget=10**9))
+    session = tab.sessions.get("me")
+    assert draft.picture is not None
+    for boxes, question in (((BALL, DOG), "What is [2]?"), ((), "Describe [2]."), ((), "And [1]?")):
+        list(tab.ask("me", Drawing(draft.picture, boxes), question, Settings()))
+    for place, question, earlier in ((0, "What is [1]?", 0), (1, "Describe [1].", 1)):
+        loaded = own.correct(Draft(), session.picture, session.conversation, place).loaded
+        assert loaded.question == question
+        assert loaded.boxes[0] == pytest.approx(DOG)
+        assert len(loaded.earlier.turns if loaded.earlier else ()) == earlier
+    for gone in (3, -2, None, "1", 0.5):
+        with pytest.raises(GromaError, match="gone already"):
+            own.correct(Draft(), session.picture, session.conversation, gone)
+
+
 def test_the_workbench_goes_round(draft: Draft) -> None:
     canvas = ExampleCanvas()
     for one in (draft, replace(draft, grounding=False), Draft()):
