@@ -316,6 +316,8 @@ def start(blocks: "gr.Blocks", **options: Any) -> str:
     Raises:
         GromaError: if no port is free, or the page does not answer.
     """
+    import httpx
+
     from groma.types import GromaError
 
     try:
@@ -325,8 +327,8 @@ def start(blocks: "gr.Blocks", **options: Any) -> str:
         raise GromaError(
             f"Nothing can be served at port {port}; name another one with --port, or check --host."
         ) from error
-    except ValueError as error:
-        if "localhost" not in str(error):
+    except (ValueError, httpx.TransportError) as error:
+        if isinstance(error, ValueError) and "localhost" not in str(error):
             raise
         blocks.close()
         raise GromaError(

@@ -4,9 +4,12 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+import httpx
 import pytest
 
 import groma
@@ -194,8 +197,19 @@ def test_notes_are_honest_sentences() -> None:
     assert not is_space()
 
 
-def test_a_page_that_cannot_be_reached_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradio.networking.url_ok", lambda _: False)
+def no_address(*_: Any, **__: Any) -> None:
+    raise httpx.ConnectError("Name or service not known")
+
+
+@pytest.mark.parametrize(
+    ("where", "happens"),
+    [("gradio.networking.url_ok", lambda _: False), ("httpx.Client.request", no_address)],
+    ids=["too slow", "localhost is not known"],
+)
+def test_a_page_that_cannot_be_reached_says_so(
+    monkeypatch: pytest.MonkeyPatch, where: str, happens: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(where, happens)
     with gr.Blocks() as blocks, pytest.raises(GromaError, match="did not answer"):
         starter.start(blocks, prevent_thread_lock=True, quiet=True)
 
