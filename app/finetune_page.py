@@ -144,6 +144,12 @@ class FinetunePage:
                     min_width=140,
                     visible=not self.tab.is_stored_quantised,
                 ),
+                "rehearsal": gr.Checkbox(
+                    True,
+                    label="Rehearse",
+                    info="Learn what the base says of your pictures along: it forgets less",
+                    min_width=290,
+                ),
             }
         self.force = gr.Checkbox(False, label="Start even what will not fit in memory")
 

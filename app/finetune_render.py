@@ -122,6 +122,7 @@ def _chosen(settings: LoraSettings) -> str:
         _number(settings.lr, "learning rate {:g}"),
         _number(settings.epochs, "{:g} epochs"),
         f"variation {settings.variation:g}",
+        "with rehearsal" if settings.rehearsal else "no rehearsal",
         ", ".join(f"{part.replace('_', ' ')} as a whole" for part in settings.whole),
         f"base in {settings.quantization}" if settings.quantization else "",
     )

@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="how often a picture is changed a little before it is shown (0.8)",
     )
+    learning.add_argument(
+        "--rehearsal",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="learn what the base says of the pictures along, so that it forgets less (on)",
+    )
     learning.add_argument("--limit", type=int, metavar="N", help="tokens per example (1024)")
     learning.add_argument("--seed", type=int, metavar="N")
     machine = parser.add_argument_group("machine")

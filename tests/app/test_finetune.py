@@ -238,7 +238,7 @@ def test_memory_is_told_before_a_run(tab: FinetuneTab, desk: Desk) -> None:
 
 def test_runs_are_started_watched_cancelled_and_resumed(tab: FinetuneTab, desk: Desk) -> None:
     assert not tab.watch(None).is_live
-    name = tab.start(desk, {"rank": 8, "epochs": None}, "mine", force=True)
+    name = tab.start(desk, {"rank": 8, "epochs": None, "rehearsal": False}, "mine", force=True)
     assert tab.names() == [name] == ["mine"]
     assert tab.labels() == [("mine: ready", "mine")]
     assert isinstance(tab.jobs, FakeJobs)
@@ -248,7 +248,7 @@ def test_runs_are_started_watched_cancelled_and_resumed(tab: FinetuneTab, desk: 
     view = tab.watch(name)
     assert view.is_live
     assert "interrupted" not in view.progress
-    assert "rank 8, learning rate 0.01, 3 epochs, variation 0.8" in view.progress
+    assert "rank 8, learning rate 0.01, 3 epochs, variation 0.8, no rehearsal" in view.progress
     assert "<td>4, and 2 held out</td>" in view.progress
     with tab.jobs.runs[0].occupied():
         assert tab.labels() == [("mine: starting", "mine")]

@@ -46,5 +46,6 @@ def settings(base: Path, **changes) -> LoraSettings:
         "accumulation": 2,
         "held_out": 0.3,
         "checkpointing": False,
+        "rehearsal": False,
     }
     return LoraSettings(str(base), **(fields | changes))

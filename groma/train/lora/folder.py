@@ -1,7 +1,7 @@
 """The folder of a run: what was chosen, what it learns from, how far it is.
 
-    settings.json  examples.json  pictures/  state.json  log.jsonl  curves.png  output.txt
-    checkpoint-N/  adapter/
+    settings.json  examples.json  rehearsal.json  pictures/  state.json  log.jsonl  curves.png
+    output.txt  checkpoint-N/  adapter/
 
 Whoever trains in a folder holds its lock; a process that is killed lets go of it.
 """
@@ -28,6 +28,7 @@ from groma.types import GromaError
 
 SETTINGS_NAME = "settings.json"
 EXAMPLES_NAME = "examples.json"
+REHEARSAL_NAME = "rehearsal.json"
 STATE_NAME = "state.json"
 OUTPUT_NAME = "output.txt"
 ADAPTER_NAME = "adapter"
@@ -166,7 +167,25 @@ class RunFolder:
         Raises:
             GromaError: if the file was damaged.
         """
-        file = self.path / EXAMPLES_NAME
+        return self._read_samples(self.path / EXAMPLES_NAME)
+
+    @property
+    def rehearsal(self) -> list[GroundedSample] | None:
+        """What the base said of the pictures before it learnt; None before it was asked.
+
+        Raises:
+            GromaError: if the file was damaged.
+        """
+        file = self.path / REHEARSAL_NAME
+        return self._read_samples(file) if file.exists() else None
+
+    def keep_rehearsal(self, talks: Sequence[GroundedSample]) -> None:
+        """Write down what the base said of the pictures."""
+        pictures = [Path(talk.picture).relative_to(self.path).as_posix() for talk in talks]
+        rows = [talk.to_dict() | {"picture": p} for talk, p in zip(talks, pictures, strict=True)]
+        _write_json(self.path / REHEARSAL_NAME, rows)
+
+    def _read_samples(self, file: Path) -> list[GroundedSample]:
         try:
             samples = [GroundedSample.from_dict(sample) for sample in _read_json(file)]
             return [replace(s, picture=str(self.path / PurePosixPath(s.picture))) for s in samples]

@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -18,6 +19,8 @@ from transformers import set_seed
 
 from groma import loading
 from groma.adapters import Fingerprint, add_lora, write_adapter
+from groma.chat import Groma
+from groma.data.sample import GroundedSample
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
 from groma.text.template import Template
@@ -26,6 +29,7 @@ from groma.train.lora.examples import Collator, Conversations, Rounds, spell, sp
 from groma.train.lora.folder import RunFolder
 from groma.train.lora.memory import kept_budget
 from groma.train.lora.objective import AdapterObjective, count, summarise
+from groma.train.lora.rehearsal import rehearse
 from groma.train.lora.settings import LoraSettings
 from groma.train.lora.trainer import AdapterTrainer, StopWhenAsked, last_checkpoint
 from groma.train.lora.vision import TrainingVision
@@ -113,9 +117,14 @@ class _Base:
 def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     settings, samples = folder.settings, folder.samples
     set_seed(settings.seed)
-    base = _load(settings)
-    conversations = spell(samples, base.template, settings.limit)
+    groma = _load(settings)
     members, held_out = split(samples, settings.held_out, settings.seed)
+    rehearsal = _rehearse(folder, groma, [samples[i] for i in members], stop)
+    if rehearsal is None:
+        return False
+    members = [*members, *range(len(samples), len(samples) + len(rehearsal))]
+    base = _adapt(groma, settings)
+    conversations = spell([*samples, *rehearsal], base.template, settings.limit)
     trainer = _make_trainer(folder, settings, base, conversations, (members, held_out))
     trainer.add_callback(StopWhenAsked(stop))
     if stop():
@@ -127,13 +136,12 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     done = trainer.state.global_step >= trainer.stage.steps
     if done and trainer.is_world_process_zero():
-        data = count_data(samples, held_out)
+        data = count_data(samples, held_out) | {"rehearsed talks": len(rehearsal)}
         _write_down(folder, settings, base, data)
     return done
 
 
-def _load(settings: LoraSettings) -> _Base:
-    """Load the base and add what will learn."""
+def _load(settings: LoraSettings) -> Groma:
     device = settings.device
     if device == "auto" and torch.cuda.is_available():
         device = f"cuda:{_launched('LOCAL_RANK', 0)}"
@@ -141,14 +149,37 @@ def _load(settings: LoraSettings) -> _Base:
         settings.model, settings.quantization, device=device, dtype=settings.dtype
     )
     set_cpu_packing(model, allowed=False)
+    return Groma(model, tokenizer)
+
+
+def _rehearse(
+    folder: RunFolder, groma: Groma, samples: Sequence[GroundedSample], stop: Callable[[], bool]
+) -> list[GroundedSample] | None:
+    """What the base says of the pictures, asked once in a run by one process; None after `stop`."""
+    settings = folder.settings
+    if not settings.rehearsal:
+        return []
+    if not _launched("RANK", 0) and folder.rehearsal is None:
+        talks = rehearse(groma, samples, settings.seed, stop)
+        if talks is not None:
+            folder.keep_rehearsal(talks)
+    while folder.rehearsal is None:
+        if stop():
+            return None
+        time.sleep(0.1)
+    return folder.rehearsal
+
+
+def _adapt(groma: Groma, settings: LoraSettings) -> _Base:
+    """Add to the base what will learn."""
+    model = groma.model
     fingerprint = Fingerprint.of(model, Path(settings.model).name)
-    template = Template(tokenizer, model.tokens)
     assert settings.alpha is not None
     adapted = add_lora(model, settings.rank, settings.alpha, settings.dropout, settings.whole)
     for weight in adapted.parameters():
         if weight.requires_grad:  # copies of whole parts too: 16 bit would lose small steps
             weight.data = weight.data.float()
-    return _Base(adapted, model, template, fingerprint)
+    return _Base(adapted, model, groma.template, fingerprint)
 
 
 def _make_trainer(

@@ -51,6 +51,8 @@ class LoraSettings:
         limit: most tokens of a conversation, picture and regions not counted.
         variation: how often a picture is changed a little before it is shown, and seen anew; 0 sees
             each picture once, which is faster.
+        rehearsal: whether what the base says of the pictures is learnt along, so that it forgets
+            less.
         checkpointing: compute activations twice, which saves memory; None does so for wide models.
         seed: of everything random.
     """
@@ -70,6 +72,7 @@ class LoraSettings:
     held_out: float = 0.1
     limit: int = 1024
     variation: float = 0.8
+    rehearsal: bool = True
     checkpointing: bool | None = None
     seed: int = 0
 
