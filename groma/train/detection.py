@@ -48,6 +48,7 @@ class DetectionPretraining(nn.Module):
     """
 
     main_input_name = "pixels"
+    _no_split_modules = ("Dinov2Layer",)  # FSDP gathers them one by one
 
     def __init__(
         self,
@@ -151,6 +152,7 @@ class ClassAgnosticDetection(nn.Module):
     """Image encoder and region proposer on public data, whose boxes need no names (paper 3.3)."""
 
     main_input_name = "pixels"
+    _no_split_modules = ("Dinov2Layer",)  # FSDP gathers them one by one
 
     def __init__(self, model: GromaForConditionalGeneration) -> None:
         """Take the visual parts of a model, frozen as the stage says; trained in place."""
@@ -179,6 +181,8 @@ class ClassAgnosticDetection(nn.Module):
             total, terms = detection_loss(output, boxes, head, self.config.proposer_config)
         if self.training:
             total = share_of(total, max(1, sum(map(len, boxes))))
+            # A head that no data have taught yet learns nothing, but has its place in a checkpoint.
+            total = total + 0.0 * sum(logits.sum() for logits in output.logits.values())
         last = {name: terms[name] for name in ("loss_ce", "loss_bbox", "loss_giou")}
         return {"loss": total} | last
 

@@ -99,6 +99,7 @@ class GroundedConversations(nn.Module):
     """The whole model with the language loss; on scenes region tokens stay where they belong."""
 
     main_input_name = "input_ids"
+    _no_split_modules = ("LlamaDecoderLayer", "Dinov2Layer")  # FSDP gathers them one by one
     shuffle_regions = True
     """Name regions in random order while training, lest the first be named most (as released)."""
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -236,16 +235,7 @@ def leave_model(job: Job, folder: Path, writes: bool) -> None:
 
 
 def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
-    """Detection pretraining (paper 3.3, stage 1).
-
-    Raises:
-        GromaError: if weights are to be divided among processes.
-    """
-    if parse_flag_from_env("ACCELERATE_USE_FSDP"):
-        raise GromaError(
-            "Detection pretraining fits on every GPU; start it without FSDP, which divides the "
-            "language model."
-        )
+    """Detection pretraining (paper 3.3, stage 1)."""
     model = starting.detector(c.model)
     freeze_for(model, c.stage)
     side, patch = model.config.image_size, model.config.vision_config.patch_size

@@ -2,12 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import Trainer, TrainingArguments
 
 from groma.loading import resolve_device, resolve_dtype
@@ -98,9 +100,20 @@ class StageTrainer(Trainer):
         if self.count is None:
             return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            counts = self.count(self.accelerator.unwrap_model(model), inputs)
+        counted = self.accelerator.unwrap_model(model)
+        with torch.no_grad(), self.compute_loss_context_manager(), _gathered(counted):
+            counts = self.count(counted, inputs)
         return None, counts, counts
+
+
+@contextmanager
+def _gathered(model: nn.Module) -> Generator[None]:
+    """The weights of a model that FSDP has divided, where not its own forward is called."""
+    if isinstance(model, FSDPModule):
+        model.unshard()
+    yield
+    if isinstance(model, FSDPModule):
+        model.reshard()
 
 
 def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:

@@ -26,8 +26,8 @@ from tests.train.tiny_stages import (
     write_stage,
 )
 
-STAGES = ("detection", "instruction", "sharded")
-"""The last one with the weights divided among the processes."""
+STAGES = ("detection", "instruction", "detection_divided", "instruction_divided")
+"""The last ones with the weights divided among the processes."""
 LOSSES = ("loss", "eval_loss")
 ROOT = Path(__file__).parents[2]
 PROCESSES = 2
@@ -44,7 +44,7 @@ def learnt(tmp_path_factory) -> Path:
         files = learn_alone(folder)
         teach_alone(folder)
     start_two(["--multi_gpu", "--dynamo_backend=no"], "share", folder, *files[:2])
-    start_two(["--config_file", str(write_sharding(folder))], "divide", folder, files[2])
+    start_two(["--config_file", str(write_sharding(folder))], "divide", folder, *files[2:])
     return folder
 
 
@@ -69,29 +69,25 @@ def write_sharding(folder: Path) -> Path:
 
 
 def learn_alone(folder: Path) -> list[Path]:
-    """Three runs in this process; their configurations."""
+    """Runs in this process; their configurations."""
     pictures, words = write_pictures(folder), write_language_model(folder / "language")
-    find = sources(pictures, "find")
-    detection = write_stage(
-        folder,
-        "detection",
-        ["region_proposer"],
-        SIZES,
-        with_validation(sources(pictures, "detection")),
-        "epochs = 2\nclip = 0.5\n",
-    )
-    assert cli.main(["train", "detection", str(detection)]) == 0
-    visual = folder / "detection" / "model"
-    model = f'[model]\nfolder = "{words}"\nvisual = "{visual}"'
+    find, boxes = (with_validation(sources(pictures, task)) for task in ("find", "detection"))
+    model = f'[model]\nfolder = "{words}"\nvisual = "{folder / "detection" / "model"}"'
     trains = ["projector", "region_encoder", "language_model"]
-    losses = "[stage.loss_weights]\nlanguage = 1.0\n"
-    more = f"epochs = 2\nclip = 0.5\naccumulation = 2\n{losses}"
-    instruction = write_stage(folder, "instruction", trains, model, with_validation(find), more)
-    sharded = write_stage(folder, "sharded", trains, model, find, f"clip = 0.5\n{losses}")
-    sharded.write_text(sharded.read_text().replace('name = "sharded"', 'name = "instruction"'))
-    for file in (instruction, sharded):
-        assert cli.main(["train", "instruction", str(file)]) == 0
-    return [detection, instruction, sharded]
+    more = "epochs = 2\nclip = 0.5\n"
+    conversing = f"{more}accumulation = 2\n[stage.loss_weights]\nlanguage = 1.0\n"
+    files = []
+    for name in STAGES:
+        stage = name.removesuffix("_divided")
+        if stage == "detection":
+            file = write_stage(folder, name, ["region_proposer"], SIZES, boxes, more)
+        else:
+            file = write_stage(folder, name, trains, model, find, conversing)
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace(f'name = "{name}"', f'name = "{stage}"'), encoding="utf-8")
+        assert cli.main(["train", stage, str(file)]) == 0
+        files.append(file)
+    return files
 
 
 def with_validation(data: str) -> str:
@@ -122,7 +118,7 @@ def test_losses_and_weights_are_those_of_one_process(learnt: Path, stage: str) -
     )
     steps = max(step for step, _ in alone)
     assert steps >= 2 and alone[steps, "loss"] < alone[1, "loss"]
-    assert ((steps, "eval_loss") in alone) == (stage != "sharded")
+    assert (steps, "eval_loss") in alone
     assert shared == pytest.approx(alone, rel=1e-4)
     wanted = load_file(learnt / stage / "model" / "model.safetensors")
     found = load_file(learnt / f"{stage}-shared" / "model" / "model.safetensors")
@@ -145,12 +141,3 @@ def test_an_adapter_is_that_of_one_process(learnt: Path) -> None:
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=2e-4, msg=name)
-
-
-def test_detection_is_not_divided(
-    learnt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    arguments = ["train", "detection", str(learnt / "detection.toml"), "--out", str(tmp_path)]
-    assert cli.main(arguments) == 2
-    assert "start it without FSDP" in capsys.readouterr().err

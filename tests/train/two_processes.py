@@ -23,7 +23,7 @@ def main() -> None:
         pretend_to_have_gpus()
     for file in configurations:
         out = folder / f"{file.stem}-shared"
-        stage = "detection" if file.stem == "detection" else "instruction"
+        stage = file.stem.removesuffix("_divided")
         arguments = ["train", stage, str(file), "--batch", "2", "--out", str(out)]
         assert cli.main(arguments) == 0
         if (out / "checkpoint-4").is_dir():
