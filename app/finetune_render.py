@@ -21,7 +21,7 @@ MOST_FINDINGS = 200
 
 _WORDS = {
     "ready": "ready to start",
-    "starting": "starting: the model is being loaded",
+    "starting": "starting: the model is loaded, and asked what it knows of the pictures",
     "training": "training",
     "stopping": "stopping at its next checkpoint; it can be resumed then",
     "done": "done",

@@ -11,14 +11,14 @@ import groma
 from benchmarks.new_object import NAME, example
 from groma.chat import Groma
 from groma.cli import DEFAULT_MODEL
-from groma.data.sample import GroundedSample, Phrase, plain_text
+from groma.data.sample import QA, GroundedSample, Phrase, plain_text
 from groma.ops.boxes import pairwise_iou
 from groma.train.curves import read_log
 from groma.train.lora import rehearsal, run
 from groma.train.lora.folder import REHEARSAL_NAME, RunFolder
 from groma.train.lora.planning import prepare
 from groma.train.lora.rehearsal import QUESTIONS, rehearse
-from groma.types import GromaError
+from groma.types import Box, GromaError, GroundedReply, GroundedSpan, RegionRef
 from tests.train import lora_case
 
 
@@ -61,6 +61,30 @@ def test_it_contradicts_no_example(
                 for region in piece.regions if isinstance(piece, Phrase) else ():
                     shown = {taught.names[row] for row in overlaps[region].nonzero()[:, 0]}
                     assert shown == {noun} or (not shown and noun not in said)
+
+
+@pytest.mark.parametrize(
+    ("thing", "box", "contradicts"),
+    [
+        ("brown dog", (0.1, 0.1, 0.5, 0.8), False),
+        ("lamp", (0.1, 0.1, 0.5, 0.8), True),  # what is shown has another name
+        ("dog", (0.6, 0.1, 0.9, 0.5), True),  # what is named is elsewhere
+        ("balloon", (0.6, 0.1, 0.9, 0.5), True),  # it is taught that there is none
+        ("lamp", (0.6, 0.1, 0.9, 0.5), False),
+    ],
+)
+def test_a_contradiction_is_another_name_or_another_place(
+    thing: str, box: Box, contradicts: bool
+) -> None:
+    find = QA(("Where is the dog?",), ("Here is ", Phrase("the dog", (0,)), "."))
+    none = QA(("Where is the balloon?",), ("There is none.",))
+    boxed = GroundedSample("", (100, 200), ((0.1, 0.1, 0.5, 0.8),), ("a dog",), (find,))
+    plain = GroundedSample("", (100, 200), (), (), (none,))
+    x1, y1, x2, y2 = box
+    region = RegionRef(0, (x1 * 200, y1 * 100, x2 * 200, y2 * 100), 0.9, 0.9)
+    reply = GroundedReply("It is here.", (GroundedSpan(0, 2, (region,)),), (100, 200))
+    assert rehearsal._Taught([boxed, plain]).contradicts(thing, reply) == contradicts
+    assert rehearsal._Taught([plain]).contradicts(thing, reply) == (thing == "balloon")
 
 
 def test_it_is_what_the_base_says_and_the_same_again(

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from groma.chat import Chat, Groma
-from groma.data.sample import GroundedSample, Phrase
+from groma.data.sample import GroundedSample, plain_text
 from groma.data.talks import talk_to_sample
 from groma.ops.boxes import pairwise_iou
 from groma.types import GromaError, GroundedReply
@@ -103,16 +103,13 @@ class _Taught:
         size = torch.tensor([width, height, width, height], dtype=torch.float32)
         self._boxes_px = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4) * size
         self._names = [_noun(name) for sample in samples for name in sample.names]
-        pieces = (
-            piece
+        self._words = {
+            word
             for sample in samples
             for turn in sample.turns
-            for piece in (*turn.question, *turn.answer)
-        )
-        said = [
-            p.text if isinstance(p, Phrase) else p if isinstance(p, str) else "" for p in pieces
-        ]
-        self._words = set(_words(" ".join(said)))
+            for said in (turn.question, turn.answer)
+            for word in _words(plain_text(said, sample.user_regions))
+        }
 
     def contradicts(self, thing: str, reply: GroundedReply) -> bool:
         """Whether an answer calls what the examples show by another name, or its name another."""

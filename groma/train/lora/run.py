@@ -160,14 +160,12 @@ def _rehearse(
     if not settings.rehearsal:
         return []
     if not _launched("RANK", 0) and folder.rehearsal is None:
-        talks = rehearse(groma, samples, settings.seed, stop)
-        if talks is not None:
-            folder.keep_rehearsal(talks)
-    while folder.rehearsal is None:
-        if stop():
-            return None
+        asked = rehearse(groma, samples, settings.seed, stop)
+        if asked is not None:
+            folder.keep_rehearsal(asked)
+    while (talks := folder.rehearsal) is None and not stop():
         time.sleep(0.1)
-    return folder.rehearsal
+    return talks
 
 
 def _adapt(groma: Groma, settings: LoraSettings) -> _Base:
