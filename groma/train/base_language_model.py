@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from groma.data.sample import plain_text
+from groma.data.sample import GroundedSample, plain_text
 from groma.data.scenes.language import converse, language_dice
 from groma.data.scenes.symbolic import SymbolicScenes
 from groma.text.plain_text import byte_letters
@@ -36,6 +36,7 @@ from groma.train.small_language_model import small_language_model
 logger = logging.getLogger(__name__)
 
 Merge = tuple[str, str]
+_CONVERSATIONS = 4000
 
 
 def write_language_model(
@@ -43,7 +44,7 @@ def write_language_model(
     folder: Path,
     whole: bool = False,
     vocabulary: int = BASE_VOCABULARY,
-    conversations: int = 4000,
+    texts: Iterable[str] | None = None,
 ) -> None:
     """Make the folder that the first language stage starts from.
 
@@ -52,11 +53,11 @@ def write_language_model(
         folder: where model and tokenizer go.
         whole: keep SmolLM2's layers, all 135 M parameters, instead of its words alone.
         vocabulary: how many words are kept.
-        conversations: about scenes, whose words are kept in any case.
+        texts: whose words are kept in any case; by default conversations about scenes.
     """
     model, tokenizer = read_gguf(gguf)
-    texts = [SYSTEM, GREETING, *spoken(conversations)]
-    small, kept = prune(tokenizer, vocabulary, texts)
+    talk = spoken(_CONVERSATIONS) if texts is None else texts
+    small, kept = prune(tokenizer, vocabulary, [SYSTEM, GREETING, *talk])
     model = take_words(model, kept)
     model = add_new_tokens(model)
     if not whole:
@@ -89,10 +90,14 @@ def spoken(count: int) -> Iterable[str]:
     """Everything that is said in `count` conversations about scenes."""
     scenes = SymbolicScenes("train", 0)
     for index in range(count):
-        sample = converse(scenes[index], language_dice("train", 0, index))
-        for turn in sample.turns:
-            yield f" {plain_text(turn.question, sample.user_regions)}"
-            yield plain_text(turn.answer)
+        yield from said_in(converse(scenes[index], language_dice("train", 0, index)))
+
+
+def said_in(sample: GroundedSample) -> Iterable[str]:
+    """Everything that is said in one conversation."""
+    for turn in sample.turns:
+        yield f" {plain_text(turn.question, sample.user_regions)}"
+        yield plain_text(turn.answer)
 
 
 def prune(

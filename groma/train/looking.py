@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from groma.config import NUM_REGION_TOKENS
-from groma.data.scenes.grammar import STUFF_SYNONYMS, plural_of, synonyms_of
-from groma.data.scenes.nouns import COLOURS, NOUNS, SIZES, STUFF
+from groma.data.scenes.grammar import STUFF_SYNONYMS, plural_of
+from groma.data.scenes.nouns import COLOURS, SIZES
+from groma.data.scenes.vocabulary import ILLUSTRATED, Vocabulary
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, REGION, TokenIds
 from groma.types import IGNORED
 
@@ -61,12 +62,22 @@ class Looking(nn.Module):
         return {"looking": total} | terms
 
 
-def telling_tokens(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> Tensor:
-    """(V,) whether a token is part of the name of a thing, of stuff, a colour or a size."""
-    nouns = [word for noun in NOUNS for word in (noun, *synonyms_of(noun))]
-    words = {*nouns, *map(plural_of, nouns), *STUFF, *COLOURS, *SIZES}
-    words |= {word for others in STUFF_SYNONYMS.values() for word in others}
-    telling = torch.zeros(vocabulary, dtype=torch.bool)
+def telling_tokens(
+    tokenizer: PreTrainedTokenizerBase, size: int, vocabulary: Vocabulary = ILLUSTRATED
+) -> Tensor:
+    """(V,) whether a token is part of the name of a thing, of stuff, a colour or a size.
+
+    Args:
+        tokenizer: of the language model.
+        size: V.
+        vocabulary: of the scenes.
+    """
+    synonyms = vocabulary.synonyms
+    nouns = [word for noun in vocabulary.nouns for word in (noun, *synonyms.get(noun, ()))]
+    words = {*nouns, *map(plural_of, nouns), *vocabulary.stuff, *vocabulary.tints, *COLOURS, *SIZES}
+    for name in vocabulary.stuff:
+        words |= set(STUFF_SYNONYMS.get(name, ()))
+    telling = torch.zeros(size, dtype=torch.bool)
     for word in sorted(words):
         for spelt in (f" {word}", word):
             telling[tokenizer.encode(spelt, add_special_tokens=False)] = True

@@ -81,7 +81,7 @@ class RegionRegression(nn.Module):
                 torch.cat([getattr(truth, part) for truth in shown])
                 for part in ("boxes", "names", "colours", "sizes")
             )
-            wanted = self.regions(boxes, names, colours, sizes)
+            wanted = self.regions(boxes, names=names, colours=colours, sizes=sizes)
             missing = found - wanted
             return {
                 "region_token": missing.square().sum() / wanted.square().sum().clamp(min=_TINY),

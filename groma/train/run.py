@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from groma.data.scenes.generator import SceneGenerator
 from groma.data.scenes.scene import Split
 from groma.data.scenes.symbolic import SymbolicScenes
 from groma.model.groma import GromaForConditionalGeneration
+from groma.model.region_code import RegionCode
 from groma.text.template import Template
 from groma.tokens import NEW_TOKENS, TokenIds
 from groma.train import (
@@ -99,16 +100,26 @@ class Job:
     count: Callable[[Any, dict], Tensor] | None = None
     summarise: Callable | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
-    regions: SymbolicRegionEncoder | None = None
+    regions: RegionCode | None = None
 
 
-def run_stage(configuration: Configuration, resume: bool = False, data: Path | None = None) -> Path:
+JobMaker = Callable[[Configuration, Mixture | None, int], Job]
+"""From a configuration, public data and the number of processes to what is trained."""
+
+
+def run_stage(
+    configuration: Configuration,
+    resume: bool = False,
+    data: Path | None = None,
+    jobs: Mapping[str, JobMaker] | None = None,
+) -> Path:
     """Train a stage to its end.
 
     Args:
         configuration: of the stage.
         resume: go on where the run in this folder stands; if it is finished, do nothing.
         data: folder of public data, instead of the one that the configuration names.
+        jobs: what makes the job of each stage, by default those of the paper and of scenes.
 
     Returns:
         The folder of the model.
@@ -133,7 +144,7 @@ def run_stage(configuration: Configuration, resume: bool = False, data: Path | N
         logger.info("%s is finished: %s.", stage.name, out / "model")
         return out / "model"
     set_seed(configuration.run.seed)
-    job = JOBS[stage.name](configuration, mixture, process.num_processes)
+    job = (jobs or JOBS)[stage.name](configuration, mixture, process.num_processes)
     trainer = make_trainer(job, configuration)
     if reached is not None and reached[0] >= stage.steps:
         job.objective.load_state_dict(load_file(reached[1] / SAFE_WEIGHTS_NAME))
@@ -403,7 +414,7 @@ def seen_job(
     )
 
 
-JOBS = {
+JOBS: Mapping[str, JobMaker] = {
     "detection": detection_job,
     "symbolic": symbolic_job,
     "alignment": conversation_job,

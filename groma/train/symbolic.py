@@ -4,9 +4,9 @@ The paper's language model, Vicuna-7B, learns to point from pictures alone; one 
 needs many more examples, which annotations give without an image encoder.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,8 @@ from groma.data.scenes.language import converse, language_dice
 from groma.data.scenes.nouns import COLOURS, NOUNS, SIZES, STUFF
 from groma.data.scenes.symbolic import SymbolicRegions, SymbolicScenes, symbolic_regions
 from groma.model.groma import next_token_loss
+from groma.model.region_code import RegionCode
 from groma.model.splice import expand_with_labels, name_boxes, splice
-from groma.ops.boxes import box_xyxy_to_cxcywh
 from groma.text.template import Template
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
 from groma.train.language_metrics import count_answers, kind_indices
@@ -33,8 +33,6 @@ WORDS = (*NOUNS, *STUFF)
 """What a region can be called: things, then stuff."""
 TURNS = 12
 """Most turns of a conversation; those that do not fit its tokens are cut off."""
-_FALLOFF = (1.0, 0.7, 0.5, 0.35)
-"""Amplitudes of the waves that tell where a region lies, slowest first."""
 _PLACE_SHARE = 1.4
 """Length of the part of a region token that tells where it lies, in words."""
 _FEW = 3
@@ -43,69 +41,42 @@ _SCATTERED_SHARE = 0.25
 """Share of scenes whose regions have names with gaps, up to `<r99>`."""
 
 
-class SymbolicRegionEncoder(nn.Module):
+class SymbolicRegionEncoder(RegionCode):
     """Region tokens from annotations instead of pictures; what region tokens regress to.
 
-    The token is a sum: noun, colour and size in the language model's own words, and the box as
-    sines and cosines turned into the language model's space. Nothing of it learns, so that
-    pictures and language can be learnt apart.
+    The code of illustrated scenes: `names` (N, 169) are weights over nouns and stuff, `colours`
+    (N, 10), `sizes` (N, 3).
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        self.names = nn.Linear(len(WORDS), width, bias=False)
-        self.colours = nn.Linear(len(COLOURS), width, bias=False)
-        self.sizes = nn.Linear(len(SIZES), width, bias=False)
-        self.position = nn.Linear(8 * len(_FALLOFF), width, bias=False)
-        nn.init.orthogonal_(self.position.weight, generator=torch.Generator().manual_seed(0))
-        self.requires_grad_(False)
-
-    def forward(self, boxes: Tensor, names: Tensor, colours: Tensor, sizes: Tensor) -> Tensor:
-        """Encode N regions.
-
-        Args:
-            boxes: (N, 4) xyxy in [0, 1].
-            names: (N, 169) weights over nouns and stuff.
-            colours: (N, 10) weights.
-            sizes: (N, 3) weights.
-
-        Returns:
-            (N, D) region tokens.
-        """
-        appearance = self.names(names) + self.colours(colours) + self.sizes(sizes)
-        return appearance + self.place(boxes)
-
-    def place(self, boxes: Tensor) -> Tensor:
-        """The part (N, D) of the tokens that tells where (N, 4) boxes lie."""
-        return self.position(sinusoids(boxes))
+        super().__init__(width, names=len(WORDS), colours=len(COLOURS), sizes=len(SIZES))
 
     def speak(self, table: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Take words: a noun's vector is the mean embedding of the tokens that spell it.
-
-        Args:
-            table: (V, D) word embeddings.
-            tokenizer: of these words.
-        """
-        table = table.detach()
-        for linear, words in ((self.names, WORDS), (self.colours, COLOURS), (self.sizes, SIZES)):
-            spelt = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
-            rows = torch.stack([table[ids].mean(dim=0) for ids in spelt])
-            linear.weight.copy_(rows.mT)
-        scale = _PLACE_SHARE * table.norm(dim=1).mean()
-        self.position.weight.copy_(scale * F.normalize(self.position.weight, dim=0))
+        """Take words; see `speak`."""
+        speak(self, {"names": WORDS, "colours": COLOURS, "sizes": SIZES}, table, tokenizer)
 
 
-def sinusoids(boxes: Tensor) -> Tensor:
-    """Sines and cosines (N, 32) of the centres and sizes of (N, 4) boxes, xyxy in [0, 1].
+def speak(
+    code: RegionCode,
+    words: Mapping[str, Sequence[str]],
+    table: Tensor,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Let a code say things in words: a noun's direction is the mean of the tokens that spell it.
 
-    The slowest turn by half a circle from edge to edge, so that none comes back to where it was;
-    a row's norm is 1.
+    Args:
+        code: changed in place.
+        words: part of the code -> a word for each of its directions.
+        table: (V, D) word embeddings.
+        tokenizer: of these words.
     """
-    falloff = torch.tensor(_FALLOFF, device=boxes.device)
-    waves = math.pi * 2.0 ** torch.arange(len(_FALLOFF), device=boxes.device)
-    angles = box_xyxy_to_cxcywh(boxes.float())[..., None] * waves
-    scale = falloff / (2 * falloff.norm())
-    return torch.cat([scale * angles.sin(), scale * angles.cos()], dim=-1).flatten(1)
+    table = table.detach()
+    for part, spoken in words.items():
+        spelt = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in spoken]
+        rows = torch.stack([table[ids].mean(dim=0) for ids in spelt])
+        code.get_submodule(part).get_parameter("weight").copy_(rows.mT)
+    scale = _PLACE_SHARE * table.norm(dim=1).mean()
+    code.position.weight.copy_(scale * F.normalize(code.position.weight, dim=0))
 
 
 @dataclass(frozen=True)
@@ -130,13 +101,13 @@ class SymbolicConversations(Dataset):
         """Conversations of one pass."""
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """One conversation.
 
         Returns:
-            `ids` and `labels` (T,), image tokens left out; the N regions in the order of their
-            names: `boxes` (N, 4), `names`, `colours`, `sizes`; `referred` (K,) rows of the regions
-            that the user points at; `kinds` (turns,) of the questions.
+            `ids` and `labels` (T,), image tokens left out; `regions`, the N regions in the order
+            of their names: `boxes` (N, 4) and the parts of their code; `referred` (K,) rows of the
+            regions that the user points at; `kinds` (turns,) of the questions.
         """
         scenes = self.scenes
         scene = scenes[index]
@@ -157,7 +128,8 @@ class SymbolicConversations(Dataset):
         labels = torch.where(labels == ids, named, labels)
         ids, labels = expand_with_labels(named, labels, names, tokens, num_image_tokens=0)
         kinds = kind_indices([turn.kind for turn in sample.turns])
-        return _region_tensors(regions) | {
+        return {
+            "regions": _region_tensors(regions),
             "ids": ids,
             "labels": labels,
             "referred": referred,
@@ -187,18 +159,16 @@ class SymbolicCollator:
 
     tokens: TokenIds
 
-    def __call__(self, samples: Sequence[dict[str, Tensor]]) -> dict:
+    def __call__(self, samples: Sequence[dict[str, Any]]) -> dict:
         """A batch as `SymbolicPretraining` takes it, and `kinds` for the evaluation."""
-        starts = torch.tensor([0] + [len(sample["boxes"]) for sample in samples]).cumsum(dim=0)
+        regions = [sample["regions"] for sample in samples]
+        starts = torch.tensor([0] + [len(each["boxes"]) for each in regions]).cumsum(dim=0)
         referred = [s["referred"] + start for s, start in zip(samples, starts, strict=False)]
         return {
             **pad_conversations(
                 [s["ids"] for s in samples], [s["labels"] for s in samples], self.tokens
             ),
-            **{
-                part: torch.cat([sample[part] for sample in samples])
-                for part in ("boxes", "names", "colours", "sizes")
-            },
+            **{part: torch.cat([each[part] for each in regions]) for part in regions[0]},
             "referred": torch.cat(referred),
             "kinds": [sample["kinds"] for sample in samples],
         }
@@ -212,7 +182,7 @@ class SymbolicPretraining(nn.Module):
     def __init__(
         self,
         language_model: LlamaForCausalLM,
-        regions: SymbolicRegionEncoder,
+        regions: RegionCode,
         tokens: TokenIds,
         looking: Looking | None = None,
         weight: float = 0.0,
@@ -239,11 +209,9 @@ class SymbolicPretraining(nn.Module):
         input_ids: Tensor,
         labels: Tensor,
         boxes: Tensor,
-        names: Tensor,
-        colours: Tensor,
-        sizes: Tensor,
         referred: Tensor,
         kinds: Sequence[Tensor] = (),  # noqa: ARG002
+        **weights: Tensor,
     ) -> dict[str, Tensor]:
         """Loss of a batch.
 
@@ -251,16 +219,14 @@ class SymbolicPretraining(nn.Module):
             input_ids: (B, T), expanded, padded on the right.
             labels: (B, T).
             boxes: (N, 4) of the regions of all rows, one after the other.
-            names: (N, 169); this and the next two are weights.
-            colours: (N, 10).
-            sizes: (N, 3).
             referred: (K,) which of them `<refer_feat>` stands for, in order.
             kinds: of the questions; not used.
+            weights: the parts of their code.
 
         Returns:
             `loss`, and `logits` (B, T, V) outside of training.
         """
-        tokens = self.regions(boxes, names, colours, sizes)
+        tokens = self.regions(boxes, **weights)
         words = self.language_model.get_input_embeddings()(input_ids)
         spliced = splice(
             words.flatten(0, 1),

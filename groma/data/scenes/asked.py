@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from groma.data.sample import QA, Expected, Mention, Pieces
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.facts import Facts
-from groma.data.scenes.grammar import Words, a, listing, number_word, several, synonyms_of
-from groma.data.scenes.nouns import GROUP_OF, GROUPS, NOUNS
+from groma.data.scenes.grammar import Words, a, listing, number_word, several
 from groma.data.scenes.wording import Field, as_typed, fill, phrase
 
 SYNONYM_SHARE = 0.2
@@ -55,9 +54,9 @@ def ask(
     return Asked(QA(typed, fill(answer, fields), kind, expected), focus)
 
 
-def word_for(noun: str, dice: Dice) -> str:
+def word_for(facts: Facts, noun: str, dice: Dice) -> str:
     """The noun, or now and then a synonym."""
-    others = synonyms_of(noun)
+    others = facts.vocabulary.synonyms.get(noun, ())
     return dice.choice(others) if others and dice.maybe(SYNONYM_SHARE) else noun
 
 
@@ -69,12 +68,12 @@ def mention(index: int, dice: Dice) -> Pieces:
 
 def absent_noun(facts: Facts, dice: Dice) -> str:
     """A noun the scene does not hold, half the time of the same group as one it does."""
-    pool = NOUNS
-    if dice.maybe(0.5):
-        pool = GROUPS[GROUP_OF[dice.choice(facts.things).noun]]
-    present = facts.by_noun
+    vocabulary, present = facts.vocabulary, facts.by_noun.keys() | facts.doubtful
+    pool = vocabulary.nouns
+    if facts.things and dice.maybe(0.5):
+        pool = vocabulary.group_with(dice.choice(facts.things).noun)
     candidates = [noun for noun in pool if noun not in present]
-    return dice.choice(candidates or [noun for noun in NOUNS if noun not in present])
+    return dice.choice(candidates or [n for n in vocabulary.nouns if n not in present])
 
 
 def grouped_phrases(facts: Facts, indices: list[int]) -> Pieces:

@@ -100,17 +100,3 @@ COLOUR_FORMS: tuple[str, ...] = (
     "the {n} in {c}",
     "the {c} coloured {n}",
 )
-
-GROUP_WORDS: dict[str, tuple[str, str]] = {
-    "animal": ("animal", "animals"),
-    "vehicle": ("vehicle", "vehicles"),
-    "food": ("piece of food", "pieces of food"),
-}
-"""Groups of nouns that everybody would draw the same line around: one, several."""
-
-GROUP_RIVALS: dict[str, frozenset[str]] = {
-    "animal": frozenset(("teddy", "snowman", "santa", "baby", "boy", "girl", "man", "woman")),
-    "vehicle": frozenset(("skateboard", "kite", "balloon")),
-    "food": frozenset(("rabbit", "fish", "crab", "duck", "basket")),
-}
-"""Where one of these is in the picture, nobody is asked about the group."""

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Literal
 
 from groma.data.scenes.scene import Scene, Thing
+from groma.data.scenes.vocabulary import Vocabulary
 
 Relation = Literal["left", "right", "above", "below"]
 OPPOSITE: dict[Relation, Relation] = {
@@ -29,6 +30,7 @@ class Facts:
         side: shorter side of the picture in pixels.
         by_noun: noun -> indices of the things of that name, from left to right.
         order: indices of all things in reading order: by centre, left to right, then top down.
+        doubtful: nouns of which something may be there, but nobody can be sure.
     """
 
     def __init__(self, scene: Scene):
@@ -40,6 +42,12 @@ class Facts:
         self.by_noun: dict[str, list[int]] = {}
         for index in self.order:
             self.by_noun.setdefault(scene.things[index].noun, []).append(index)
+        self.doubtful = frozenset(noun for doubt in scene.doubts for noun in doubt.nouns)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Of the scene."""
+        return self.scene.vocabulary
 
     @property
     def things(self) -> tuple[Thing, ...]:
@@ -59,6 +67,10 @@ class Facts:
     def stuff_index(self, position: int) -> int:
         """Region index of a stretch of stuff: they come after the things."""
         return len(self.things) + position
+
+    def doubt_index(self, position: int) -> int:
+        """Region index of a doubt: they come after the stuff."""
+        return len(self.things) + len(self.scene.stuff) + position
 
     def holds(self, relation: Relation, one: int, other: int) -> bool:
         """Whether thing `one` is clearly left of (right of, above, below) thing `other`.

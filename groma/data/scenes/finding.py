@@ -5,7 +5,6 @@ from functools import partial
 from groma.data.sample import Expected
 from groma.data.scenes.asked import Asked, Maker, absent_noun, agreement, ask, in_all, word_for
 from groma.data.scenes.dice import Dice
-from groma.data.scenes.expressions import GROUP_RIVALS, GROUP_WORDS
 from groma.data.scenes.facts import Facts
 from groma.data.scenes.grammar import (
     ALWAYS_PLURAL,
@@ -18,7 +17,6 @@ from groma.data.scenes.grammar import (
     the,
     with_adjectives,
 )
-from groma.data.scenes.nouns import COLOURABLE, GROUP_OF, STUFF, TINTS
 from groma.data.scenes.references import REFERRERS, Referrer
 from groma.data.scenes.wording import Field, draw_wording, phrase
 
@@ -77,24 +75,24 @@ def _draw_absent(facts: Facts, dice: Dice) -> tuple[Words, str]:
     if colour_gap and dice.maybe(0.3):
         noun, colour = colour_gap
         return the(noun, colour=colour), not_there(noun, colour)
-    stuff = [name for name in STUFF if name not in {s.name for s in facts.scene.stuff}]
+    stuff = [name for name in facts.vocabulary.stuff if name not in {s.name for s in facts.scene.stuff}]
     if stuff and dice.maybe(0.08):
         name = dice.choice(stuff)
         return Words(f"the {name}"), f"there is no {name} in the picture."
     noun = absent_noun(facts, dice)
-    word = word_for(noun, dice)
+    word = word_for(facts, noun, dice)
     words = the(noun) if word == noun else Words(f"the {word}")
     return words, not_there(noun, word=word)
 
 
 def _absent_colour(facts: Facts, dice: Dice) -> tuple[str, str] | None:
     """A noun that is there and a colour that none of its things has."""
-    nouns = [n for n in facts.by_noun if n in COLOURABLE and facts.colours_known(n)]
+    nouns = [n for n in facts.by_noun if n in facts.vocabulary.colourable and facts.colours_known(n)]
     if not nouns:
         return None
     noun = dice.choice(nouns)
     present = {facts.things[i].colour for i in facts.by_noun[noun]}
-    missing = [colour for colour in TINTS if colour not in present]
+    missing = [colour for colour in facts.vocabulary.tints if colour not in present]
     return (noun, dice.choice(missing)) if missing else None
 
 
@@ -155,13 +153,14 @@ def draw_many(facts: Facts, dice: Dice, absent: float, everything: float = 0.06)
 def of_noun(facts: Facts, dice: Dice, noun: str) -> Many:
     """All things of a noun, sometimes only those of one colour."""
     indices = facts.by_noun.get(noun, [])
-    if noun in COLOURABLE and indices and facts.colours_known(noun) and dice.maybe(0.35):
+    tints = facts.vocabulary.tints
+    if noun in facts.vocabulary.colourable and indices and facts.colours_known(noun) and dice.maybe(0.35):
         present = [facts.things[i].colour for i in indices]
-        colour = dice.choice(present) if dice.maybe(0.75) else dice.choice(TINTS)
+        colour = dice.choice(present) if dice.maybe(0.75) else dice.choice(tints)
         chosen = [i for i in indices if facts.things[i].colour == colour]
         counted = several(noun, len(chosen), colour)
         return Many(chosen, f"{colour} {noun}", several(noun, colour=colour), counted)
-    word = word_for(noun, dice)
+    word = word_for(facts, noun, dice)
     if word != noun:
         counted = f"{number_word(len(indices))} {word if len(indices) == 1 else plural_of(word)}"
         return Many(indices, word, plural_of(word), counted)
@@ -171,14 +170,20 @@ def of_noun(facts: Facts, dice: Dice, noun: str) -> Many:
 
 def clear_groups(facts: Facts) -> list[str]:
     """Groups of nouns one can ask about without a quarrel over what belongs to them."""
-    present = facts.by_noun.keys()
-    return [name for name in GROUP_WORDS if not GROUP_RIVALS[name] & present]
+    vocabulary, present = facts.vocabulary, facts.by_noun.keys()
+    return [
+        name
+        for name in vocabulary.group_words
+        if not vocabulary.group_rivals[name] & present
+        and not facts.doubtful & set(vocabulary.groups[name])
+    ]
 
 
 def group(facts: Facts, name: str) -> Many:
     """All animals, vehicles or pieces of food."""
-    one, plural = GROUP_WORDS[name]
-    indices = [i for i in facts.order if GROUP_OF[facts.things[i].noun] == name]
+    one, plural = facts.vocabulary.group_words[name]
+    members = facts.vocabulary.groups[name]
+    indices = [i for i in facts.order if facts.things[i].noun in members]
     word = one if len(indices) == 1 else plural
     return Many(indices, one, plural, f"{number_word(len(indices))} {word}")
 

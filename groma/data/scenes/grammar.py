@@ -18,10 +18,22 @@ MEASURES: dict[str, str] = {
     "coffee": "cup",
     "cheese": "piece",
     "broccoli": "head",
+    "skis": "pair",
+    "binoculars": "pair",
+    "pajamas": "pair",
+    "sunglasses": "pair",
+    "coral": "piece",
+    "hay": "bale",
+    "pasta": "plate",
+    "soup": "bowl",
+    "toilet paper": "roll",
 }
 """Nouns one cannot count as they are: "a pair of glasses", "two loaves of bread"."""
 
-ALWAYS_PLURAL = frozenset(("glasses", "scissors", "jeans", "fries", "grapes"))
+ALWAYS_PLURAL = frozenset(
+    ("glasses", "scissors", "jeans", "fries", "grapes", "skis", "binoculars", "pajamas")
+    + ("sunglasses",)
+)
 """Nouns that take "are" when they stand alone: "the glasses are here"."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -84,6 +96,30 @@ _IRREGULAR = IRREGULAR_PLURALS | {
     "scarf": "scarves",
     "snowman": "snowmen",
     "loaf": "loaves",
+    "person": "people",
+    "child": "children",
+    "man": "men",
+    "woman": "women",
+    "knife": "knives",
+    "leaf": "leaves",
+    "shelf": "shelves",
+    "bookshelf": "bookshelves",
+    "wolf": "wolves",
+    "calf": "calves",
+    "ox": "oxen",
+    "foot": "feet",
+    "tooth": "teeth",
+    "goose": "geese",
+    "bison": "bison",
+    "jellyfish": "jellyfish",
+    "starfish": "starfish",
+    "cattle": "cattle",
+    "luggage": "luggage",
+    "crayfish": "crayfish",
+    "sunglasses": "sunglasses",
+    "skis": "skis",
+    "binoculars": "binoculars",
+    "pajamas": "pajamas",
 }
 
 

@@ -1,6 +1,7 @@
 """Conversations about illustrated scenes: which questions, how often, in what order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from groma.data.sample import QA, GroundedSample, Mention
 from groma.data.scenes.asked import Asked, Maker
@@ -70,6 +71,29 @@ TWIN_WEIGHTS: dict[str, float] = WEIGHTS | {
 }
 """The same for scenes in which one noun is there more than once: those are for telling apart."""
 
+
+@dataclass(frozen=True)
+class Repertoire:
+    """Which questions there are about scenes of one kind.
+
+    Attributes:
+        openers: kind -> maker of questions that can stand alone.
+        weigh: how often each of these opens a topic, given what is true of a scene.
+        fallback: maker of a question that every scene allows.
+    """
+
+    openers: Mapping[str, Maker]
+    weigh: Callable[[Facts], Mapping[str, float]]
+    fallback: Callable[[Facts, Dice], Asked]
+
+
+def _weigh(facts: Facts) -> Mapping[str, float]:
+    return TWIN_WEIGHTS if facts.twins else WEIGHTS
+
+
+ILLUSTRATED = Repertoire(OPENERS, _weigh, describe_brief)
+"""Questions about illustrated scenes."""
+
 _FOLLOW_SHARE = 0.4
 _UNGROUNDED_SHARE = 0.05
 _SPEAKS_WITHOUT_BOXES = ("exist", "count", "colour", "describe_brief", "describe_long", "where")
@@ -83,6 +107,7 @@ def converse(
     dice: Dice,
     turns: tuple[int, int] = (3, 8),
     weights: Mapping[str, float] | None = None,
+    repertoire: Repertoire = ILLUSTRATED,
 ) -> GroundedSample:
     """Talk about a scene.
 
@@ -90,50 +115,53 @@ def converse(
         scene: with or without pixels.
         dice: what is said.
         turns: fewest and most turns.
-        weights: how often each kind of `OPENERS` is chosen; None is `WEIGHTS`, or
-            `TWIN_WEIGHTS` where they fit.
+        weights: how often each kind of opener is chosen; None leaves it to the repertoire.
+        repertoire: of the kind of scene.
 
     Returns:
         A sample whose boxes are the things, then the stuff; its turns follow one another
         sensibly: what "it" means was said before.
 
     Raises:
-        ValueError: if the scene holds no thing.
+        ValueError: if an illustrated scene holds no thing.
     """
-    if not scene.things:
+    if not scene.things and repertoire is ILLUSTRATED:
         raise ValueError(f"Scene {scene.key} is without things: there is nothing to talk about.")
     facts = Facts(scene)
-    weights = weights or (TWIN_WEIGHTS if facts.twins else WEIGHTS)
+    weights = weights or repertoire.weigh(facts)
     wanted = turns[0] + dice.below(turns[1] - turns[0] + 1)
     said: list[QA] = []
     focus: tuple[int, ...] = ()
     for _ in range(wanted):
         asked = _follow_up(facts, dice, focus, said) if dice.maybe(_FOLLOW_SHARE) else None
-        asked = asked or _open_topic(facts, dice, weights, said)
+        asked = asked or _open_topic(facts, dice, weights, said, repertoire)
         focus = focus if asked.focus is None else asked.focus
         plain = asked.qa.kind in _SPEAKS_WITHOUT_BOXES and dice.maybe(_UNGROUNDED_SHARE)
         said.append(asked.qa.ungrounded() if plain else asked.qa)
     return make_sample(scene, tuple(said))
 
 
-def ask_about(scene: Scene, kind: str, dice: Dice) -> GroundedSample | None:
+def ask_about(
+    scene: Scene, kind: str, dice: Dice, repertoire: Repertoire = ILLUSTRATED
+) -> GroundedSample | None:
     """One question of one kind, for evaluation; a follow-up comes after the turn it refers to.
 
     Args:
         scene: with or without pixels.
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or an opener of the repertoire.
         dice: what exactly is asked.
+        repertoire: of the kind of scene.
 
     Returns:
         A sample whose last turn is of that kind, or None where the scene gives no clear question
         of it.
     """
     facts = Facts(scene)
-    if kind in OPENERS:
-        asked = OPENERS[kind](facts, dice)
+    if kind in repertoire.openers:
+        asked = repertoire.openers[kind](facts, dice)
         return make_sample(scene, (asked.qa,)) if asked else None
     for _ in range(_TRIES):
-        first = _open_topic(facts, dice, WEIGHTS)
+        first = _open_topic(facts, dice, repertoire.weigh(facts), (), repertoire)
         second = FOLLOW_UPS[kind](facts, dice, first.focus) if first.focus else None
         if second is not None:
             return make_sample(scene, (first.qa, second.qa))
@@ -145,6 +173,7 @@ def make_sample(scene: Scene, turns: tuple[QA, ...]) -> GroundedSample:
     height, width = scene.size
     regions = [(thing.noun, thing.box) for thing in scene.things]
     regions += [(stuff.name, stuff.box) for stuff in scene.stuff]
+    regions += [(" or ".join(doubt.nouns), doubt.box) for doubt in scene.doubts]
     return GroundedSample(
         picture=scene.key,
         size=scene.size,
@@ -162,16 +191,21 @@ def language_dice(split: Split, seed: int, index: int) -> Dice:
 
 
 def _open_topic(
-    facts: Facts, dice: Dice, weights: Mapping[str, float], said: Sequence[QA] = ()
+    facts: Facts,
+    dice: Dice,
+    weights: Mapping[str, float],
+    said: Sequence[QA] = (),
+    repertoire: Repertoire = ILLUSTRATED,
 ) -> Asked:
     """A question that needs nothing before it, of a kind the scene has a clear case of."""
     used = {qa.kind for qa in said}
     for _ in range(_TRIES):
         kind = dice.pick(weights)
-        asked = OPENERS[kind](facts, dice) if kind not in _ONCE or kind not in used else None
+        stale = kind in _ONCE and kind in used
+        asked = None if stale else repertoire.openers[kind](facts, dice)
         if asked is not None and all(asked.qa.question != qa.question for qa in said):
             return asked
-    return describe_brief(facts, dice)
+    return repertoire.fallback(facts, dice)
 
 
 def _follow_up(

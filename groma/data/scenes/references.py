@@ -9,7 +9,6 @@ from groma.data.scenes.asked import word_for
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.facts import OPPOSITE, Facts, Relation
 from groma.data.scenes.grammar import MEASURES, ORDINALS, Words, the, with_adjectives
-from groma.data.scenes.nouns import COLOURABLE
 
 _CORNER, _CORNER_CLEAR = 0.32, 0.48
 _NEXT_GAP, _NEXT_CLEAR = 0.08, 0.15
@@ -38,7 +37,7 @@ def by_name(facts: Facts, dice: Dice, index: int) -> Reference | None:
     noun = facts.things[index].noun
     if len(facts.by_noun[noun]) > 1:
         return None
-    word = word_for(noun, dice)
+    word = word_for(facts, noun, dice)
     words = the(noun) if word == noun else Words(f"the {word}")
     return Reference((words.text,), words, index)
 
@@ -47,9 +46,9 @@ def by_colour(facts: Facts, dice: Dice, index: int) -> Reference | None:
     """As in "the red car", if all cars have a clear colour and one is red."""
     thing = facts.things[index]
     rivals = [facts.things[i].colour for i in facts.by_noun[thing.noun]]
-    if thing.noun not in COLOURABLE or None in rivals or rivals.count(thing.colour) > 1:
+    if thing.noun not in facts.vocabulary.colourable or None in rivals or rivals.count(thing.colour) > 1:
         return None
-    word = word_for(thing.noun, dice)
+    word = word_for(facts, thing.noun, dice)
     form = dice.choice(expressions.COLOUR_FORMS).format(c=thing.colour, n=word)
     return Reference((form,), Words(f"the {thing.colour} {word}"), index)
 
@@ -65,7 +64,7 @@ def by_size(facts: Facts, dice: Dice, index: int) -> Reference | None:
     adjectives = size_adjectives(facts, index, twins)
     if not adjectives:
         return None
-    return _reference(f"the {dice.choice(adjectives)} {_head(thing.noun, dice)}", index)
+    return _reference(f"the {dice.choice(adjectives)} {_head(facts, thing.noun, dice)}", index)
 
 
 def size_adjectives(facts: Facts, index: int, rivals: list[int]) -> tuple[str, ...]:
@@ -112,7 +111,7 @@ def by_position(facts: Facts, dice: Dice, index: int) -> Reference | None:
         forms = expressions.MIDDLES
     else:
         return None
-    return _reference(dice.choice(forms).format(n=_head(noun, dice)), index)
+    return _reference(dice.choice(forms).format(n=_head(facts, noun, dice)), index)
 
 
 def _by_corner(facts: Facts, dice: Dice, index: int) -> Reference | None:
@@ -143,7 +142,7 @@ def by_ordinal(facts: Facts, dice: Dice, index: int) -> Reference | None:
         return None
     if end in ("right", "below"):
         ranked = ranked[::-1]
-    ordinal, head = ORDINALS[ranked.index(index)], _head(noun, dice)
+    ordinal, head = ORDINALS[ranked.index(index)], _head(facts, noun, dice)
     return _reference(f"the {ordinal} {head} {expressions.ORDINAL_ENDS[end]}", index)
 
 
@@ -171,7 +170,7 @@ def by_relation(facts: Facts, dice: Dice, index: int) -> Reference | None:
         words = dice.choice(expressions.RELATIONS[dice.choice(relations)])
     else:
         return None
-    head = "thing" if anything else _head(noun, dice)
+    head = "thing" if anything else _head(facts, noun, dice)
     place = (Mention(anchor),) if dice.maybe(0.12) else (the(facts.things[anchor].noun).text,)
     shown = _revealed(facts, index) if anything else Words(f"the {head}")
     return Reference((f"the {head} {words} ", *place), shown, index)
@@ -218,9 +217,9 @@ def pair_names(facts: Facts, one: int, other: int) -> tuple[Words, Words]:
     return Words(f"the first {head}"), Words(f"the second {head}")
 
 
-def _head(noun: str, dice: Dice) -> str:
+def _head(facts: Facts, noun: str, dice: Dice) -> str:
     """One of a noun, countable: "dog", "pair of glasses"."""
-    return with_adjectives(noun) if noun in MEASURES else word_for(noun, dice)
+    return with_adjectives(noun) if noun in MEASURES else word_for(facts, noun, dice)
 
 
 def _revealed(facts: Facts, index: int) -> Words:

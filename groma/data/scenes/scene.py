@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from groma.data.scenes.vocabulary import ILLUSTRATED, Vocabulary
 from groma.types import Box, Size
 
 Split = Literal["train", "val", "test"]
@@ -57,6 +58,19 @@ class Stuff:
     box: Box
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that cannot be told for sure.
+
+    Attributes:
+        nouns: what it may be, likeliest first; none if nobody can say.
+        box: xyxy in pixels.
+    """
+
+    nouns: tuple[str, ...]
+    box: Box
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A composed picture and everything that is true of it.
@@ -70,6 +84,8 @@ class Scene:
         style: atlas of the sprites, or "mixed".
         pixels: (H, W, 3) uint8 RGB, None for a symbolic scene.
         owner: (H, W) uint8, 1 + index of the thing seen at a pixel, 0 for background.
+        doubts: what may be there too; drawn scenes hold none.
+        vocabulary: what scenes of this kind can hold.
     """
 
     key: str
@@ -80,6 +96,8 @@ class Scene:
     style: str = "mixed"
     pixels: Pixels | None = field(default=None, repr=False)
     owner: Pixels | None = field(default=None, repr=False)
+    doubts: tuple[Doubt, ...] = ()
+    vocabulary: Vocabulary = field(default=ILLUSTRATED, repr=False)
 
     @property
     def masks(self) -> NDArray[np.bool_]:

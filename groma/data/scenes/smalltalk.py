@@ -239,13 +239,14 @@ TOPICS: dict[str, Topic] = {
 }
 
 
-def small_talk(kind: str, facts: Facts, dice: Dice) -> Asked | None:
+def talk_about(kind: str, topic: Topic, facts: Facts, dice: Dice) -> Asked:
     """A turn that needs no look at the picture and points at nothing."""
     del facts
-    topic = TOPICS[kind]
     question = as_typed((dice.choice(topic.questions),), dice)
     expected = Expected(regions=frozenset(), words=(topic.checks,) if topic.checks else ())
     return Asked(QA(question, (dice.choice(topic.answers),), kind, expected), ())
 
 
-SMALL_TALK: dict[str, Maker] = {kind: partial(small_talk, kind) for kind in TOPICS}
+SMALL_TALK: dict[str, Maker] = {
+    kind: partial(talk_about, kind, topic) for kind, topic in TOPICS.items()
+}
