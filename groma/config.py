@@ -75,6 +75,27 @@ class RegionEncoderConfig(PreTrainedConfig):
 
 
 @strict
+class ConvolutionalEncoderConfig(PreTrainedConfig):
+    """Sizes of the convolutional detector that sees photographs: NanoDet-g's by default.
+
+    Attributes:
+        stem_width: channels of the first convolution; every stage after the first doubles them.
+        stage_blocks: residual blocks of each of the four stages.
+        width: channels of the feature pyramid and of the heads.
+        num_classes: kinds of things that the heads tell apart.
+        num_bins: a box edge is at most `num_bins - 1` strides from its cell's centre.
+    """
+
+    model_type = "groma_convolutional_encoder"
+
+    stem_width: int = 32
+    stage_blocks: list[int] | tuple[int, ...] = (1, 2, 2, 3)
+    width: int = 128
+    num_classes: int = 80
+    num_bins: int = 11
+
+
+@strict
 class GromaConfig(PreTrainedConfig):
     """Everything that fixes the shape and the behaviour of a Groma model.
 
