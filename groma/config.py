@@ -1,6 +1,6 @@
 """Sizes and settings of a Groma model, and the one place that reads the released config.json."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from huggingface_hub.dataclasses import strict
 from transformers import Dinov2Config, LlamaConfig, PreTrainedConfig
@@ -96,13 +96,48 @@ class ConvolutionalEncoderConfig(PreTrainedConfig):
 
 
 @strict
+class RegionCodeConfig(PreTrainedConfig):
+    """What the region tokens of a convolutional image encoder can say (`RegionCode`).
+
+    Attributes:
+        nouns: names of things; the first are the detector's classes, in their order.
+        colours: names of colours.
+        colourless: nouns whose colour is not told.
+        size_limits: square root of a box's share of the picture: below the first a thing is called
+            small, from the second on large.
+        num_features: pooled features of a region besides, for what has no name.
+        certainty: a, b and c of the logistic function of a x score logit + b x overlap + c that is
+            the probability that a region is a whole thing of its name, and no double; `overlap` is
+            the largest share of it, or of a better one of its name, that lies in the other.
+        certainty_bias: what is added.
+        sure, unsure: probabilities above which a region's name is told unasked, or where one asks.
+        known: how much a box of the user must overlap with something found to be taken for it.
+    """
+
+    model_type = "groma_region_code"
+
+    nouns: list[str] | tuple[str, ...] = ()
+    colours: list[str] | tuple[str, ...] = ()
+    colourless: list[str] | tuple[str, ...] = ()
+    size_limits: list[float] | tuple[float, float] = (0.12, 0.38)
+    num_features: int = 64
+    certainty: list[float] | tuple[float, float, float] = (2.5, -0.3, 0.15)
+    certainty_bias: float | int = 1.2
+    sure: float | int = 0.45
+    unsure: float | int = 0.15
+    known: float | int = 0.5
+
+
+@strict
 class GromaConfig(PreTrainedConfig):
     """Everything that fixes the shape and the behaviour of a Groma model.
 
     Attributes:
-        vision_config: the DINOv2 image encoder, a `Dinov2Config`.
+        vision_config: the DINOv2 image encoder, a `Dinov2Config`; or a convolutional detector in
+            its place, a `ConvolutionalEncoderConfig`, whose heads are the region proposer.
         proposer_config: the region proposer, a `RegionProposerConfig`.
-        region_config: the region encoder, a `RegionEncoderConfig`.
+        region_config: the region encoder, a `RegionEncoderConfig`; behind a convolutional detector
+            a `RegionCodeConfig`.
         text_config: the LLaMA-family language model, a `LlamaConfig` whose `vocab_size` counts the
             new tokens too.
         image_size: side S of the square picture the image encoder sees, in pixels.
@@ -111,6 +146,8 @@ class GromaConfig(PreTrainedConfig):
         nms_threshold: proposals overlapping a better one by more than this IoU are dropped.
         score_threshold: proposals at or below this objectness are dropped; <= 0 keeps all.
         max_regions: most regions of one picture, at most 100.
+        region_order: how the regions of a picture are numbered and listed: "score", best first, or
+            "left_to_right" by their centres.
         compat: reproduce the released checkpoints exactly: region windows from (cx, cy) to (w, h)
             at half the stride, and the position table resized with DINOv2's 0.1 offset. Off for
             checkpoints of our own, which follow the paper.
@@ -134,6 +171,7 @@ class GromaConfig(PreTrainedConfig):
     nms_threshold: float | int = 0.6
     score_threshold: float | int = 0.15
     max_regions: int = NUM_REGION_TOKENS
+    region_order: Literal["score", "left_to_right"] = "score"
     compat: bool = False
     merged_adapters: list[str] | tuple[str, ...] = ()
     tie_word_embeddings: bool = False
@@ -142,17 +180,31 @@ class GromaConfig(PreTrainedConfig):
         """Check the settings that several parts rely on.
 
         Raises:
-            ValueError: if `image_size` is no multiple of twice the patch size, or `max_regions`
-                is outside 1..100.
+            ValueError: if `image_size` is no multiple of twice the patch size (of 64 for a
+                convolutional detector, which sees it at half the size too), or `max_regions` is
+                outside 1..100.
         """
+        for name, kind in (
+            ("vision_config", ConvolutionalEncoderConfig),
+            ("region_config", RegionCodeConfig),
+        ):
+            given = getattr(self, name)
+            if isinstance(given, dict) and given.get("model_type") == kind.model_type:
+                setattr(self, name, kind(**given))
         super().__post_init__(**kwargs)
-        if self.image_size % (2 * self.vision_config.patch_size):
+        patch = 32 if self.is_convolutional else self.vision_config.patch_size
+        if self.image_size % (2 * patch):
             raise ValueError(
                 f"image_size {self.image_size} must be a multiple of twice the patch size "
-                f"({self.vision_config.patch_size}): image tokens merge 2x2 patches."
+                f"({patch}): image tokens merge 2x2 patches."
             )
         if not 1 <= self.max_regions <= NUM_REGION_TOKENS:
             raise ValueError(f"max_regions {self.max_regions} must be in 1..{NUM_REGION_TOKENS}.")
+
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether a convolutional detector takes the place of DINOv2 and the DETR head."""
+        return isinstance(self.vision_config, ConvolutionalEncoderConfig)
 
     @property
     def grid_size(self) -> int:
@@ -161,7 +213,9 @@ class GromaConfig(PreTrainedConfig):
 
     @property
     def num_image_tokens(self) -> int:
-        """P, image tokens per picture after the 2x2 merge."""
+        """P, image tokens per picture after the 2x2 merge; none of a convolutional detector."""
+        if self.is_convolutional:
+            return 0
         return (self.grid_size // 2) ** 2
 
     @classmethod

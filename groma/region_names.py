@@ -71,7 +71,7 @@ def list_regions(
         policy: which proposals are shown.
 
     Returns:
-        Ids in ascending order, never empty.
+        Ids in ascending order, or in the policy's from left to right; never empty.
     """
     kept = [region for region in regions if region.user is not None or region.id in mentioned]
     users = [region for region in regions if region.user is not None]
@@ -88,6 +88,9 @@ def list_regions(
     ]
     best = sorted(apart, key=lambda region: -region.objectness)[: policy.limit]
     shown = [*kept, *best] or [max(regions, key=lambda region: region.objectness)]
+    if policy.order == "left_to_right":
+        shown = sorted(shown, key=lambda region: region.extent[0] + region.extent[2])
+        return [region.id for region in shown]
     return sorted(region.id for region in shown)
 
 

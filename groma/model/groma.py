@@ -16,15 +16,12 @@ from transformers.modeling_outputs import ModelOutput
 from groma.config import GromaConfig
 from groma.model.deformable_detr import DeformableAttention
 from groma.model.detection_loss import detection_loss
-from groma.model.image_encoder import ImageEncoder
+from groma.model.front_end import visual_parts
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
-from groma.model.region_encoder import RegionEncoder
 from groma.model.region_proposer import BoxHead, DetectorOutput, RegionProposer
 from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.model.released import register
 from groma.model.splice import expand_with_labels, match_boxes, name_boxes, splice
-from groma.model.token_merge import Projector, merge_patches
-from groma.ops.boxes import box_cxcywh_to_xyxy
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
 from groma.types import IGNORED, EncodedImage, GromaError, Proposals, Regions, Size
 
@@ -115,10 +112,9 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: GromaConfig) -> None:
         super().__init__(config)
-        self.image_encoder = ImageEncoder(config)
-        self.region_proposer = RegionProposer(config)
-        self.projector = Projector(config)
-        self.region_encoder = RegionEncoder(config)
+        self.image_encoder, self.region_proposer, self.projector, self.region_encoder = (
+            visual_parts(config)
+        )
         self.language_model = LlamaForCausalLM(config.text_config)
         self.tokens = TokenIds.of(config)
         self.post_init()
@@ -284,18 +280,8 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """What the frozen image encoder and region proposer make of (B, 3, S, S) pictures."""
         hidden = self.image_encoder(pixel_values)
         with torch.no_grad():
-            detected = self.region_proposer(hidden)
-            scores, order = self.region_proposer.score(detected).sort(
-                dim=1, descending=True, stable=True
-            )
-            boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(
-                1, order[..., None].expand(-1, -1, 4)
-            )
-            boxes = box_cxcywh_to_xyxy(boxes_cxcywh)
-        return Glance(
-            hidden=(*hidden[-3:], hidden[self.config.image_token_layer]),
-            proposals=tuple(Proposals(*pair) for pair in zip(boxes, scores, strict=True)),
-        )
+            proposals = self.region_proposer.propose(hidden)
+        return Glance((*hidden[-3:], hidden[self.config.image_token_layer]), proposals)
 
     def see(
         self,
@@ -392,7 +378,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def features(self, glance: Glance) -> "VisualFeatures":
         """Image tokens, the region encoder's maps and proposals of pictures looked at."""
         return VisualFeatures(
-            image_tokens=self.projector(merge_patches(glance.hidden[-1])),
+            image_tokens=self.projector(glance.hidden[-1]),
             feature_maps=self.region_encoder.fuse(glance.hidden[:-1]),
             proposals=glance.proposals,
         )

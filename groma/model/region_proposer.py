@@ -17,7 +17,8 @@ from groma.model.deformable_detr import (
     grid_positions,
     sine_features,
 )
-from groma.types import Size
+from groma.ops.boxes import box_cxcywh_to_xyxy
+from groma.types import Proposals, Size
 
 OBJECTNESS_PRIOR = 0.01
 
@@ -184,6 +185,21 @@ class RegionProposer(nn.Module):
             location_logits=location_logits,
             queries=queries,
         )
+
+    def propose(self, hidden_states: Sequence[Tensor]) -> tuple[Proposals, ...]:
+        """The boxes of the last layer with their objectness, best first.
+
+        Args:
+            hidden_states: as in `forward`.
+
+        Returns:
+            Per picture Q proposals.
+        """
+        detected = self(hidden_states)
+        scores, order = self.score(detected).sort(dim=1, descending=True, stable=True)
+        boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(1, order[..., None].expand(-1, -1, 4))
+        boxes = box_cxcywh_to_xyxy(boxes_cxcywh)
+        return tuple(Proposals(*pair) for pair in zip(boxes, scores, strict=True))
 
     def score(self, output: DetectorOutput) -> Tensor:
         """Fuse both heads of the last layer into one objectness (paper 3.1).

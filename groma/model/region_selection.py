@@ -1,6 +1,7 @@
 """Which proposals and user boxes become regions: a pure function (paper 3.1, Region Proposer)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,16 +18,20 @@ class SelectionPolicy:
         nms_threshold: a box overlapping a better one by more than this IoU is dropped.
         score_threshold: a box at or below this score is dropped; <= 0 keeps all.
         limit: most regions.
+        order: of the regions that are chosen; "left_to_right" is by the centres of their boxes.
     """
 
     nms_threshold: float = 0.6
     score_threshold: float = 0.15
     limit: int = 100
+    order: Literal["score", "left_to_right"] = "score"
 
     @classmethod
     def of(cls, config: GromaConfig) -> "SelectionPolicy":
         """The policy a model was trained with."""
-        return cls(config.nms_threshold, config.score_threshold, config.max_regions)
+        return cls(
+            config.nms_threshold, config.score_threshold, config.max_regions, config.region_order
+        )
 
 
 def select_regions(boxes: Tensor, scores: Tensor, policy: SelectionPolicy) -> Tensor:
@@ -38,8 +43,8 @@ def select_regions(boxes: Tensor, scores: Tensor, policy: SelectionPolicy) -> Te
         policy: IoU threshold, score threshold and region limit.
 
     Returns:
-        (N,) indices into Q, best first; 1 <= N <= policy.limit: when nothing passes the score
-        threshold, the single best box.
+        (N,) indices into Q in the policy's order; 1 <= N <= policy.limit: when nothing passes the
+        score threshold, the single best box.
     """
     passing = torch.arange(len(scores), device=scores.device)
     if policy.score_threshold > 0:
@@ -47,4 +52,7 @@ def select_regions(boxes: Tensor, scores: Tensor, policy: SelectionPolicy) -> Te
     if len(passing) == 0:
         return scores.argmax(keepdim=True)
     kept = nms(boxes[passing], scores[passing], policy.nms_threshold, policy.limit)
-    return passing[kept]
+    chosen = passing[kept]
+    if policy.order == "score":
+        return chosen
+    return chosen[(boxes[chosen, 0] + boxes[chosen, 2]).argsort(stable=True)]

@@ -30,3 +30,7 @@ class Projector(nn.Sequential):
             nn.GELU(),
             nn.Linear(width, width),
         )
+
+    def forward(self, grid: Tensor) -> Tensor:  # ty: ignore[invalid-method-override]
+        """(B, D, g, g) patch features to (B, (g/2)^2, D') image tokens."""
+        return super().forward(merge_patches(grid))
