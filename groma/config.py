@@ -84,6 +84,13 @@ class ConvolutionalEncoderConfig(PreTrainedConfig):
         width: channels of the feature pyramid and of the heads.
         num_classes: kinds of things that the heads tell apart.
         num_bins: a box edge is at most `num_bins - 1` strides from its cell's centre.
+        view_size: side in pixels at which the whole picture is looked at, first.
+        small_side: what is found at the picture's full size counts where the square root of its
+            share of the picture is below this; what is larger is seen better in the whole.
+        small_trust: probabilities of small things are multiplied by this.
+        num_candidates: Q, the best cells of both looks, before any are suppressed.
+        certainty: weights of the logit of the best class's probability, of lying in (or around)
+            a better region of that class and of the logarithm of the size, and a constant.
     """
 
     model_type = "groma_convolutional_encoder"
@@ -93,6 +100,11 @@ class ConvolutionalEncoderConfig(PreTrainedConfig):
     width: int = 128
     num_classes: int = 80
     num_bins: int = 11
+    view_size: int = 416
+    small_side: float = 0.15
+    small_trust: float = 0.7
+    num_candidates: int = 1000
+    certainty: list[float] | tuple[float, ...] = (2.5, -0.3, 0.1, 1.2)
 
 
 @strict

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from groma.config import ConvolutionalEncoderConfig
 
 STRIDES = (8, 16, 32)
-"""Pixels per cell of the three levels, finest first; sides of pictures are multiples of the last."""
+"""Pixels per cell of the three levels, finest first."""
 
 
 @dataclass(frozen=True)

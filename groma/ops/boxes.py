@@ -73,6 +73,21 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     return shared / union.clamp(min=_MIN_AREA)
 
 
+def pairwise_overlap(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over the smaller area of every pair: 1 where one box contains the other.
+
+    Args:
+        a: (N, 4) xyxy.
+        b: (M, 4) xyxy in the unit of `a`.
+
+    Returns:
+        (N, M) in [0, 1], in float32 at least; a box without area overlaps nothing.
+    """
+    shared, _ = intersection_union(a[:, None], b[None])
+    smaller = torch.minimum(box_area(a)[:, None], box_area(b)[None])
+    return shared / smaller.clamp(min=_MIN_AREA)
+
+
 def pairwise_giou(a: Tensor, b: Tensor) -> Tensor:
     """`generalised_iou` (N, M) of every pair of (N, 4) and (M, 4) boxes."""
     return generalised_iou(a[:, None], b[None])

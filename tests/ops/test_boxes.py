@@ -10,6 +10,7 @@ from groma.ops.boxes import (
     generalised_iou,
     pairwise_giou,
     pairwise_iou,
+    pairwise_overlap,
 )
 
 seeds = st.integers(0, 2**31)
@@ -25,6 +26,7 @@ def test_known_overlaps() -> None:
     b = torch.tensor([[1.0, 1.0, 3.0, 3.0], [0.0, 0.0, 2.0, 2.0], [3.0, 0.0, 4.0, 2.0]])
     torch.testing.assert_close(box_area(b), torch.tensor([4.0, 4.0, 2.0]))
     torch.testing.assert_close(pairwise_iou(a, b), torch.tensor([[1 / 7, 1.0, 0.0]]))
+    torch.testing.assert_close(pairwise_overlap(a, b), torch.tensor([[1 / 4, 1.0, 0.0]]))
     wanted = torch.tensor([[1 / 7 - 2 / 9, 1.0, -2 / 8]])
     torch.testing.assert_close(pairwise_giou(a, b), wanted)
 
@@ -68,3 +70,13 @@ def test_degenerate_boxes_give_finite_values_and_gradients() -> None:
 def test_sixteen_bit_boxes_are_compared_in_float32() -> None:
     boxes = random_boxes(4, 0).bfloat16()
     torch.testing.assert_close(pairwise_giou(boxes, boxes), pairwise_giou(*[boxes.float()] * 2))
+
+
+@given(seeds)
+def test_what_lies_inside_overlaps_wholly(seed: int) -> None:
+    boxes = random_boxes(4, seed)
+    centres = (boxes[:, :2] + boxes[:, 2:]).repeat(1, 2) / 2
+    inner = centres + (boxes - centres) / 2
+    torch.testing.assert_close(pairwise_overlap(boxes, inner).diagonal(), torch.ones(4))
+    torch.testing.assert_close(pairwise_overlap(inner, boxes).diagonal(), torch.ones(4))
+    assert (pairwise_overlap(boxes, boxes[:1] * 0) == 0).all()

@@ -1,0 +1,93 @@
+"""Looking twice with one detector: at the whole picture, then at its full size for small things."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from groma.config import ConvolutionalEncoderConfig
+from groma.model.convolutional_detector import ConvolutionalDetector, DetectorLevel
+from groma.ops.boxes import box_area, pairwise_overlap
+
+_PART = 0.8
+"""A region that shares more of its area, or of the other's, with a better one repeats it."""
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """What may be a thing, in both looks, best first; none suppressed.
+
+    Attributes:
+        boxes: (B, Q, 4) xyxy in [0, 1], inside the picture.
+        class_probabilities: (B, Q, K), each class by itself; the largest is the objectness.
+        levels: the first look's maps, finest first.
+    """
+
+    boxes: Tensor
+    class_probabilities: Tensor
+    levels: list[DetectorLevel]
+
+    @property
+    def objectness(self) -> Tensor:
+        """(B, Q) in [0, 1]."""
+        return self.class_probabilities.amax(dim=-1)
+
+
+def look_twice(
+    detector: ConvolutionalDetector, pixel_values: Tensor, config: ConvolutionalEncoderConfig
+) -> Sightings:
+    """Detect in whole pictures reduced to `config.view_size`, and small things at full size.
+
+    Args:
+        detector: what finds things of the size it was trained on.
+        pixel_values: (B, 3, S, S) RGB, normalised; S is a multiple of 32. With S no larger than
+            `view_size` there is no second look.
+        config: how the two looks are put together.
+    """
+    side = config.view_size
+    whole = F.interpolate(pixel_values, size=(side, side), mode="bicubic", antialias=True)
+    levels = detector(whole)
+    boxes, probabilities = _cells(levels)
+    if pixel_values.shape[-1] > side:
+        near_boxes, near = _cells(detector(pixel_values))
+        is_small = box_area(near_boxes).sqrt() < config.small_side
+        near = near * config.small_trust * is_small[..., None]
+        boxes, probabilities = (
+            torch.cat([boxes, near_boxes], 1),
+            torch.cat([probabilities, near], 1),
+        )
+    num_candidates = min(config.num_candidates, boxes.shape[1])
+    best = probabilities.amax(dim=-1).topk(num_candidates).indices[..., None]
+    return Sightings(boxes.take_along_dim(best, 1), probabilities.take_along_dim(best, 1), levels)
+
+
+def certainty(
+    boxes: Tensor, class_probabilities: Tensor, weights: list[float] | tuple[float, ...]
+) -> Tensor:
+    """How likely each region is what its best class says, well placed and not seen twice.
+
+    Args:
+        boxes: (N, 4) xyxy in [0, 1], the regions of one picture.
+        class_probabilities: (N, K), each class by itself.
+        weights: `ConvolutionalEncoderConfig.certainty`, a logistic regression on labelled
+            photographs.
+
+    Returns:
+        (N,) in [0, 1].
+    """
+    score, name = class_probabilities.max(dim=-1)
+    is_rival = (name[:, None] == name) & (score[:, None] < score)
+    overlap = (pairwise_overlap(boxes, boxes) * is_rival).amax(dim=1)
+    log_side = box_area(boxes).sqrt().clamp(min=0.01).log()
+    is_repeated = (overlap > _PART).to(score)
+    features = [score.logit(eps=1e-4), is_repeated, log_side, torch.ones_like(score)]
+    return (torch.stack(features, dim=1) @ score.new_tensor(weights)).sigmoid()
+
+
+def _cells(levels: list[DetectorLevel]) -> tuple[Tensor, Tensor]:
+    """Boxes (B, Q, 4) and class probabilities (B, Q, K) of all cells of all levels."""
+    logits = [level.class_logits.flatten(2).transpose(1, 2) for level in levels]
+    return torch.cat([level.boxes for level in levels], 1).clamp(0, 1), torch.cat(
+        logits, 1
+    ).sigmoid()
