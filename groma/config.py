@@ -113,15 +113,10 @@ class RegionCodeConfig(PreTrainedConfig):
 
     Attributes:
         nouns: names of things; the first are the detector's classes, in their order.
-        colours: names of colours.
         colourless: nouns whose colour is not told.
         size_limits: square root of a box's share of the picture: below the first a thing is called
             small, from the second on large.
         num_features: pooled features of a region besides, for what has no name.
-        certainty: a, b and c of the logistic function of a x score logit + b x overlap + c that is
-            the probability that a region is a whole thing of its name, and no double; `overlap` is
-            the largest share of it, or of a better one of its name, that lies in the other.
-        certainty_bias: what is added.
         sure, unsure: probabilities above which a region's name is told unasked, or where one asks.
         known: how much a box of the user must overlap with something found to be taken for it.
     """
@@ -129,12 +124,9 @@ class RegionCodeConfig(PreTrainedConfig):
     model_type = "groma_region_code"
 
     nouns: list[str] | tuple[str, ...] = ()
-    colours: list[str] | tuple[str, ...] = ()
     colourless: list[str] | tuple[str, ...] = ()
     size_limits: list[float] | tuple[float, float] = (0.12, 0.38)
     num_features: int = 64
-    certainty: list[float] | tuple[float, float, float] = (2.5, -0.3, 0.15)
-    certainty_bias: float | int = 1.2
     sure: float | int = 0.45
     unsure: float | int = 0.15
     known: float | int = 0.5

@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from groma.ops.pixels import IMAGE_MEAN, IMAGE_STD
 from groma.types import Box, GromaError, PixelInput, Size
 
 MAX_PIXELS = 64_000_000
@@ -26,8 +27,6 @@ MAX_PIXELS = 64_000_000
 MIN_BOX_SIDE = 0.01
 """Shortest side of a box in pixels: below it the box vanishes in single precision."""
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
 
 # Named, because Pillow would also try formats that start another program (EPS) or match anything.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")

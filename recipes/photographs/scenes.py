@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.scene import Doubt, Scene, Split, Thing
+from groma.model.coded_regions import FAINT, FAINT_WEIGHT, SECOND_WEIGHT, SURE, UNSURE
 from groma.ops.boxes import pairwise_iou
 from groma.types import Box
 from recipes.photographs.vocabulary import COLOURS, NOUN_INDEX, NOUNS, PHOTOGRAPHS, SIZES
@@ -217,14 +218,9 @@ class SeenRegions:
 
 NUM_FEATURES = 64
 """F, pooled features of a region that have no name."""
-SECOND_WEIGHT = 0.6
-"""Weight of the second name of a region that may be two things."""
-FAINT_WEIGHT = 0.5
-"""Weight of the name of a region that is faint."""
 _MOST_FAINT = (5, 20, 45, 80)
 """One of these bounds how many faint regions a scene has; a detector lists about 70 in all."""
 _MOST_REGIONS = 95
-_SURE, _UNSURE, _FAINT = range(3)
 
 
 def seen_regions(scene: Scene, dice: Dice, tempting: tuple[str, ...] = ()) -> SeenRegions:
@@ -236,9 +232,9 @@ def seen_regions(scene: Scene, dice: Dice, tempting: tuple[str, ...] = ()) -> Se
         tempting: nouns that are asked for and not there; something faint bears their names.
     """
     rng = dice.arrays
-    items = [(thing.box, (thing.noun,), thing.colour, _SURE) for thing in scene.things]
+    items = [(thing.box, (thing.noun,), thing.colour, SURE) for thing in scene.things]
     items += [
-        (doubt.box, doubt.nouns, _any_colour(dice), _UNSURE if doubt.nouns else _FAINT)
+        (doubt.box, doubt.nouns, _any_colour(dice), UNSURE if doubt.nouns else FAINT)
         for doubt in scene.doubts
     ]
     known = len(items)
@@ -267,7 +263,7 @@ def _weights(items: list[_Item]) -> tuple[NDArray[np.float32], ...]:
     )
     for row, (box, nouns, colour, certainty) in enumerate(items):
         for noun, weight in zip(nouns, (1.0, SECOND_WEIGHT), strict=False):
-            names[row, NOUN_INDEX[noun]] = weight if certainty < _FAINT else FAINT_WEIGHT
+            names[row, NOUN_INDEX[noun]] = weight if certainty < FAINT else FAINT_WEIGHT
         if colour is not None:
             colours[row, COLOURS.index(colour)] = 1
         sizes[row, SIZES.index(size_of(box))] = 1
@@ -289,7 +285,7 @@ def _faint(scene: Scene, dice: Dice, tempting: tuple[str, ...]) -> list[_Item]:
             box = _anywhere(dice)
             noun = dice.choice(tempting if tempting and dice.maybe(0.15) else NOUNS)
         nouns = () if dice.maybe(0.1) else (noun,)
-        items.append((box, nouns, _any_colour(dice), _FAINT))
+        items.append((box, nouns, _any_colour(dice), FAINT))
     return items
 
 

@@ -5,15 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from groma.data.scenes.vocabulary import Vocabulary
+from groma.ops.colours import NAMES as COLOURS
 
 TABLE: dict[str, Any] = json.loads(
     Path(__file__).with_name("names.json").read_text(encoding="utf-8")
 )
 
-COLOURS: tuple[str, ...] = (
-    *("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"),
-    *("black", "grey", "white"),
-)
 SIZES: tuple[str, ...] = ("small", "medium", "large")
 CERTAINTIES: tuple[str, ...] = ("sure", "unsure", "faint")
 """Sure is said unasked; unsure is said where one asks for it; faint only where one points at it."""

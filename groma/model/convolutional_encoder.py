@@ -1,0 +1,76 @@
+"""A convolutional detector in the place of image encoder and region proposer.
+
+Not the paper's DINOv2 and DETR head, but its idea at a small size: localise, tokenise, then talk.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from groma.config import GromaConfig
+from groma.model.convolutional_detector import ConvolutionalDetector
+from groma.model.second_look import look_twice
+from groma.ops.nms import nms
+from groma.types import Proposals
+
+_MOST_FOUND = 300
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Finds things, and keeps what describes them."""
+
+    def __init__(self, config: GromaConfig) -> None:
+        super().__init__()
+        self.config = config.vision_config
+        self.nms_threshold = config.nms_threshold
+        self.detector = ConvolutionalDetector(config.vision_config)
+        self.frozen = True
+
+    @torch.no_grad()
+    def forward(self, pixel_values: Tensor) -> list[Tensor]:
+        """Look at a batch of pictures.
+
+        Args:
+            pixel_values: (B, 3, S, S) normalised pixels.
+
+        Returns:
+            What was found (B, Q, 4 + K), boxes xyxy in [0, 1] and the probability of each class,
+            best first, filled up with zeros; a feature map (B, C, h, w) of the whole picture; and
+            the pixels.
+        """
+        seen = look_twice(self.detector, pixel_values, self.config)
+        found = [
+            torch.cat([boxes, probabilities], dim=1)[
+                nms(boxes, scores, self.nms_threshold, _MOST_FOUND)
+            ]
+            for boxes, probabilities, scores in zip(
+                seen.boxes, seen.class_probabilities, seen.objectness, strict=True
+            )
+        ]
+        stacked = nn.utils.rnn.pad_sequence(found, batch_first=True)
+        return [stacked, seen.levels[1].features, pixel_values]
+
+
+class DenseProposer(nn.Module):
+    """The region proposer of a detector with classes: objectness is the best class's probability.
+
+    It has no weights: the heads are the detector's.
+    """
+
+    def propose(self, hidden_states: Sequence[Tensor]) -> tuple[Proposals, ...]:
+        """What the image encoder found, best first, per picture."""
+        found = [each[each[:, 4:].amax(dim=1) > 0].float() for each in hidden_states[0]]
+        return tuple(Proposals(each[:, :4], each[:, 4:].amax(dim=1)) for each in found)
+
+
+class NoImageTokens(nn.Module):
+    """The projector of a model whose language model reads regions alone."""
+
+    def __init__(self, config: GromaConfig) -> None:
+        super().__init__()
+        self.width = config.text_config.hidden_size
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, 0, D) for a batch of B."""
+        return hidden.new_zeros(len(hidden), 0, self.width)

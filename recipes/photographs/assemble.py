@@ -1,0 +1,51 @@
+"""Put the photograph model together: a converted detector, the code, a trained language model."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import LlamaForCausalLM
+
+from groma.config import ConvolutionalEncoderConfig, GromaConfig, RegionCodeConfig
+from groma.loading import load_tokenizer
+from groma.model.groma import GromaForConditionalGeneration
+from groma.train.starting import REGIONS_NAME
+from recipes.photographs.vocabulary import NOUNS, PHOTOGRAPHS
+
+IMAGE_SIZE = 704
+"""Pixels; the first look reduces the picture to 416."""
+_SHARD = "9900KB"
+
+
+def assemble(language: Path, detector: Path, out: Path) -> None:
+    """Write the whole model in 16 bit.
+
+    Args:
+        language: folder that the language stage has left.
+        detector: file that `recipes.photographs.detector` has written.
+        out: new or empty folder.
+    """
+    words = LlamaForCausalLM.from_pretrained(language, dtype=torch.float32)
+    model = GromaForConditionalGeneration(configuration(words)).eval()
+    model.language_model.load_state_dict(words.state_dict())
+    model.image_encoder.detector.load_state_dict(load_file(detector))
+    model.region_encoder.code.load_state_dict(load_file(language / REGIONS_NAME))
+    model.half().save_pretrained(out, max_shard_size=_SHARD)
+    load_tokenizer(language).save_pretrained(out)
+
+
+def configuration(words: LlamaForCausalLM) -> GromaConfig:
+    """Sizes and settings of the photograph model."""
+    return GromaConfig(
+        vision_config=ConvolutionalEncoderConfig(),
+        region_config=RegionCodeConfig(
+            nouns=NOUNS,
+            colourless=tuple(noun for noun in NOUNS if noun not in PHOTOGRAPHS.colourable),
+        ),
+        text_config=words.config.to_dict(),
+        image_size=IMAGE_SIZE,
+        nms_threshold=0.5,
+        score_threshold=0.05,
+        region_order="left_to_right",
+        tie_word_embeddings=True,
+    )
