@@ -102,9 +102,9 @@ class ConvolutionalEncoderConfig(PreTrainedConfig):
     num_bins: int = 11
     view_size: int = 416
     small_side: float = 0.15
-    small_trust: float = 0.7
+    small_trust: float = 0.85
     num_candidates: int = 1000
-    certainty: list[float] | tuple[float, ...] = (2.5, -0.3, 0.1, 1.2)
+    certainty: list[float] | tuple[float, ...] = (2.58, -0.35, 0.24, 1.43)
 
 
 @strict

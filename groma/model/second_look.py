@@ -53,10 +53,8 @@ def look_twice(
         near_boxes, near = _cells(detector(pixel_values))
         is_small = box_area(near_boxes).sqrt() < config.small_side
         near = near * config.small_trust * is_small[..., None]
-        boxes, probabilities = (
-            torch.cat([boxes, near_boxes], 1),
-            torch.cat([probabilities, near], 1),
-        )
+        boxes = torch.cat([boxes, near_boxes], dim=1)
+        probabilities = torch.cat([probabilities, near], dim=1)
     num_candidates = min(config.num_candidates, boxes.shape[1])
     best = probabilities.amax(dim=-1).topk(num_candidates).indices[..., None]
     return Sightings(boxes.take_along_dim(best, 1), probabilities.take_along_dim(best, 1), levels)
@@ -87,7 +85,6 @@ def certainty(
 
 def _cells(levels: list[DetectorLevel]) -> tuple[Tensor, Tensor]:
     """Boxes (B, Q, 4) and class probabilities (B, Q, K) of all cells of all levels."""
-    logits = [level.class_logits.flatten(2).transpose(1, 2) for level in levels]
-    return torch.cat([level.boxes for level in levels], 1).clamp(0, 1), torch.cat(
-        logits, 1
-    ).sigmoid()
+    boxes = torch.cat([level.boxes for level in levels], dim=1).clamp(0, 1)
+    logits = torch.cat([level.class_logits.flatten(2) for level in levels], dim=2)
+    return boxes, logits.transpose(1, 2).sigmoid()
