@@ -1,4 +1,6 @@
 import copy
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,7 +8,7 @@ from torch import Tensor, nn
 
 from groma.model.efficientnet_lite import EfficientNetLite, StageSizes
 from groma.types import GromaError
-from recipes.photographs.classifier import convert
+from recipes.photographs.classifier import convert, main
 
 STAGES = (
     StageSizes(num_blocks=1, kernel_size=3, stride=1, expansion=1, channels=8),
@@ -49,5 +51,20 @@ def test_folded_equals_normalised(classifier: EfficientNetLite) -> None:
 
 def test_other_networks_are_refused(classifier: EfficientNetLite) -> None:
     other = normalised(EfficientNetLite(STAGES[:1], num_classes=7))
-    with pytest.raises(GromaError, match="not the convolutions of EfficientNet-Lite0"):
+    with pytest.raises(GromaError, match="not those of EfficientNet-Lite0"):
         convert(package_names(other), classifier)
+
+
+@pytest.mark.parametrize("content", ["text", [1], {"layer": torch.zeros(3, 3, 1, 1)}])
+def test_other_files_are_refused_in_a_sentence(
+    content: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, out = tmp_path / "weights.pth", tmp_path / "out.safetensors"
+    if isinstance(content, str):
+        weights.write_text(content)
+    else:
+        torch.save(content, weights)
+    monkeypatch.setattr(sys, "argv", ["classifier", str(weights), str(out)])
+    with pytest.raises(SystemExit, match=r"\.$"):
+        main()
+    assert not out.exists()
