@@ -33,10 +33,10 @@ def main() -> None:
     try:
         with torch.device("meta"):
             classifier = EfficientNetLite()
-        state = convert(torch.load(arguments.weights, weights_only=True), classifier)
+        state = convert(_read(arguments.weights), classifier)
         save_file({name: value.half().contiguous() for name, value in state.items()}, arguments.out)
-    except (GromaError, OSError, RuntimeError, UnpicklingError) as error:
-        sys.exit(f"{arguments.weights} could not be converted: {error}")
+    except (GromaError, OSError) as error:
+        sys.exit(f"{error}")
 
 
 def convert(weights: dict[str, Tensor], classifier: EfficientNetLite) -> dict[str, Tensor]:
@@ -59,13 +59,28 @@ def convert(weights: dict[str, Tensor], classifier: EfficientNetLite) -> dict[st
     kernels = [place for place, value in enumerate(values) if value.dim() == 4]
     ports = {name: m for name, m in classifier.named_modules() if isinstance(m, nn.Conv2d)}
     if [values[place].shape for place in kernels] != [port.weight.shape for port in ports.values()]:
-        raise GromaError("these are not the convolutions of EfficientNet-Lite0.")
+        raise GromaError("The convolutions of the file are not those of EfficientNet-Lite0.")
     state = {f"classes.{kind}": weights[f"_fc.{kind}"] for kind in ("weight", "bias")}
     for name, place in zip(ports, kernels, strict=True):
         kernel, scale, shift, mean, variance = values[place : place + 5]
         folded = fuse_conv_bn_weights(kernel, None, mean, variance, _EPSILON, scale, shift)
         state[f"{name}.weight"], state[f"{name}.bias"] = (value.detach() for value in folded)
     return state
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Parameters by name, in their order.
+
+    Raises:
+        GromaError: if the file holds anything else.
+    """
+    try:
+        weights = torch.load(path, weights_only=True)
+    except (EOFError, LookupError, RuntimeError, UnpicklingError, ValueError) as error:
+        raise GromaError(f"{path} is no file of PyTorch weights.") from error
+    if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+        raise GromaError(f"{path} holds something else than named weights.")
+    return weights
 
 
 if __name__ == "__main__":
