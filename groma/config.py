@@ -6,6 +6,10 @@ from huggingface_hub.dataclasses import strict
 from transformers import Dinov2Config, LlamaConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+"""Statistics of RGB in [0, 1] that every image encoder's pixels are normalised with."""
+
 NUM_REGION_TOKENS = 100
 """`<r0>` … `<r99>`: the most regions one picture can have."""
 

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from groma.ops.pixels import IMAGE_MEAN, IMAGE_STD
+from groma.config import IMAGE_MEAN, IMAGE_STD
 from groma.types import Box, GromaError, PixelInput, Size
 
 MAX_PIXELS = 64_000_000

@@ -7,12 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from groma.config import GromaConfig
+from groma.config import IMAGE_MEAN, IMAGE_STD, GromaConfig
 from groma.model.region_code import RegionCode
 from groma.model.second_look import certainty
 from groma.ops.boxes import box_area, pairwise_iou
 from groma.ops.colours import NAMES, name_colours
-from groma.ops.pixels import denormalise_pixels
 from groma.ops.roi_align import roi_align
 
 SURE, UNSURE, FAINT = range(3)
@@ -179,7 +178,8 @@ def name_weights(pixels: Tensor, boxes: Tensor) -> Tensor:
     windows = torch.cat([centre - half, centre + half], dim=1) * side
     owners = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     samples = roi_align(pixels[None].float(), windows, owners, _COLOUR_SAMPLES, 1)
-    rgb = denormalise_pixels(samples).movedim(1, -1).flatten(1, 2)
+    mean, std = samples.new_tensor(IMAGE_MEAN), samples.new_tensor(IMAGE_STD)
+    rgb = samples.movedim(1, -1).flatten(1, 2) * std + mean
     shares = F.one_hot(name_colours(rgb), len(NAMES)).float().mean(dim=1)
     share, best = shares.max(dim=1)
     return F.one_hot(best, len(NAMES)) * (share >= _COLOUR_SHARE)[:, None].float()

@@ -1,4 +1,4 @@
-"""`python -m recipes.photographs`: the steps that make the photograph model, from packages alone."""
+"""`python -m recipes.photographs`: the steps that make the photograph model."""
 
 import argparse
 import logging

@@ -12,7 +12,7 @@ from groma.model.groma import GromaForConditionalGeneration
 from groma.train.starting import REGIONS_NAME
 from recipes.photographs.vocabulary import NOUNS, PHOTOGRAPHS
 
-IMAGE_SIZE = 704
+IMAGE_SIZE = 640
 """Pixels; the first look reduces the picture to 416."""
 _SHARD = "9900KB"
 

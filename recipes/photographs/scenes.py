@@ -218,8 +218,8 @@ class SeenRegions:
 
 NUM_FEATURES = 64
 """F, pooled features of a region that have no name."""
-_MOST_FAINT = (5, 20, 45, 80)
-"""One of these bounds how many faint regions a scene has; a detector lists about 70 in all."""
+_MOST_FAINT = (8, 40, 80, 95)
+"""One of these bounds how many faint regions a scene has; a detector lists about 80 in all."""
 _MOST_REGIONS = 95
 
 

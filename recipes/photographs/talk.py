@@ -203,9 +203,7 @@ def find_unknown(facts: Facts, dice: Dice) -> Asked | None:
     }
     question, _ = draw_wording(table, dice)
     answer = "I have not learnt what {many} look like."
-    return ask(
-        "find_unknown", (question, answer), fields, Expected(regions=frozenset()), dice, ()
-    )
+    return ask("find_unknown", (question, answer), fields, Expected(regions=frozenset()), dice, ())
 
 
 def find_several(facts: Facts, dice: Dice) -> Asked | None:
@@ -241,7 +239,9 @@ def find_people(facts: Facts, dice: Dice) -> Asked | None:
     if people:
         one = len(people) == 1
         fields["t"] = phrase("the person" if one else several("person", len(people)), *people)
-        answer = f"here {'is' if one else 'are'} {{t}}; I do not tell men, women and children apart."
+        answer = (
+            f"here {'is' if one else 'are'} {{t}}; I do not tell men, women and children apart."
+        )
     question, _ = draw_wording(table, dice)
     expected = Expected(regions=frozenset(people))
     return ask("find_people", (question, answer), fields, expected, dice, tuple(people))

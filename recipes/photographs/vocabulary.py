@@ -50,18 +50,5 @@ NOUNS: tuple[str, ...] = tuple(TABLE["names"])
 NOUN_INDEX = {noun: i for i, noun in enumerate(NOUNS)}
 
 _WORDS = {*NOUNS, *(word for words in TABLE["synonyms"].values() for word in words)}
-UNKNOWN: tuple[str, ...] = tuple(
-    word
-    for word in (
-        "arm balcony beard belt brick button carpet ceiling cloud collar crowd crown ear elbow exit "
-        "eye face finger floor foot garden gate grass ground hair hand head hill hole jacket jewel "
-        "key knee ladder lake leaf leg logo moon mountain mouth nail neck nose paint painting paper "
-        "path pattern pavement pocket poster price puddle rail rainbow reflection river road rock "
-        "room root rope sand sea shadow shelf shoulder sky sleeve smile smoke snow spot stage stain "
-        "star step stick stone string sun sunset tail tattoo thumb tile tooth track tree wall water "
-        "wave window wing wire wood word zip ghost dragon fairy robot statue toy"
-    ).split()
-    if word not in _WORDS
-)
+UNKNOWN: tuple[str, ...] = tuple(word for word in TABLE["unknown"] if word not in _WORDS)
 """Everyday words for what the model cannot see; whoever asks for them is told so."""
-

@@ -75,7 +75,9 @@ def _draw_absent(facts: Facts, dice: Dice) -> tuple[Words, str]:
     if colour_gap and dice.maybe(0.3):
         noun, colour = colour_gap
         return the(noun, colour=colour), not_there(noun, colour)
-    stuff = [name for name in facts.vocabulary.stuff if name not in {s.name for s in facts.scene.stuff}]
+    stuff = [
+        name for name in facts.vocabulary.stuff if name not in {s.name for s in facts.scene.stuff}
+    ]
     if stuff and dice.maybe(0.08):
         name = dice.choice(stuff)
         return Words(f"the {name}"), f"there is no {name} in the picture."
@@ -87,7 +89,9 @@ def _draw_absent(facts: Facts, dice: Dice) -> tuple[Words, str]:
 
 def _absent_colour(facts: Facts, dice: Dice) -> tuple[str, str] | None:
     """A noun that is there and a colour that none of its things has."""
-    nouns = [n for n in facts.by_noun if n in facts.vocabulary.colourable and facts.colours_known(n)]
+    nouns = [
+        n for n in facts.by_noun if n in facts.vocabulary.colourable and facts.colours_known(n)
+    ]
     if not nouns:
         return None
     noun = dice.choice(nouns)
@@ -154,7 +158,12 @@ def of_noun(facts: Facts, dice: Dice, noun: str) -> Many:
     """All things of a noun, sometimes only those of one colour."""
     indices = facts.by_noun.get(noun, [])
     tints = facts.vocabulary.tints
-    if noun in facts.vocabulary.colourable and indices and facts.colours_known(noun) and dice.maybe(0.35):
+    if (
+        noun in facts.vocabulary.colourable
+        and indices
+        and facts.colours_known(noun)
+        and dice.maybe(0.35)
+    ):
         present = [facts.things[i].colour for i in indices]
         colour = dice.choice(present) if dice.maybe(0.75) else dice.choice(tints)
         chosen = [i for i in indices if facts.things[i].colour == colour]

@@ -31,8 +31,10 @@ MEASURES: dict[str, str] = {
 """Nouns one cannot count as they are: "a pair of glasses", "two loaves of bread"."""
 
 ALWAYS_PLURAL = frozenset(
-    ("glasses", "scissors", "jeans", "fries", "grapes", "skis", "binoculars", "pajamas")
-    + ("sunglasses",)
+    (
+        *("glasses", "scissors", "jeans", "fries", "grapes"),
+        *("skis", "binoculars", "pajamas", "sunglasses"),
+    )
 )
 """Nouns that take "are" when they stand alone: "the glasses are here"."""
 

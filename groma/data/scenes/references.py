@@ -46,7 +46,11 @@ def by_colour(facts: Facts, dice: Dice, index: int) -> Reference | None:
     """As in "the red car", if all cars have a clear colour and one is red."""
     thing = facts.things[index]
     rivals = [facts.things[i].colour for i in facts.by_noun[thing.noun]]
-    if thing.noun not in facts.vocabulary.colourable or None in rivals or rivals.count(thing.colour) > 1:
+    if (
+        thing.noun not in facts.vocabulary.colourable
+        or None in rivals
+        or rivals.count(thing.colour) > 1
+    ):
         return None
     word = word_for(facts, thing.noun, dice)
     form = dice.choice(expressions.COLOUR_FORMS).format(c=thing.colour, n=word)

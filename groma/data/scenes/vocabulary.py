@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from groma.data.scenes.grammar import SYNONYMS
-from groma.data.scenes.nouns import COLOURABLE, GROUPS, NOUNS, STUFF, TINTS
+from groma.data.scenes.nouns import COLOURABLE, GROUPS, STUFF, TINTS
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ ILLUSTRATED = Vocabulary(
         "food": ("piece of food", "pieces of food"),
     },
     group_rivals={
-        "animal": frozenset(
-            ("teddy", "snowman", "santa", "baby", "boy", "girl", "man", "woman")
-        ),
+        "animal": frozenset(("teddy", "snowman", "santa", "baby", "boy", "girl", "man", "woman")),
         "vehicle": frozenset(("skateboard", "kite", "balloon")),
         "food": frozenset(("rabbit", "fish", "crab", "duck", "basket")),
     },
