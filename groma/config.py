@@ -123,6 +123,8 @@ class RegionCodeConfig(PreTrainedConfig):
         num_features: pooled features of a region besides, for what has no name.
         sure, unsure: probabilities above which a region's name is told unasked, or where one asks.
         known: how much a box of the user must overlap with something found to be taken for it.
+        classifier: whether an image classifier names what the user marks and the detector does not
+            know.
     """
 
     model_type = "groma_region_code"
@@ -134,6 +136,7 @@ class RegionCodeConfig(PreTrainedConfig):
     sure: float | int = 0.45
     unsure: float | int = 0.15
     known: float | int = 0.5
+    classifier: bool = False
 
 
 @strict

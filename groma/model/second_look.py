@@ -61,7 +61,10 @@ def look_twice(
 
 
 def certainty(
-    boxes: Tensor, class_probabilities: Tensor, weights: list[float] | tuple[float, ...]
+    boxes: Tensor,
+    class_probabilities: Tensor,
+    weights: list[float] | tuple[float, ...],
+    alone: bool = False,
 ) -> Tensor:
     """How likely each region is what its best class says, well placed and not seen twice.
 
@@ -70,6 +73,7 @@ def certainty(
         class_probabilities: (N, K), each class by itself.
         weights: `ConvolutionalEncoderConfig.certainty`, a logistic regression on labelled
             photographs.
+        alone: judge each region as if the others were not there.
 
     Returns:
         (N,) in [0, 1].
@@ -78,7 +82,7 @@ def certainty(
     is_rival = (name[:, None] == name) & (score[:, None] < score)
     overlap = (pairwise_overlap(boxes, boxes) * is_rival).amax(dim=1)
     log_side = box_area(boxes).sqrt().clamp(min=0.01).log()
-    is_repeated = (overlap > _PART).to(score)
+    is_repeated = ((overlap > _PART) & (not alone)).to(score)
     features = [score.logit(eps=1e-4), is_repeated, log_side, torch.ones_like(score)]
     return (torch.stack(features, dim=1) @ score.new_tensor(weights)).sigmoid()
 

@@ -31,6 +31,6 @@ class Projector(nn.Sequential):
             nn.Linear(width, width),
         )
 
-    def forward(self, grid: Tensor) -> Tensor:  # ty: ignore[invalid-method-override]
+    def forward(self, input: Tensor) -> Tensor:
         """(B, D, g, g) patch features to (B, (g/2)^2, D') image tokens."""
-        return super().forward(merge_patches(grid))
+        return super().forward(merge_patches(input))

@@ -48,6 +48,10 @@ class SymbolicRegionEncoder(RegionCode):
     (N, 10), `sizes` (N, 3).
     """
 
+    names: nn.Linear
+    colours: nn.Linear
+    sizes: nn.Linear
+
     def __init__(self, width: int) -> None:
         super().__init__(width, names=len(WORDS), colours=len(COLOURS), sizes=len(SIZES))
 

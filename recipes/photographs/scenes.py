@@ -232,7 +232,7 @@ def seen_regions(scene: Scene, dice: Dice, tempting: tuple[str, ...] = ()) -> Se
         tempting: nouns that are asked for and not there; something faint bears their names.
     """
     rng = dice.arrays
-    items = [(thing.box, (thing.noun,), thing.colour, SURE) for thing in scene.things]
+    items: list[_Item] = [(t.box, (t.noun,), t.colour, SURE) for t in scene.things]
     items += [
         (doubt.box, doubt.nouns, _any_colour(dice), UNSURE if doubt.nouns else FAINT)
         for doubt in scene.doubts
@@ -249,7 +249,13 @@ def seen_regions(scene: Scene, dice: Dice, tempting: tuple[str, ...] = ()) -> Se
     names, colours, sizes, certainties = _weights([items[i] for i in order])
     features = rng.standard_normal((len(order), NUM_FEATURES), np.float32)
     return SeenRegions(
-        boxes[order] / SIDE, names, colours, sizes, certainties, features, source[order]
+        (boxes[order] / SIDE).astype(np.float32),
+        names,
+        colours,
+        sizes,
+        certainties,
+        features,
+        source[order],
     )
 
 

@@ -354,7 +354,8 @@ def _weigh(facts: Facts) -> Mapping[str, float]:
 
 
 def _with_new(weights: Mapping[str, float]) -> Mapping[str, float]:
-    return {kind: w for kind, w in weights.items() if kind not in _LEFT_OUT} | _NEW_WEIGHTS
+    kept = {kind: weight for kind, weight in weights.items() if kind not in _LEFT_OUT}
+    return {**kept, **_NEW_WEIGHTS}
 
 
 _PLAIN, _TWINS = _with_new(WEIGHTS), _with_new(TWIN_WEIGHTS)
