@@ -389,4 +389,8 @@ def tempting_nouns(sample: GroundedSample) -> tuple[str, ...]:
         for qa in sample.turns
         if qa.kind in _ASK_FOR_ABSENT and not qa.expected.regions
     ]
-    return tuple(noun for noun in NOUNS if any(noun in text for text in texts))
+    return tuple(
+        noun
+        for noun in NOUNS
+        if noun not in sample.names and any(noun in text.lower() for text in texts)
+    )
