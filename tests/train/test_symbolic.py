@@ -5,17 +5,23 @@ import torch
 
 from groma.data.collate import answers
 from groma.data.scenes.symbolic import SymbolicScenes
+from groma.model.region_code import sinusoids
 from groma.text.template import GREETING
 from groma.tokens import IMAGE, PAD, REFER_FEATURE, REGION, TokenIds
 from groma.train.curves import read_log
-from groma.train.language_metrics import COUNTS, GROUPS, count_answers, kind_indices
+from groma.train.language_metrics import (
+    ALL_KINDS,
+    columns_of,
+    count_answers,
+    groups_of,
+    kind_indices,
+)
 from groma.train.symbolic import (
     SymbolicCollator,
     SymbolicConversations,
     SymbolicPretraining,
     SymbolicRegionEncoder,
     count,
-    sinusoids,
 )
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
@@ -54,7 +60,7 @@ def test_a_sample_lists_its_regions_and_points_at_the_right_ones(conversations) 
         ids = sample["ids"].tolist()
         assert tokens[IMAGE] not in ids
         listed = [ids[i - 1] for i, token in enumerate(ids) if token == tokens[REGION]]
-        assert len(listed) == len(sample["boxes"]) == len(set(listed))
+        assert len(listed) == len(sample["regions"]["boxes"]) == len(set(listed))
         assert listed == sorted(listed)
         referred = [ids[i - 2] for i, token in enumerate(ids) if token == tokens[REFER_FEATURE]]
         assert referred == [listed[row] for row in sample["referred"].tolist()]
@@ -78,19 +84,21 @@ def test_only_answers_are_supervised(conversations) -> None:
 
 def test_the_same_index_is_the_same_sample(conversations) -> None:
     first, second = conversations[5], conversations[5]
+    regions = first.pop("regions"), second.pop("regions")
     assert all(torch.equal(first[part], second[part]) for part in first)
+    assert all(torch.equal(regions[0][part], regions[1][part]) for part in regions[0])
 
 
 def test_a_token_says_name_colour_size_and_place() -> None:
     encoder = SymbolicRegionEncoder(48)
     boxes = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.7, 0.4]])
-    nothing = [torch.zeros(2, n) for n in (169, 10, 3)]
-    here, there = encoder(boxes, *nothing)
+    nothing = {part: torch.zeros(2, n) for part, n in (("names", 169), ("colours", 10), ("sizes", 3))}
+    here, there = encoder(boxes, **nothing)
     assert not torch.allclose(here, there)
     assert torch.equal(encoder.place(boxes), torch.stack([here, there]))
-    named = nothing[0].clone()
+    named = nothing["names"].clone()
     named[:, 7] = 1
-    added = encoder(boxes, named, *nothing[1:]) - encoder(boxes, *nothing)
+    added = encoder(boxes, **(nothing | {"names": named})) - encoder(boxes, **nothing)
     torch.testing.assert_close(added, encoder.names.weight[:, 7].expand(2, -1))
 
 
@@ -131,14 +139,20 @@ def test_exact_answers_are_counted_by_kind() -> None:
     logits = torch.nn.functional.one_hot(labels.roll(-1, dims=1).clamp(min=0), 134).float()
     logits[0, 0] = 0  # the first answer's first token is wrong
     kinds = [kind_indices(["rec_name", "count", "exist"])]
-    row = dict(zip(COUNTS, count_answers(logits, labels, kinds, tokens)[0].tolist(), strict=True))
+    row = dict(
+        zip(
+            columns_of(ALL_KINDS),
+            count_answers(logits, labels, kinds, tokens)[0].tolist(),
+            strict=True,
+        )
+    )
     assert (row["tokens"], row["tokens_right"]) == (4, 3)
     assert (row["pointers"], row["pointers_right"]) == (1, 1)
     assert (row["asked_rec_name"], row["exact_rec_name"]) == (1, 0)
     assert (row["asked_rec"], row["exact_rec"]) == (1, 0)
     assert (row["asked_count"], row["exact_count"]) == (1, 1)
     assert row["asked_exist"] == 0, "the third question was cut off"
-    assert len(set(GROUPS)) == len(GROUPS)
+    assert len(set(groups_of(ALL_KINDS))) == len(groups_of(ALL_KINDS))
 
 
 def test_a_resumed_run_equals_an_unbroken_one(conversations, tmp_path) -> None:
