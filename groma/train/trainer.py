@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import Trainer, TrainingArguments
 
-from groma.loading import resolve_device, resolve_dtype
+from groma import machine
 from groma.train.optimizer import MuonAdamW, split_parameters
 from groma.train.run_log import RunLog
 from groma.train.stages import NEW_TOKENS, Stage, keep_old_words
@@ -138,11 +138,6 @@ def adamw_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
     ]
 
 
-def trains_in_bf16() -> bool:
-    """Whether bf16 is the fast type of this machine; without it training runs in fp32."""
-    return resolve_dtype("auto", resolve_device("auto")) is torch.bfloat16
-
-
 def training_arguments(stage: Stage, output: Path, **overrides: Any) -> TrainingArguments:
     """What `Trainer` needs to run a stage.
 
@@ -167,8 +162,8 @@ def training_arguments(stage: Stage, output: Path, **overrides: Any) -> Training
         "learning_rate": stage.lr,
         "warmup_steps": stage.warmup_steps,
         "max_grad_norm": stage.clip,
-        "bf16": trains_in_bf16(),
-        "use_cpu": not torch.cuda.is_available(),
+        "bf16": machine.trains_in_bf16(),
+        "use_cpu": machine.resolve_device("auto") == "cpu",
         "seed": 0,
         "train_sampling_strategy": "sequential",
         "dataloader_num_workers": 1,
