@@ -4,8 +4,10 @@ Whatever depends on the machine is decided here; nobody else asks the CPU or the
 can be every machine, and `ATEN_CPU_CAPABILITY=avx2` shows on any of them what an older CPU does.
 """
 
+import ctypes
 import os
 import shutil
+import sys
 
 import torch
 
@@ -94,6 +96,16 @@ def packs_for_cpu(dtype: torch.dtype) -> bool:
 def compiles() -> bool:
     """Whether there is the C++ compiler that `torch.compile` needs on a CPU."""
     return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def trim_memory() -> None:
+    """Give back what was freed in the midst of the heap, which glibc keeps by itself.
+
+    Batches of ever other lengths leave gaps, and a training would grow from step to step.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def text_attention() -> str:

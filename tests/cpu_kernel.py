@@ -10,9 +10,9 @@ from groma import machine
 from groma.ops.nf4 import scale_blocks, unpack_codes
 
 
-def allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let models repack their weights; a CPU without the kernel computes what it would."""
-    monkeypatch.setattr(machine, "packs_for_cpu", lambda _dtype: True)
+def allow(monkeypatch: pytest.MonkeyPatch, allowed: bool = True) -> None:
+    """Let models repack their weights or not; a CPU without the kernel computes what it would."""
+    monkeypatch.setattr(machine, "packs_for_cpu", lambda _dtype: allowed)
     if not functional.has_avx512bf16():
         monkeypatch.setattr(functional, "gemv_4bit", multiply)
 

@@ -62,6 +62,7 @@ def test_layers_that_can_be_repacked_are_and_answers_stay(
 ) -> None:
     """96 and 80 are no whole blocks of inputs, 80 is no whole group of outputs."""
     write_folder(tmp_path, inner)
+    cpu_kernel.allow(monkeypatch, False)
     before = answer(loading.load(tmp_path, "4bit", device="cpu", dtype="bfloat16")[0])
     cpu_kernel.allow(monkeypatch)
     model, _ = loading.load(tmp_path, "4bit", device="cpu", dtype="bfloat16")

@@ -6,6 +6,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from bitsandbytes import functional
@@ -82,6 +83,16 @@ def test_nothing_is_compiled_without_a_compiler(monkeypatch, tmp_path: Path) -> 
     assert machine.compiles()
     monkeypatch.setenv("CXX", str(tmp_path / "g++"))
     assert not machine.compiles()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps what was freed")
+def test_what_was_freed_is_given_back() -> None:
+    process = psutil.Process()
+    blocks = [b"x" * 2**16 for _ in range(3000)]
+    blocks = blocks[-1:]  # the heap cannot shrink below it
+    kept = process.memory_info().rss
+    machine.trim_memory()
+    assert kept - process.memory_info().rss > 100 * 2**20
 
 
 def test_training_follows_the_fast_type(monkeypatch) -> None:

@@ -72,7 +72,8 @@ class StageTrainer(Trainer):
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the mean of each named term since the last log."""
+        """Add the mean of each named term since the last log; what memory can be is given back."""
+        machine.trim_memory()
         if "loss" in logs and self._num_terms:
             logs |= {name: float(total) / self._num_terms for name, total in self._terms.items()}
             self._terms.clear()
