@@ -30,6 +30,7 @@ from groma.config import GromaConfig
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import (
     SIXTEEN_BIT_PARTS,
+    compute_in,
     quantized_linears,
     set_cpu_packing,
     unpack_nf4,
@@ -90,6 +91,7 @@ def load(
     model = GromaForConditionalGeneration.from_pretrained(
         source_of_weights, config=config, **options
     )
+    compute_in(model, kind)
     if quantized_linears(model):
         set_cpu_packing(model, machine.packs_for_cpu(kind))
     return model.eval(), tokenizer

@@ -40,7 +40,7 @@ def write_folder(folder: Path, inner: int = 128) -> Path:
 def answer(model: GromaForConditionalGeneration) -> Tensor:
     ids = torch.tensor([[1, model.tokens[IMAGE], 5, model.tokens[REGION], 9, 30]])
     with torch.no_grad():
-        return model(ids, tiny_pixels(1)).logits.float()
+        return model(ids, tiny_pixels(1).to(model.dtype)).logits.float()
 
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
@@ -54,6 +54,26 @@ def test_quantised_round_trip(
     direct, _ = loading.load(folder, quantization, device="cpu", dtype=dtype)
     converted, _ = loading.load(target, device="cpu", dtype=dtype)
     assert torch.equal(answer(direct), answer(converted))
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [("bfloat16", "float32"), ("float32", "bfloat16"), ("bfloat16", "float16")],
+)
+def test_a_quantised_checkpoint_computes_in_the_type_of_another_machine(
+    folder: Path, tmp_path: Path, quantization, stored: str, wanted: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(machine, "NARROW", 0)
+    cpu_kernel.allow(monkeypatch, False)
+    loading.convert(folder, tmp_path / "packed", quantization, dtype=stored)
+    model, _ = loading.load(tmp_path / "packed", device="cpu", dtype=wanted)
+    kind = getattr(torch, wanted)
+    assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {kind}
+    found = answer(model)
+    if quantization == "4bit":
+        plain, _ = loading.load(tmp_path / "packed", "none", device="cpu", dtype=wanted)
+        torch.testing.assert_close(found, answer(plain), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("inner", [128, 96, 80])

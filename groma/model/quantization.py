@@ -22,6 +22,19 @@ def quantized_linears(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if hasattr(module, "support_avx512bf16_for_cpu")]
 
 
+def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
+    """Have every part of a model compute in one type.
+
+    transformers leaves parts of a quantised checkpoint in the type they are stored in, which other
+    machines may not be fast with.
+    """
+    for weight in model.parameters():
+        if weight.is_floating_point():
+            weight.data = weight.data.to(dtype)
+    for linear in quantized_linears(model):
+        linear.compute_dtype = dtype
+
+
 def set_cpu_packing(model: nn.Module, allowed: bool) -> None:
     """Say whether the first answer may repack 4-bit weights into the CPU's fast layout.
 
