@@ -112,33 +112,27 @@ def fixture_table(repeats: int) -> None:
 
 
 def four_bit_table() -> None:
-    """Largest differences of logits over the 399 positions of fixture A, on this CPU."""
+    """Largest differences of logits to dequantised weights, on the prompt of fixture A."""
     record, _ = released.fixture()
     with tempfile.TemporaryDirectory() as folder:
         source, packed = Path(folder) / "source", Path(folder) / "packed"
         released.write_released(source, record, shards=0, tied="plain")
         released.write_tokenizer(source)
         loading.convert(source, packed, "4bit", dtype="float32")
-        exact = four_bit_logits(packed, "none", torch.float32)
-        print(f"4 bit, difference of logits of up to {exact.abs().max():.1f}")
-        print(f"{'':32}{'as stored':>12}{'repacked':>12}{'dequantised':>12}")
+        print(f"{'4 bit, difference of logits':32}{'as stored':>12}{'repacked':>12}{'largest':>10}")
         for dtype in (torch.float32, torch.bfloat16):
-            plain = four_bit_logits(packed, "none", dtype)
-            differences = [four_bit_logits(packed, None, dtype) - plain, None, plain - exact]
+            exact = four_bit_logits(packed, "none", dtype, False)
+            columns = [float((four_bit_logits(packed, None, dtype, False) - exact).abs().max())]
             if machine.packs_for_cpu(dtype):
-                differences[1] = four_bit_logits(packed, None, dtype, repacks=True) - plain
-            shown = ["-" if each is None else f"{each.abs().max():.2g}" for each in differences]
-            print(f"{dtype!s:32}" + "".join(f"{text:>12}" for text in shown))
-    print(
-        "The last column is to dequantised weights in fp32, the others to those in the same type."
-    )
+                repacked = four_bit_logits(packed, None, dtype, True)
+                columns.append(float((repacked - exact).abs().max()))
+            shown = [f"{value:.2g}" for value in columns] + ["-"] * (2 - len(columns))
+            shown.append(f"{float(exact.abs().max()):.3g}")
+            print(f"{dtype!s:32}{shown[0]:>12}{shown[1]:>12}{shown[2]:>10}")
 
 
 def four_bit_logits(
-    folder: Path,
-    quantization: loading.Quantization | None,
-    dtype: torch.dtype,
-    repacks: bool = False,
+    folder: Path, quantization: loading.Quantization | None, dtype: torch.dtype, repacks: bool
 ) -> torch.Tensor:
     """(T, V) logits of the prompt that a checkpoint in 4 bit is asked.
 
