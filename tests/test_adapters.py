@@ -14,7 +14,7 @@ from groma.adapters import Fingerprint, add_lora, attach, read_adapter, share, w
 from groma.model.groma import GromaForConditionalGeneration
 from groma.tokens import IMAGE, REFER_BOX, REFER_FEATURE, REGION
 from groma.types import GromaError
-from tests import talk
+from tests import cpu_kernel, talk
 from tests.model.tiny import tiny_pixels
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -113,8 +113,12 @@ def test_the_base_is_known_again_however_it_is_rounded(base: Path, plain: Path, 
     assert Fingerprint.of(model).difference(read_adapter(plain).base) is None
 
 
-def test_a_base_in_4_bit_takes_the_adapter_and_is_not_merged(base: Path, plain: Path) -> None:
-    model, _ = loading.load(base, "4bit", device="cpu", dtype="float32")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_base_in_4_bit_takes_the_adapter_and_is_not_merged(
+    base: Path, plain: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu_kernel.allow(monkeypatch)
+    model, _ = loading.load(base, "4bit", device="cpu", dtype=dtype)
     before = logits(model)
     adapted = attach(model, plain)
     assert not torch.allclose(logits(adapted), before, atol=0.1)

@@ -8,11 +8,12 @@ from bitsandbytes.functional import dequantize_4bit
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
 
-from groma import loading
+from groma import loading, machine
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import is_cpu_packed, quantized_linears
 from groma.tokens import IMAGE, REGION
 from groma.types import GromaError
+from tests import cpu_kernel
 from tests.model import released
 from tests.model.tiny import BASE_VOCABULARY, tiny_model, tiny_pixels
 
@@ -20,11 +21,14 @@ from tests.model.tiny import BASE_VOCABULARY, tiny_model, tiny_pixels
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny checkpoint with widths that bitsandbytes can pack, and a tokenizer."""
-    folder = tmp_path_factory.mktemp("tiny")
+    return write_folder(tmp_path_factory.mktemp("tiny"))
+
+
+def write_folder(folder: Path, inner: int = 128) -> Path:
     text = {
         "vocab_size": BASE_VOCABULARY + 114,
         "hidden_size": 64,
-        "intermediate_size": 128,
+        "intermediate_size": inner,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
     }
@@ -36,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answer(model: GromaForConditionalGeneration) -> Tensor:
     ids = torch.tensor([[1, model.tokens[IMAGE], 5, model.tokens[REGION], 9, 30]])
     with torch.no_grad():
-        return model(ids, tiny_pixels(1)).logits.float()
+        return model(ids, tiny_pixels(1).to(model.dtype)).logits.float()
 
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
@@ -46,10 +50,49 @@ def test_quantised_round_trip(
 ) -> None:
     target = tmp_path / "converted"
     loading.convert(folder, target, quantization, dtype=dtype)
-    monkeypatch.setattr(loading, "NARROW", 0)
+    monkeypatch.setattr(machine, "NARROW", 0)
     direct, _ = loading.load(folder, quantization, device="cpu", dtype=dtype)
     converted, _ = loading.load(target, device="cpu", dtype=dtype)
     assert torch.equal(answer(direct), answer(converted))
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [("bfloat16", "float32"), ("float32", "bfloat16"), ("bfloat16", "float16")],
+)
+def test_a_quantised_checkpoint_computes_in_the_type_of_another_machine(
+    folder: Path, tmp_path: Path, quantization, stored: str, wanted: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(machine, "NARROW", 0)
+    cpu_kernel.allow(monkeypatch, False)
+    loading.convert(folder, tmp_path / "packed", quantization, dtype=stored)
+    model, _ = loading.load(tmp_path / "packed", device="cpu", dtype=wanted)
+    kind = getattr(torch, wanted)
+    assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {kind}
+    found = answer(model)
+    if quantization == "4bit":
+        plain, _ = loading.load(tmp_path / "packed", "none", device="cpu", dtype=wanted)
+        torch.testing.assert_close(found, answer(plain), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("inner", [128, 96, 80])
+def test_layers_that_can_be_repacked_are_and_answers_stay(
+    tmp_path: Path, monkeypatch, inner: int
+) -> None:
+    """96 and 80 are no whole blocks of inputs, 80 is no whole group of outputs."""
+    write_folder(tmp_path, inner)
+    cpu_kernel.allow(monkeypatch, False)
+    before = answer(loading.load(tmp_path, "4bit", device="cpu", dtype="bfloat16")[0])
+    cpu_kernel.allow(monkeypatch)
+    model, _ = loading.load(tmp_path, "4bit", device="cpu", dtype="bfloat16")
+    error = (answer(model) - before).norm() / before.norm()
+    assert 0 < error < 0.02
+    whole = {"down_proj": inner == 128, "gate_proj": inner != 80, "up_proj": inner != 80}
+    for name, module in model.named_modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            repacked = getattr(module.weight.quant_state, "packing_format_for_cpu", False)
+            assert repacked == whole.get(name.rpartition(".")[2], True)
 
 
 @pytest.mark.parametrize("reason", ["narrow", "asked for", "no bitsandbytes"])
@@ -58,10 +101,10 @@ def test_unpacked_weights_are_those_bitsandbytes_computes_with(
     folder: Path, tmp_path: Path, dtype, reason, monkeypatch
 ) -> None:
     loading.convert(folder, tmp_path / "packed", "4bit", dtype=dtype)
-    monkeypatch.setattr(loading, "NARROW", 0)
+    monkeypatch.setattr(machine, "NARROW", 0)
     packed, _ = loading.load(tmp_path / "packed", device="cpu", dtype=dtype)
     if reason == "narrow":
-        monkeypatch.setattr(loading, "NARROW", 1024)
+        monkeypatch.setattr(machine, "NARROW", 1024)
     elif reason == "no bitsandbytes":
         monkeypatch.setattr(loading, "find_spec", lambda _name: None)
     wanted = "none" if reason == "asked for" else None
@@ -98,7 +141,10 @@ def test_quantised_answers_stay_close(folder: Path) -> None:
         assert 0 < error < gate
 
 
-def test_a_packed_model_refuses_to_save_a_broken_folder(folder: Path, tmp_path: Path) -> None:
+def test_a_packed_model_refuses_to_save_a_broken_folder(
+    folder: Path, tmp_path: Path, monkeypatch
+) -> None:
+    cpu_kernel.allow(monkeypatch)
     model = GromaForConditionalGeneration.from_pretrained(
         folder, quantization_config=_four_bit()
     ).eval()
@@ -107,8 +153,9 @@ def test_a_packed_model_refuses_to_save_a_broken_folder(folder: Path, tmp_path: 
     model.save_pretrained(tmp_path / "saved")
     again = GromaForConditionalGeneration.from_pretrained(tmp_path / "saved").eval()
     assert torch.equal(answer(again), before)
-    for linear in quantized_linears(model):
-        linear.weight.quant_state.packing_format_for_cpu = True
+    model, _ = loading.load(folder, "4bit", device="cpu", dtype="bfloat16")
+    answer(model)
+    assert is_cpu_packed(model)
     with pytest.raises(GromaError, match="packed"):
         model.save_pretrained(tmp_path / "broken")
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,38 @@ SIXTEEN_BIT_PARTS = ("image_encoder", "region_proposer", "projector", "region_en
 """What quantisation leaves alone: everything visual, and the language model's head."""
 
 
-def quantized_linears(model: nn.Module) -> list[nn.Module]:
+_PACKED_ROWS = 32
+
+
+def quantized_linears(model: nn.Module) -> list[Any]:
     """The 4-bit linear layers of a model."""
     return [module for module in model.modules() if hasattr(module, "support_avx512bf16_for_cpu")]
+
+
+def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
+    """Have every part of a model compute in one type.
+
+    transformers leaves parts of a quantised checkpoint in the type they are stored in, which other
+    machines may not be fast with.
+    """
+    for weight in model.parameters():
+        if weight.is_floating_point():
+            weight.data = weight.data.to(dtype)
+    for linear in quantized_linears(model):
+        linear.compute_dtype = dtype
 
 
 def set_cpu_packing(model: nn.Module, allowed: bool) -> None:
     """Say whether the first answer may repack 4-bit weights into the CPU's fast layout.
 
     bitsandbytes 0.50 repacks in place and does not restore the block scales when it saves, so a
-    model that will be saved or trained must not repack.
+    model that will be saved or trained must not repack. Layers that do not fit the layout stay as
+    they are: it needs outputs in groups of 32, and inputs in whole blocks.
     """
     for linear in quantized_linears(model):
-        setattr(linear, "support_avx512bf16_for_cpu", allowed)  # noqa: B010
+        fits = linear.out_features % _PACKED_ROWS == 0
+        fits &= linear.in_features % linear.weight.blocksize == 0
+        setattr(linear, "support_avx512bf16_for_cpu", allowed and fits)  # noqa: B010
 
 
 def is_cpu_packed(model: nn.Module) -> bool:

@@ -6,7 +6,6 @@ tokenizer, and for stages on scenes the symbolic region encoder that region toke
 
 import logging
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -30,6 +28,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from groma import machine
 from groma.data.examples import ExampleCollator, collate_detection
 from groma.data.mixture import Mixture, read_mixture
 from groma.data.scenes.generator import SceneGenerator
@@ -127,7 +126,7 @@ def run_stage(
     Raises:
         GromaError: if the folder holds a run that is not to be resumed, or a setting is wrong.
     """
-    process = PartialState(cpu=not torch.cuda.is_available(), timeout=_INDEXING)
+    process = PartialState(cpu=machine.resolve_device("auto") == "cpu", timeout=_INDEXING)
     if not process.is_main_process:
         logging.getLogger("groma").setLevel(logging.WARNING)
     mixture = None
@@ -279,7 +278,7 @@ def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> 
 
 def fuse(c: Configuration, words: LlamaForCausalLM) -> None:
     """Compile a language model in place, if the run says so and it can be done here."""
-    if c.run.compile and shutil.which(os.environ.get("CXX", "g++")):
+    if c.run.compile and machine.compiles():
         words.model.compile()
 
 

@@ -239,8 +239,8 @@ def sight_of(model: GromaForConditionalGeneration, picture: dict[str, Tensor]) -
     refer, ground = picture["refer_boxes"], picture["ground_boxes"]
     proposals = Proposals(picture["boxes"], picture["scores"])
     regions, chosen = model.select(proposals, refer, ground)
-    candidates = [picture[name] for name in ("tokens", "refer_tokens", "ground_tokens")]
-    tokens = torch.cat(candidates)[chosen].float()
+    candidates = [picture[name].float() for name in ("tokens", "refer_tokens", "ground_tokens")]
+    tokens = torch.cat(candidates)[chosen]
     return Sight(picture["image_tokens"].float(), replace(regions, tokens=tokens), refer, ground)
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import Dinov2Config, Dinov2Model, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from groma import machine
 from groma.config import GromaConfig
 from groma.loading import load_tokenizer
 from groma.model.groma import GromaForConditionalGeneration
@@ -17,7 +18,6 @@ from groma.train.checkpoints import load_visual_parts
 from groma.train.configuration import Start
 from groma.train.presets import groma_mini_config
 from groma.train.symbolic import SymbolicRegionEncoder
-from groma.train.trainer import trains_in_bf16
 from groma.types import GromaError
 
 PRESETS = {"groma-mini": groma_mini_config}
@@ -43,8 +43,7 @@ def detector(start: Start) -> GromaForConditionalGeneration:
     config.text_config.num_hidden_layers = 0
     if start.image_encoder is not None:
         config.vision_config = read_pretrained(Dinov2Config, start.image_encoder)
-    if trains_in_bf16() and not torch.cuda.is_available():
-        config.vision_config._attn_implementation = "eager"  # faster than SDPA in bf16 on a CPU
+    config.vision_config._attn_implementation = machine.image_attention()
     model = GromaForConditionalGeneration(config)
     if start.image_encoder is not None:
         model.image_encoder.vit = read_pretrained(
@@ -66,7 +65,7 @@ def whole_model(start: Start) -> tuple[GromaForConditionalGeneration, PreTrained
     folder = _folder(start)
     if start.visual is None:
         model = read_model(folder)
-        model.language_model.set_attn_implementation(text_attention())
+        model.language_model.set_attn_implementation(machine.text_attention())
         return model, load_tokenizer(Path(folder))
     words, tokenizer = language_model(start)
     return compose(words, start), tokenizer
@@ -100,7 +99,7 @@ def language_model(start: Start) -> tuple[LlamaForCausalLM, PreTrainedTokenizerB
     folder = _folder(start)
     tokenizer = load_tokenizer(Path(folder))
     model = read_pretrained(
-        LlamaForCausalLM, folder, dtype=torch.float32, attn_implementation=text_attention()
+        LlamaForCausalLM, folder, dtype=torch.float32, attn_implementation=machine.text_attention()
     )
     count = model.config.vocab_size
     if count == len(tokenizer):
@@ -179,11 +178,6 @@ def read_pretrained(kind: Any, folder: str, **options: Any) -> Any:
         raise GromaError(
             f"{folder} holds no {kind.__name__}; run the stage before, or name another folder."
         ) from error
-
-
-def text_attention() -> str:
-    """Plain attention is faster than SDPA on a CPU."""
-    return "sdpa" if torch.cuda.is_available() else "eager"
 
 
 def _folder(start: Start) -> str:

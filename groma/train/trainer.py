@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import Trainer, TrainingArguments
 
-from groma.loading import resolve_device, resolve_dtype
+from groma import machine
 from groma.train.optimizer import MuonAdamW, split_parameters
 from groma.train.run_log import RunLog
 from groma.train.stages import NEW_TOKENS, Stage, keep_old_words
@@ -72,7 +72,8 @@ class StageTrainer(Trainer):
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the mean of each named term since the last log."""
+        """Add the mean of each named term since the last log; what memory can be is given back."""
+        machine.trim_memory()
         if "loss" in logs and self._num_terms:
             logs |= {name: float(total) / self._num_terms for name, total in self._terms.items()}
             self._terms.clear()
@@ -138,11 +139,6 @@ def adamw_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
     ]
 
 
-def trains_in_bf16() -> bool:
-    """Whether bf16 is the fast type of this machine; without it training runs in fp32."""
-    return resolve_dtype("auto", resolve_device("auto")) is torch.bfloat16
-
-
 def training_arguments(stage: Stage, output: Path, **overrides: Any) -> TrainingArguments:
     """What `Trainer` needs to run a stage.
 
@@ -167,8 +163,8 @@ def training_arguments(stage: Stage, output: Path, **overrides: Any) -> Training
         "learning_rate": stage.lr,
         "warmup_steps": stage.warmup_steps,
         "max_grad_norm": stage.clip,
-        "bf16": trains_in_bf16(),
-        "use_cpu": not torch.cuda.is_available(),
+        "bf16": machine.trains_in_bf16(),
+        "use_cpu": machine.resolve_device("auto") == "cpu",
         "seed": 0,
         "train_sampling_strategy": "sequential",
         "dataloader_num_workers": 1,

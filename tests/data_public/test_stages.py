@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from groma import cli
-from groma.train import run_log, starting, trainer
+from groma import cli, machine
+from groma.train import run_log
 from groma.train.curves import read_log
 from groma.train.detection import ClassAgnosticDetection
 from groma.train.instruction import GroundedConversations
@@ -26,8 +26,7 @@ def autocast(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each step computed in bf16, which this machine may be slow at."""
     seen: list[bool] = []
     monkeypatch.setattr(run_log, "plot", lambda *_: None)
-    for module in (trainer, starting):
-        monkeypatch.setattr(module, "trains_in_bf16", lambda: True)
+    monkeypatch.setattr(machine, "computes_in_bf16", lambda _device: True)
     for objective in OBJECTIVES:
         forward = objective.forward
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from groma import machine
 from groma.config import GromaConfig
 from groma.data.scenes.generator import SceneGenerator
 from groma.model.groma import GromaForConditionalGeneration
@@ -11,6 +12,14 @@ from tests.train import tiny_language
 
 PATCH = 14
 SIDE = 8 * PATCH
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_machine():
+    """What is compared is computed in fp32, on machines that train in bf16 as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "computes_in_bf16", lambda _device: False)
+        yield
 
 
 @pytest.fixture

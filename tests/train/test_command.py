@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from groma import cli, loading
+from groma import cli, loading, machine
 from groma.data.mixture import read_mixture
 from groma.train import run_log
 from groma.train.configuration import find, read_configuration, shipped
@@ -120,7 +120,11 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, capsys) -> None:
     assert "Source coco" in capsys.readouterr().err
 
 
-def test_all_stages_on_scenes_make_a_model_that_loads(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+def test_all_stages_on_scenes_make_a_model_that_loads(
+    tmp_path: Path, capsys, monkeypatch, bf16: bool
+) -> None:
+    monkeypatch.setattr(machine, "computes_in_bf16", lambda _device: bf16)
     words = write_language_model(tmp_path / "language", layers=5)
     weights = "[stage.loss_weights]\ndetection = 1.0\nregion_name = 1.0\n"
     visual = ["image_encoder", "region_proposer", "region_encoder"]

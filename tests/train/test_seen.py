@@ -63,6 +63,14 @@ def test_what_was_kept_is_what_is_seen(model, seen, conversations, index) -> Non
     torch.testing.assert_close(kept.image_tokens, again.image_tokens, atol=1e-2, rtol=1e-2)
 
 
+def test_what_was_kept_is_shown_alike_in_bf16(model, conversations) -> None:
+    kept = sight_of(model, conversations[0])
+    with torch.autocast("cpu", torch.bfloat16):
+        shown = sight_of(model, conversations[0])
+    assert torch.equal(shown.regions.tokens, kept.regions.tokens)
+    assert torch.equal(shown.image_tokens, kept.image_tokens)
+
+
 def test_each_pass_asks_something_else_about_the_same_picture(conversations) -> None:
     first, second = conversations[1], conversations[1 + PICTURES]
     assert torch.equal(first["tokens"], second["tokens"])

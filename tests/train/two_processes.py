@@ -8,7 +8,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 
-from groma import cli
+from groma import cli, machine
 from groma.train import run_log
 from groma.train.instruction import GroundedConversations
 from groma.train.lora.objective import AdapterObjective
@@ -18,6 +18,7 @@ def main() -> None:
     how, folder, configurations = sys.argv[1], Path(sys.argv[2]), map(Path, sys.argv[3:])
     GroundedConversations.shuffle_regions = False
     AdapterObjective.shuffle_regions = False
+    machine.computes_in_bf16 = lambda _device: False
     run_log.plot = lambda *_: None
     if how == "divide":
         pretend_to_have_gpus()

@@ -7,7 +7,8 @@ import torch
 
 from groma.adapters import LINEARS
 from groma.config import NUM_REGION_TOKENS, GromaConfig
-from groma.loading import is_unpacked, resolve_device, resolve_dtype
+from groma.loading import is_unpacked
+from groma.machine import resolve_device, resolve_dtype
 from groma.model.groma import GromaForConditionalGeneration
 from groma.train.lora.settings import LoraSettings
 from groma.types import GromaError
@@ -82,7 +83,7 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
         pictures: how many there are.
     """
     device = resolve_device(settings.device)
-    width = resolve_dtype(settings.dtype, device).itemsize
+    width = resolve_dtype(settings.dtype, device, config.text_config.hidden_size).itemsize
     sizes = count_parameters(config)
     length = settings.batch_size * (tokens + config.num_image_tokens + 2 * config.max_regions)
     whole = sum(sizes[part] for part in settings.whole)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import set_seed
 
-from groma import loading
+from groma import loading, machine
 from groma.adapters import Fingerprint, add_lora, write_adapter
 from groma.chat import Groma
 from groma.data.sample import GroundedSample
@@ -198,7 +198,7 @@ def _make_trainer(
         settings.seed,
     )
     arguments = training_arguments(
-        stage, folder.path, **_arguments(settings, stage, bool(held_out))
+        stage, folder.path, **_arguments(settings, stage, base.model.dtype, bool(held_out))
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are for several processes
     return AdapterTrainer(
@@ -243,11 +243,12 @@ def _stage(settings: LoraSettings, examples: int) -> Stage:
     )
 
 
-def _arguments(settings: LoraSettings, stage: Stage, measures: bool) -> dict[str, Any]:
+def _arguments(
+    settings: LoraSettings, stage: Stage, dtype: torch.dtype, measures: bool
+) -> dict[str, Any]:
     """What differs from the long stages: few steps, no loader processes, everything logged."""
     every = max(1, stage.steps // _LINES)
-    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
-    dtype = loading.resolve_dtype(settings.dtype, loading.resolve_device(settings.device))
+    on_cpu = machine.resolve_device(settings.device) == "cpu"
     return {
         "use_cpu": on_cpu,
         "bf16": dtype is torch.bfloat16,
