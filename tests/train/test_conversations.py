@@ -94,7 +94,8 @@ def test_regression_is_zero_at_the_symbolic_token(words) -> None:
     shown = Truth(
         torch.rand(4, 4), torch.eye(169)[:4], torch.eye(10)[[3, 1, 4, 1]], torch.eye(4, 3)
     )
-    wanted = words(shown.boxes, shown.names, shown.colours, shown.sizes)
+    weights = {part: getattr(shown, part) for part in words.parts}
+    wanted = words(shown.boxes, **weights)
     regression = RegionRegression(words)
     right = regression([wanted], [shown])
     assert float(right["region_token"]) == pytest.approx(0, abs=1e-10)
@@ -104,7 +105,7 @@ def test_regression_is_zero_at_the_symbolic_token(words) -> None:
 
 def test_what_a_symbolic_token_says_can_be_read(words) -> None:
     boxes, names, colours = torch.rand(169, 4), torch.eye(169), torch.eye(10).repeat(17, 1)[:169]
-    tokens = words(boxes, names, colours, torch.zeros(169, 3))
+    tokens = words(boxes, names=names, colours=colours, sizes=torch.zeros(169, 3))
     found, coloured = RegionRegression(words).read(tokens, boxes)
     assert found.tolist() == list(range(169))
     assert torch.equal(coloured, colours.argmax(dim=1))

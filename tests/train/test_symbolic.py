@@ -92,7 +92,9 @@ def test_the_same_index_is_the_same_sample(conversations) -> None:
 def test_a_token_says_name_colour_size_and_place() -> None:
     encoder = SymbolicRegionEncoder(48)
     boxes = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.7, 0.4]])
-    nothing = {part: torch.zeros(2, n) for part, n in (("names", 169), ("colours", 10), ("sizes", 3))}
+    nothing = {
+        part: torch.zeros(2, n) for part, n in (("names", 169), ("colours", 10), ("sizes", 3))
+    }
     here, there = encoder(boxes, **nothing)
     assert not torch.allclose(here, there)
     assert torch.equal(encoder.place(boxes), torch.stack([here, there]))
