@@ -1,8 +1,8 @@
 """The named endpoints /ask and /regions, for programs; they keep nothing."""
 
-import logging
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,22 @@ import gradio as gr
 import spaces
 from PIL import Image
 
-from app.gpu import SECONDS_TO_START, free_memory, retrying, seconds_to_answer
+from app.components import SentFile
+from app.gpu import (
+    SECONDS_TO_START,
+    free_memory,
+    retrying,
+    seconds_to_answer,
+    stream_retrying,
+)
+from app.mistakes import answered
 from app.pictures import read_picture
 from groma.chat import Groma
-from groma.conversation import GenerationSettings
-from groma.types import GromaError
+from groma.conversation import GenerationSettings, check_question
+from groma.types import GromaError, GroundedReply
 
-_log = logging.getLogger(__name__)
+SECONDS_BETWEEN_LOOKS = 0.5
+"""For whoever asked."""
 
 
 def add(groma: Groma, queue: dict[str, Any], free: Callable[[], None] = free_memory) -> None:
@@ -33,7 +42,7 @@ def add(groma: Groma, queue: dict[str, Any], free: Callable[[], None] = free_mem
         free: frees memory where there is too little.
     """
     with gr.Row(visible=False):
-        image = gr.File(label="image")
+        image = SentFile(label="image")
         message = gr.Textbox(label="message")
         regions = gr.JSON([], label="regions")
         settings = gr.JSON({}, label="settings")
@@ -64,8 +73,8 @@ def ask(
     regions: Any,
     settings: Any,
     free: Callable[[], None] = free_memory,
-) -> dict:
-    """Answer one question about one picture.
+) -> Generator[dict]:
+    """Answer one question about one picture; the answer ends when its caller leaves.
 
     Args:
         groma: the model.
@@ -75,20 +84,21 @@ def ask(
         settings: fields of `GenerationSettings`.
         free: frees memory where there is too little.
 
-    Returns:
-        What `groma ask --json` prints.
+    Yields:
+        The answer as it grows, now and then; the last is whole, as `groma ask --json` prints it.
 
     Raises:
         Error: one sentence about what is wrong with the request.
     """
-
-    def answer() -> dict:
-        chat = groma.chat(picture, **options)
-        return chat.ask(message or "", regions or ()).to_dict()
-
-    with _told():
-        picture, options = _read(image), _checked(settings)
-        return retrying(answer, free)
+    with answered():
+        boxes = () if regions is None else regions
+        check_question(message, boxes)
+        options, picture = _checked(settings), _read(image)
+        with closing(
+            stream_retrying(lambda: groma.chat(picture, **options).stream(message, boxes), free)
+        ) as replies:
+            for reply in _now_and_then(replies):
+                yield reply.to_dict()
 
 
 def find_regions(
@@ -108,8 +118,8 @@ def find_regions(
     Raises:
         Error: one sentence about what is wrong with the request.
     """
-    with _told():
-        picture, options = _read(image), _checked(settings)
+    with answered():
+        options, picture = _checked(settings), _read(image)
         found = retrying(lambda: groma.regions(picture, **options), free)
         size = [picture.height, picture.width]
         return {"image_size": size, "regions": [region.to_dict() for region in found]}
@@ -120,16 +130,16 @@ def _seconds(image: str | None, message: str, regions: Any, settings: Any) -> in
     return seconds_to_answer(settings)
 
 
-@contextmanager
-def _told() -> Generator[None]:
-    """Mistakes go to the caller as one sentence; what nobody foresaw goes to the log."""
-    try:
-        yield
-    except GromaError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    except Exception as error:
-        _log.error("A request failed", exc_info=error)
-        raise gr.Error("Something went wrong here.", print_exception=False) from error
+def _now_and_then(replies: Iterator[GroundedReply]) -> Iterator[GroundedReply]:
+    """Some of the growing replies, and the last.
+
+    After each, Gradio looks whether anybody still listens.
+    """
+    told_at = time.monotonic()
+    for reply in replies:
+        if reply.finish != "streaming" or time.monotonic() - told_at > SECONDS_BETWEEN_LOOKS:
+            yield reply
+            told_at = time.monotonic()
 
 
 def _read(image: str | None) -> Image.Image:

@@ -87,6 +87,12 @@ class Canvas(gr.HTML):
             **options,
         )
 
+    def __getattr__(self, name: str) -> Any:
+        """An event of the page; Gradio takes everything that the scripts name for one."""
+        if name in ("shown", "ticket"):
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
     def preprocess(self, payload: CanvasValue | None) -> Drawing:  # ty: ignore[incompatible-method-override]
         """Read what the browser sent; Gradio has checked that the file is its own."""
         if payload is None:

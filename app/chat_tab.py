@@ -1,6 +1,5 @@
 """The chat tab: what happens when somebody does something, as functions of inputs and session."""
 
-import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -10,13 +9,12 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from app.canvas import Drawing
+from app.mistakes import sentence_about
 from app.pictures import displayable
 from app.render import Pending, render_talk, shown_boxes
 from app.state import Session, Sessions
-from groma.conversation import Conversation, GenerationSettings
+from groma.conversation import Conversation, GenerationSettings, check_question
 from groma.types import Box, GromaError, GroundedReply
-
-_log = logging.getLogger(__name__)
 
 _Inputs = ParamSpec("_Inputs")
 
@@ -29,7 +27,6 @@ BEGUN_ANEW = (
     "This talk was left alone for too long and is forgotten; ask again to begin a new one about "
     "its picture."
 )
-UNFORESEEN = "Something went wrong here; nothing that was said or typed is lost."
 
 
 @dataclass(frozen=True)
@@ -105,17 +102,9 @@ def _told(handler: Callable[_Inputs, View]) -> Callable[_Inputs, View]:
         try:
             return handler(*inputs, **named)
         except Exception as error:
-            return View(warning=_sentence(error))
+            return View(warning=sentence_about(error))
 
     return run
-
-
-def _sentence(error: Exception) -> str:
-    """What to tell people; what nobody foresaw goes to the log instead."""
-    if isinstance(error, GromaError):
-        return str(error)
-    _log.error("The chat tab failed", exc_info=error)
-    return UNFORESEEN
 
 
 class ChatTab:
@@ -140,7 +129,9 @@ class ChatTab:
         try:
             self.sessions.open(tab, drawing.picture, **settings.generation)
         except Exception as error:
-            return View(drawing=Drawing(before and displayable(before)), warning=_sentence(error))
+            return View(
+                drawing=Drawing(before and displayable(before)), warning=sentence_about(error)
+            )
         picture = displayable(drawing.picture)
         return View(
             talk=render_talk(session.conversation, note=NEW_TALK if before else ""),
@@ -197,6 +188,7 @@ class ChatTab:
         session = self.sessions.get(tab)
         try:
             options = settings.generation
+            check_question(question, drawing.boxes)
             if session.picture is None and drawing.picture is not None:
                 is_forgotten = session.is_forgotten
                 self.sessions.open(tab, drawing.picture, **options)
@@ -304,7 +296,7 @@ class ChatTab:
     ) -> View:
         """The page as it was before the question, which is not lost, and why."""
         talk, shown = self._talk(session, settings), self._shown(session, settings)
-        sentence = _sentence(error)
+        sentence = sentence_about(error)
         return View(talk, shown, drawing, question, is_answering=False, warning=sentence)
 
     def _talk(self, session: Session, settings: Settings, note: str = "") -> str:

@@ -2,18 +2,18 @@
 
 import base64
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
-from gradio.utils import get_upload_folder
 from PIL import Image
 
-from app.pictures import read_picture
+from app.pictures import add_folder, read_picture
 from app.render import (
     colour_id,
     find_twins,
@@ -43,7 +43,6 @@ def write_files(picture: Path, conversation: Conversation) -> list[Path]:
         The marked picture, COCO and Groma-Instruct annotations, a web page and the talk itself,
         in a new folder.
     """
-    folder = _add_folder()
     image = read_picture(picture)
     name = picture.name
     texts = {
@@ -52,9 +51,10 @@ def write_files(picture: Path, conversation: Conversation) -> list[Path]:
         "talk.html": to_page(picture, image, conversation),
         "talk.json": _dump(to_talk(picture, conversation)),
     }
-    for file_name, text in texts.items():
-        (folder / file_name).write_text(text, encoding="utf-8")
-    mark(image, conversation).save(folder / "marked.png")
+    with _whole_folder() as folder:
+        for file_name, text in texts.items():
+            (folder / file_name).write_text(text, encoding="utf-8")
+        mark(image, conversation).save(folder / "marked.png")
     return [folder / "marked.png", *(folder / file_name for file_name in texts)]
 
 
@@ -136,9 +136,9 @@ def read_talk(file: Path) -> tuple[Path, Conversation]:
     if conversation.image_size != (image.height, image.width):
         raise GromaError("This file is no talk that Groma saved: its picture has another size.")
     # Written anew: nothing of a stranger's file but its pixels is kept.
-    picture = _add_folder() / "picture.png"
-    image.save(picture)
-    return picture, conversation
+    with _whole_folder() as folder:
+        image.save(folder / "picture.png")
+    return folder / "picture.png", conversation
 
 
 def to_page(picture: Path, image: Image.Image, conversation: Conversation) -> str:
@@ -159,11 +159,15 @@ def to_page(picture: Path, image: Image.Image, conversation: Conversation) -> st
     return page
 
 
-def _add_folder() -> Path:
-    """A folder whose files Gradio removes as it does uploads, once a component has shown them."""
-    folder = Path(get_upload_folder()) / uuid4().hex
-    folder.mkdir(parents=True)
-    return folder
+@contextmanager
+def _whole_folder() -> Generator[Path]:
+    """A new folder, of which nothing is left if it cannot be filled."""
+    folder = add_folder()
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _page_box(region: dict[str, Any], image: Image.Image) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 
 import gradio as gr
 
+from app.components import Kept
 from app.finetune_canvas import ExampleCanvas
 from app.finetune_examples import Draft, OwnSet
 from app.finetune_render import render_made
 from app.finetune_tab import Desk, FinetuneTab
-from app.mistakes import told, warn
+from app.mistakes import note, sentence_about, tab_of, told, warn
 from app.render import shown_boxes
 from groma.types import GromaError
 
@@ -71,7 +72,7 @@ class ExampleMaker:
 
     def build(self) -> None:
         """Make the content; to be called within the tab."""
-        self.own = gr.State(OwnSet(), time_to_live=SECONDS_TO_KEEP, delete_callback=OwnSet.close)
+        self.own = Kept(OwnSet(), time_to_live=SECONDS_TO_KEEP, delete_callback=OwnSet.close)
         gr.HTML(HELP, **PLAIN)
         self.canvas = ExampleCanvas(shown=shown_boxes(None), elem_classes="groma-plain groma-maker")
         with gr.Row(elem_classes="groma-actions"):
@@ -114,7 +115,7 @@ class ExampleMaker:
         try:
             picture, proposals = self.tab.look_at(draft)
         except GromaError as error:
-            warn(error)
+            warn(sentence_about(error))
             picture, proposals = None, ()
         same = picture == draft.picture
         changed: dict[str, Any] = {} if same else {"value": replace(draft, picture=picture)}
@@ -124,7 +125,7 @@ class ExampleMaker:
         to_chat = own.from_chat
         own = own.keep(draft)
         if to_chat:
-            gr.Info(f"Kept; your set in the Finetune tab has {len(own.examples)}.")
+            note(f"Kept; your set in the Finetune tab has {len(own.examples)}.")
         tabs = gr.Tabs(selected="chat") if to_chat else gr.skip()
         return *_same_picture(own, Draft(draft.picture)), tabs
 
@@ -143,7 +144,7 @@ class ExampleMaker:
         self, own: OwnSet, draft: Draft, request: gr.Request, event: gr.EventData
     ) -> tuple:
         place = event._data.get("place") if isinstance(event._data, dict) else -1
-        own = self.tab.correct(str(request.session_hash), own, draft, place)
+        own = self.tab.correct(tab_of(request), own, draft, place)
         return *_bench(own, own.loaded), gr.Tabs(selected="finetune")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.components import Kept, SendButton, SentFile
 from app.finetune_maker import (
     PLAIN,
     PRIVATE,
@@ -17,7 +18,7 @@ from app.finetune_maker import (
 )
 from app.finetune_render import render_comparison
 from app.finetune_tab import BASE, Comparison, Desk, FinetuneTab
-from app.mistakes import told, warn
+from app.mistakes import sentence_about, tab_of, told, warn
 
 SECONDS_BETWEEN_LOOKS = 2.0
 CLICKS = """element.addEventListener("click", (event) => {
@@ -51,7 +52,7 @@ class FinetunePage:
             tabs: of the whole page.
             correct: what asks to correct an answer of the chat, see `Around`.
         """
-        self.desk = gr.State(Desk(), time_to_live=SECONDS_TO_KEEP, delete_callback=Desk.close)
+        self.desk = Kept(Desk(), time_to_live=SECONDS_TO_KEEP, delete_callback=Desk.close)
         self.timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
         self._build_data()
         self._build_training()
@@ -69,7 +70,7 @@ class FinetunePage:
             self.maker.build()
         with gr.Tab("Upload a set"):
             gr.HTML(DATA_HELP, **PLAIN)
-            self.files = gr.File(
+            self.files = SentFile(
                 label="Examples", file_count="multiple", type="filepath", height=140
             )
         # A step is open once there is something to do in it.
@@ -163,7 +164,7 @@ class FinetunePage:
                 with gr.Row():
                     self.use = gr.Button("Use in my chat", variant="primary", size="sm")
                     self.download = gr.Button("Make a zip", size="sm")
-                    self.upload = gr.UploadButton(
+                    self.upload = SendButton(
                         "Send an adapter", file_types=[".zip"], size="sm", type="filepath"
                     )
                 self.used = gr.HTML(elem_id="groma-used", **PLAIN)
@@ -172,7 +173,7 @@ class FinetunePage:
                 with gr.Row():
                     self.compare = gr.Button("Compare the run of step 3 with the base", size="sm")
                     self.stop = gr.Button("Stop comparing", size="sm", visible=False)
-                self.comparing = gr.State(None, time_to_live=SECONDS_TO_KEEP)
+                self.comparing = Kept(None, time_to_live=SECONDS_TO_KEEP)
                 self.compared = gr.HTML(elem_id="groma-compared", max_height=600, **PLAIN)
 
     def _wire_data(self) -> None:
@@ -201,17 +202,17 @@ class FinetunePage:
         for button, handler in ((self.cancel, self.tab.cancel), (self.resume, self.tab.resume)):
             button.click(told(self._then_watch(handler)), self.run, watched, **PRIVATE)
         quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
-        self.run.focus(self._labels, None, self.run, **quiet)
+        self.run.focus(told(self._labels), None, self.run, **quiet)
         self.run.change(told(self._watch), self.run, watched, **quiet)
         self.timer.tick(told(self._watch), self.run, watched, **quiet)
-        blocks.load(self._runs, None, [self.run, self.training, self.using], **quiet)
+        blocks.load(told(self._runs), None, [self.run, self.training, self.using], **quiet)
 
     def _wire_use(self, blocks: gr.Blocks) -> None:
         both = [self.desk, self.adapter]
         quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
         for event in (self.adapter.focus, blocks.load):
-            event(self._adapters, self.desk, self.adapter, **quiet)
-        self.progress.change(self._adapters, self.desk, self.adapter, **quiet)
+            event(told(self._adapters), self.desk, self.adapter, **quiet)
+        self.progress.change(told(self._adapters), self.desk, self.adapter, **quiet)
         self.use.click(told(self._use), both, self.used, **self._model)
         self.download.click(told(self._download), both, self.zip, **PRIVATE)
         self.upload.upload(
@@ -221,8 +222,8 @@ class FinetunePage:
         self.compare.click(told(self._begin_comparison), self.run, compared, **self._model)
         # Every example takes its own place in the line, so that the chat goes on in between.
         step: dict[str, Any] = {"show_progress": "hidden"} | self._model
-        self.comparing.change(self._compare_next, self.comparing, compared, **step)
-        self.stop.click(self._stop_comparison, self.comparing, self.stop, **PRIVATE)
+        self.comparing.change(told(self._compare_next), self.comparing, compared, **step)
+        self.stop.click(told(self._stop_comparison), self.comparing, self.stop, **PRIVATE)
 
     def _desk(self, desk: Desk) -> tuple:
         view = self.tab.look(desk)
@@ -285,7 +286,7 @@ class FinetunePage:
         try:
             return _compared(self.tab.compare_next(comparison))
         except Exception as error:
-            warn(error)
+            warn(sentence_about(error))
             self.tab.stop_comparison(comparison)
             return _compared(replace(comparison, count=comparison.asked))
 
@@ -294,7 +295,7 @@ class FinetunePage:
         return gr.update(value="Stopping after this example", interactive=False)
 
     def _use(self, desk: Desk, name: str | None, request: gr.Request) -> str:
-        return self.tab.use(str(request.session_hash), desk, name)
+        return self.tab.use(tab_of(request), desk, name)
 
     def _download(self, desk: Desk, name: str | None) -> Any:
         return gr.update(value=str(self.tab.download(desk, name)), visible=True)

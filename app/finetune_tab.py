@@ -3,7 +3,6 @@
 Handlers raise GromaError with a sentence for people; nothing of one visitor is kept here.
 """
 
-import os
 import re
 import shutil
 import tempfile
@@ -430,21 +429,6 @@ class FinetuneTab:
 
     def _with_folder(self, desk: Desk) -> Desk:
         return desk if desk.folder else replace(desk, folder=Path(tempfile.mkdtemp()))
-
-
-def is_allowed(is_public: bool) -> bool:
-    """Whether visitors may train and send adapters.
-
-    Args:
-        is_public: whether others than the owner can reach the page; then only if GROMA_FINETUNE=1.
-
-    Raises:
-        GromaError: if GROMA_FINETUNE is neither.
-    """
-    said = os.environ.get("GROMA_FINETUNE", "").strip().lower()
-    if said not in ("", "0", "1", "false", "true"):
-        raise GromaError(f"GROMA_FINETUNE must be 1 or 0, not {said}.")
-    return said in ("1", "true") if said else not is_public
 
 
 def _clean(name: str) -> str:

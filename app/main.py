@@ -6,6 +6,8 @@ import ipaddress
 import logging
 import math
 import os
+import re
+import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -32,6 +34,11 @@ NO_FINETUNING = (
     "Space with a GPU of its own."
 )
 
+REVIEW_IS_OFF = (
+    "The review page is off because others can reach it; GROMA_REVIEW=1 turns it on for all of "
+    "them."
+)
+
 FINETUNING_IS_OFF = (
     "The finetune tab is off because others can reach this page; GROMA_FINETUNE=1 turns it on for "
     "all of them."
@@ -49,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the application until it is interrupted.
 
     Returns:
-        Exit status: 0, or 2 after a mistake that one sentence explains.
+        Exit status: 0, 2 after a mistake that one sentence explains, 130 if it is interrupted
+        before it serves.
     """
     options = build_parser().parse_args(arguments)
     # Before gradio is imported: nothing is reported to anybody, and "" is no port.
@@ -58,13 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.pop("GRADIO_SERVER_PORT", None)
     if is_space():
         import spaces  # noqa: F401  (before torch, which it prepares for borrowed GPUs)
+    from app.work_folder import work_folder
     from groma.types import GromaError
 
+    # Whoever ends the process finds it as orderly as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        serve(options)
+        with work_folder():
+            serve(options)
     except GromaError as error:
         sys.stderr.write(f"groma: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -105,6 +119,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--host", default=default("GRADIO_SERVER_NAME", "127.0.0.1"))
     port = default("GRADIO_SERVER_PORT", None, _port)
     add("--port", type=_port, default=port, help="the first free one from 7860")
+    add(
+        "--hosts",
+        type=_names,
+        default=default("GROMA_HOSTS", (), _names),
+        metavar="NAMES",
+        help="names under which the page is reached, as through a proxy ($GROMA_HOSTS)",
+    )
     parser.add_argument("--share", action="store_true", help="make a public link")
     parser.add_argument(
         "--review",
@@ -132,6 +153,13 @@ def _gigabytes(said: str) -> float:
     return number
 
 
+def _names(said: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in said.split(",") if name.strip())
+    if not all(re.fullmatch(r"(\*\.)?[\w.-]+", name) for name in names):
+        raise argparse.ArgumentTypeError(f"must be names of hosts with commas, not {said}")
+    return names
+
+
 def _port(said: str) -> int:
     if not (said.isdecimal() and 0 < int(said) < 65536):
         raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, not {said}")
@@ -153,6 +181,11 @@ def is_public(options: argparse.Namespace) -> bool:
         return options.host != "localhost"
 
 
+def known_hosts(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """Names of the page besides those of this machine; None is any, for others can reach it."""
+    return None if is_public(options) and not options.hosts else (options.host, *options.hosts)
+
+
 def serve(options: argparse.Namespace) -> None:
     """Load the model and serve the page until it is interrupted.
 
@@ -160,6 +193,7 @@ def serve(options: argparse.Namespace) -> None:
         GromaError: if the model cannot be loaded, or the environment says something odd.
     """
     import groma
+    from app.borders import is_allowed
     from groma.machine import resolve_device
     from groma.types import GromaError
 
@@ -169,6 +203,9 @@ def serve(options: argparse.Namespace) -> None:
         )
     resolve_device(options.device)
     finetune, notice = finetuning(options)
+    is_reviewed = options.review is not None and is_allowed("GROMA_REVIEW", is_public(options))
+    if options.review is not None and not is_reviewed:
+        _log.warning(REVIEW_IS_OFF)
     model = groma.load(
         options.model, options.quantization, device=options.device, dtype=options.dtype
     )
@@ -176,9 +213,10 @@ def serve(options: argparse.Namespace) -> None:
         model,
         Path(options.model).name,
         budget=int(options.memory * 1e9),
-        review=options.review,
+        review=options.review if is_reviewed else None,
         finetune=finetune,
         notice=notice,
+        hosts=known_hosts(options),
         server_name=options.host,
         server_port=options.port,
         share=options.share,
@@ -192,11 +230,11 @@ def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]"
     Raises:
         GromaError: if the environment says something odd.
     """
-    from app.finetune_tab import is_allowed
+    from app.borders import is_allowed
     from app.zero_gpu import is_zero_gpu
     from groma.train.lora.settings import LoraSettings
 
-    allowed = is_allowed(is_public(options))
+    allowed = is_allowed("GROMA_FINETUNE", is_public(options))
     if is_zero_gpu():
         if allowed:
             _log.warning(NO_FINETUNING)
@@ -217,6 +255,7 @@ def launch(
     finetune: "LoraSettings | None" = None,
     runs: Path = RUNS,
     notice: str = "",
+    hosts: Sequence[str] | None = (),
     **options: Any,
 ) -> str:
     """Serve a model that is loaded.
@@ -229,6 +268,7 @@ def launch(
         finetune: what trainings have in common, for a tab to teach the model; None makes none.
         runs: folder of the trainings.
         notice: a sentence for everybody who opens the page.
+        hosts: names besides those of this machine under which it may be reached; None is any.
         options: of `gradio.Blocks.launch`.
 
     Returns:
@@ -236,16 +276,23 @@ def launch(
     """
     import gradio as gr
 
+    from app.borders import borders
     from app.chat_tab import ChatTab
     from app.examples import FOLDER, read_examples
     from app.finetune_tab import FinetuneTab
-    from app.pictures import MOST_BYTES
     from app.render import read_styles
     from app.review_tab import add_page, open_review
     from app.state import Sessions
     from app.status import describe
     from app.ui import Page
     from app.zero_gpu import ZeroGpuSessions, is_zero_gpu
+    from groma.limits import (
+        MOST_BYTES,
+        MOST_REQUEST_BYTES,
+        MOST_SET_BYTES,
+        MOST_SETS_BYTES,
+        MOST_TEACHING_BYTES,
+    )
     from groma.train.lora.jobs import Jobs
 
     sessions = ZeroGpuSessions(model) if is_zero_gpu() else Sessions(model, budget)
@@ -261,17 +308,26 @@ def launch(
     blocks = page.build(name, note, lambda: describe(model.model, sessions))
     if review is not None:
         add_page(blocks, open_review(review))
+    # A form has a little around the file.
+    sizes = (
+        (MOST_TEACHING_BYTES, MOST_SETS_BYTES)
+        if finetune
+        else (MOST_REQUEST_BYTES, MOST_BYTES + 100_000)
+    )
     return start(
         blocks,
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
         head=f"<style>{read_styles()}</style>",
-        allowed_paths=[str(FOLDER), *([str(runs)] if finetune else [])],
-        max_file_size="2gb" if finetune else MOST_BYTES,
+        allowed_paths=[str(FOLDER)],
+        max_file_size=MOST_SET_BYTES if finetune else MOST_BYTES,
         state_session_capacity=visitors,
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],
-        app_kwargs={"lifespan": tidying(sessions, SECONDS_BETWEEN_TIDYING)},
+        app_kwargs={
+            "lifespan": tidying(sessions, SECONDS_BETWEEN_TIDYING),
+            "middleware": borders(hosts, *sizes),
+        },
         **options,
     )
 

@@ -5,15 +5,14 @@ import os
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from uuid import uuid4
 
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from groma.image import load_image
+from groma.limits import MOST_BYTES
 from groma.types import GromaError
-
-MOST_BYTES = 25_000_000
-"""Of a picture's file; sets to learn from may be larger, and come by the same door."""
 
 GONE = "The picture is gone; please choose it again."
 
@@ -54,6 +53,13 @@ def keep_file(picture: Path) -> None:
     if picture.is_relative_to(get_upload_folder()):
         with suppress(OSError):
             os.utime(picture)
+
+
+def add_folder() -> Path:
+    """A folder whose files Gradio removes as it does uploads, once a component has shown them."""
+    folder = Path(get_upload_folder()) / uuid4().hex
+    folder.mkdir(parents=True)
+    return folder
 
 
 def displayable(picture: Path) -> Path:

@@ -9,6 +9,8 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from app.components import Kept
+from app.mistakes import told, warn
 from groma.instruct.review import Review
 from groma.types import GromaError
 
@@ -78,11 +80,8 @@ class ReviewTab:
         return self.show(self.review.next_undecided(index))
 
     def write(self) -> str:
-        """Write the file of what is accepted; returns a sentence about it."""
-        try:
-            return f"The accepted conversations are in {self.review.write()}."
-        except GromaError as error:
-            return str(error)
+        """Write the file of what is accepted; returns a sentence about it, as HTML."""
+        return f"<p>The accepted conversations are in {escape(str(self.review.write()))}.</p>"
 
 
 def add_page(blocks: gr.Blocks, tab: ReviewTab) -> None:
@@ -93,7 +92,7 @@ def add_page(blocks: gr.Blocks, tab: ReviewTab) -> None:
         tab: the handlers.
     """
     with blocks.route("Review", "/review"):
-        index = gr.State(0)
+        index = Kept(0)
         with gr.Row():
             with gr.Column(scale=6, min_width=300):
                 picture = gr.Image(
@@ -111,7 +110,7 @@ def add_page(blocks: gr.Blocks, tab: ReviewTab) -> None:
                     back = gr.Button("Back", size="sm", min_width=60)
                     forward = gr.Button("Next", size="sm", min_width=60)
                     write = gr.Button("Write the file", size="sm", min_width=60)
-                written = gr.Markdown()
+                written = gr.HTML()
         work: dict[str, Any] = {
             "inputs": [index, text],
             "outputs": [index, picture, text, status],
@@ -122,7 +121,7 @@ def add_page(blocks: gr.Blocks, tab: ReviewTab) -> None:
         back.click(_updates(lambda at, _: tab.show(at - 1)), **work)
         forward.click(_updates(lambda at, _: tab.show(at + 1)), **work)
         blocks.load(_updates(lambda *_: tab.show(tab.review.next_undecided(-1))), **work)
-        write.click(tab.write, None, written, api_visibility="private")
+        write.click(told(tab.write), None, written, api_visibility="private")
 
 
 def open_review(folder: Path) -> ReviewTab:
@@ -141,7 +140,7 @@ def _updates(handler: Callable[[int, str], ReviewView]) -> Callable[..., tuple]:
     def run(index: int, text: str) -> tuple:
         view = handler(index, text)
         if view.warning:
-            gr.Warning(escape(view.warning))
+            warn(view.warning)
         return view.index, view.picture, view.text, view.status
 
-    return run
+    return told(run)

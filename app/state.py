@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
-from app.gpu import free_memory, retrying, too_little_memory
+from app.gpu import free_memory, retrying, stream_retrying
 from app.pictures import keep_file, read_picture
 from app.tickets import Tickets
 from groma.chat import Boxes, Chat, Groma
@@ -305,16 +303,9 @@ class Sessions:
         Raises:
             GromaError: as `talk` and `Chat.stream`, or if the memory does not suffice.
         """
-        try:
-            yield from self._stream_once(tab, text, boxes, again, settings)
-            return
-        except torch.OutOfMemoryError:
-            pass  # The error's frames hold tensors, which go with it.
-        self.free()
-        try:
-            yield from self._stream_once(tab, text, boxes, again, settings)
-        except torch.OutOfMemoryError as error:
-            raise too_little_memory() from error
+        yield from stream_retrying(
+            lambda: self._stream_once(tab, text, boxes, again, settings), self.free
+        )
 
     def free(self) -> None:
         """Free the memory of every tab that is not at work."""

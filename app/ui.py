@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import gradio as gr
 from app import api, export
 from app.canvas import Canvas
 from app.chat_tab import ChatTab, Settings, View
+from app.components import SendButton
 from app.examples import Example, pick, render_examples
 from app.finetune_page import FinetunePage
 from app.finetune_tab import FinetuneTab
+from app.mistakes import tab_of, told, warn
 from app.render import render_talk, shown_boxes
 from groma.chat import Groma
-from groma.types import GromaError
+from groma.limits import HIGHEST_TEMPERATURE, LONGEST_QUESTION, MOST_NEW_TOKENS, MOST_WAITING
 
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """Everything that computes with the model waits in one line."""
@@ -25,9 +28,6 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 PLAIN: dict[str, Any] = {"apply_default_css": False, "elem_classes": "groma-plain"}
 
 HERE = Path(__file__).parent
-
-LONGEST_QUESTION = 4000
-"""Characters."""
 
 CHIPS = """<div id="groma-chips" role="group" aria-label="Your regions"></div>"""
 
@@ -97,7 +97,7 @@ class Page:
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks, switched)
             api.add(self.groma, MODEL_QUEUE, self.chat.sessions.free)
-        return blocks.queue(default_concurrency_limit=8)
+        return blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
 
     def _build_chat(self) -> None:
         with gr.Row():
@@ -144,7 +144,7 @@ class Page:
         with gr.Accordion("Save and load", open=False):
             self.save = gr.Button("Make files of this talk", size="sm")
             self.files = gr.File(label="Files", file_count="multiple", visible=False)
-            self.load = gr.UploadButton("Load a saved talk", file_types=[".json"], size="sm")
+            self.load = SendButton("Load a saved talk", file_types=[".json"], size="sm")
 
     def _build_settings(self) -> None:
         config = self.groma.config
@@ -152,9 +152,9 @@ class Page:
         with gr.Row(elem_id="groma-settings"):
             self.settings = [
                 gr.Checkbox(True, label="Grounding", info="Answer with boxes", min_width=200),
-                _slider("Temperature", "0: the likeliest", 0, 2, 0, 0.05),
+                _slider("Temperature", "0: the likeliest", 0, HIGHEST_TEMPERATURE, 0, 0.05),
                 _slider("Top-p", "With temperature", 0.05, 1, 1, 0.05),
-                _slider("Longest answer", "In tokens", 16, 1024, 512, 16),
+                _slider("Longest answer", "In tokens", 16, MOST_NEW_TOKENS, 512, 16),
                 _slider("Score threshold", "Of proposals", 0, 1, threshold, 0.01),
                 _slider("Regions", "Most proposals", 1, limit, limit, 1),
                 _slider("Certain from", "Less gets a ?", 0, 1, 0.5, 0.05),
@@ -175,7 +175,7 @@ class Page:
         answering = [
             self.question.submit(self._stream(chat.ask), asking, **work),
             self.regenerate.click(self._stream(chat.regenerate), settings, **work),
-            self.canvas.quick(self._ask_quickly, [self.canvas, *settings], **work),
+            self.canvas.quick(told(self._ask_quickly), [self.canvas, *settings], **work),
         ]
         self.question.stop(_stop(chat), **quick)
         # An answer is stopped, and stays; a question that still waits is taken out of the line.
@@ -187,7 +187,7 @@ class Page:
             setting.change(self._once(chat.redraw), settings, **work)
         self.save.click(_save(chat), None, self.files, **PRIVATE)
         self.load.upload(self._once(self._load), [self.load, *settings], **work)
-        self.canvas.example(self._open_example, settings, **work)
+        self.canvas.example(told(self._open_example), settings, **work)
         # Files of another talk would mislead.
         for event in (self.canvas.picture, self.canvas.example, self.load.upload, self.clear.click):
             event(_no_files, None, self.files, **quick)
@@ -198,10 +198,7 @@ class Page:
         blocks.unload(_leave(chat))
 
     def _load(self, tab: str, file: str, settings: Settings) -> View:
-        try:
-            picture, conversation = export.read_talk(Path(file))
-        except GromaError as error:
-            return View(warning=str(error))
+        picture, conversation = export.read_talk(Path(file))
         return self.chat.resume(tab, picture, conversation, settings)
 
     def _open_example(self, request: gr.Request, event: gr.EventData, *values: Any) -> tuple:
@@ -209,7 +206,7 @@ class Page:
         if example is None:
             return self._updates(View())
         (settings,) = _with_settings(values)
-        tab = str(request.session_hash)
+        tab = tab_of(request)
         found = (example.picture, None, settings, example.question, example.boxes)
         return self._updates(self.chat.resume(tab, *found))
 
@@ -220,26 +217,26 @@ class Page:
         drawing, settings = _with_settings(values)
         data = event._data if isinstance(event._data, dict) else {}
         asked = str(data.get("question", ""))[:LONGEST_QUESTION]
-        for view in self.chat.ask(str(request.session_hash), drawing, asked, settings):
+        for view in self.chat.ask(tab_of(request), drawing, asked, settings):
             yield self._updates(replace(view, question=None))
 
     def _once(self, handler: Callable[..., View]) -> Callable[..., tuple]:
         def run(request: gr.Request, *values: Any) -> tuple:
-            return self._updates(handler(request.session_hash, *_with_settings(values)))
+            return self._updates(handler(tab_of(request), *_with_settings(values)))
 
-        return run
+        return told(run)
 
     def _stream(self, handler: Callable[..., Iterator[View]]) -> Callable[..., Iterator[tuple]]:
         def run(request: gr.Request, *values: Any) -> Iterator[tuple]:
-            for view in handler(request.session_hash, *_with_settings(values)):
+            for view in handler(tab_of(request), *_with_settings(values)):
                 yield self._updates(view)
 
-        return run
+        return told(run)
 
     def _updates(self, view: View) -> tuple:
         """For canvas, conversation, question box and status."""
         if view.warning:
-            gr.Warning(view.warning)
+            warn(view.warning)
         box: dict[str, Any] = {"value": view.question}
         if view.is_answering is not None:
             box |= {"submit_btn": False if view.is_answering else "Ask"}
@@ -265,21 +262,21 @@ def _with_settings(values: tuple) -> tuple:
 
 def _stop(chat: ChatTab) -> Callable[..., None]:
     def stop(request: gr.Request) -> None:
-        chat.stop(str(request.session_hash))
+        chat.stop(tab_of(request))
 
-    return stop
+    return told(stop)
 
 
 def _save(chat: ChatTab) -> Callable[..., Any]:
     def save(request: gr.Request) -> Any:
-        session = chat.sessions.get(str(request.session_hash))
+        session = chat.sessions.get(tab_of(request))
         if session.picture is None or not session.conversation or not session.conversation.turns:
-            gr.Warning("There is nothing to save yet.")
+            warn("There is nothing to save yet.")
             return _no_files()
         files = export.write_files(session.picture, session.conversation)
         return gr.update(value=[str(file) for file in files], visible=True)
 
-    return save
+    return told(save)
 
 
 def _askable() -> Any:
@@ -292,13 +289,13 @@ def _no_files() -> Any:
 
 def _leave(chat: ChatTab) -> Callable[..., None]:
     def leave(request: gr.Request) -> None:
-        chat.sessions.leave(str(request.session_hash))
+        chat.sessions.leave(tab_of(request))
 
-    return leave
+    return told(leave)
 
 
 def _header(name: str, note: str) -> str:
     return (
         '<div id="groma-header"><h1>Groma</h1><p>Chat about a picture in words and boxes.</p>'
-        f"<p><strong>{name}</strong> {note}</p></div>"
+        f"<p><strong>{escape(name)}</strong> {escape(note)}</p></div>"
     )

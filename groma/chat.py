@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from groma.config import GromaConfig
-from groma.conversation import Conversation, GenerationSettings, Turn
+from groma.conversation import Conversation, GenerationSettings, Turn, check_question
 from groma.decoder import PrefixDecoder
 from groma.embedder import PromptEmbedder
 from groma.image import ImageSource, load_image, to_pixels
@@ -231,8 +231,8 @@ class Chat:
             settings: fields of `GenerationSettings`, instead of the conversation's own.
 
         Raises:
-            GromaError: if the question is empty or mentions a region that there is not, a box is
-                wrong, or the conversation is too long.
+            GromaError: if the question is empty, too long or mentions a region that there is not,
+                a box is wrong, or the conversation is too long.
         """
         return _last(self.stream(text, boxes, **settings))
 
@@ -317,8 +317,7 @@ class Chat:
     ) -> Request:
         """Everything that can be wrong with a question is found here, before any computing."""
         self._check_idle()
-        if not text.strip():
-            raise GromaError("The question is empty; please ask something.")
+        check_question(text, boxes)
         config, policy = self._groma.config, self._groma.policy(settings)
         new = name_regions(before.regions, self.image, boxes, policy, config.max_regions)
         named = (*before.regions, *new)

@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +103,10 @@ def add_ask(commands: Subcommands) -> None:
 
 def run_ask(options: argparse.Namespace) -> None:
     """Answer one question about one picture."""
-    image = _read_image(options)
-    groma = _load(options)
-    if options.adapter:
-        groma = groma.with_adapter(options.adapter)
-    chat = groma.chat(image)
-    reply = chat.ask(
-        options.question,
-        options.boxes,
+    from groma.conversation import GenerationSettings, check_question
+
+    check_question(options.question, options.boxes)
+    settings = GenerationSettings(
         max_new_tokens=options.max_new_tokens,
         temperature=options.temperature,
         top_p=options.top_p,
@@ -118,6 +115,12 @@ def run_ask(options: argparse.Namespace) -> None:
         score_threshold=options.score_threshold,
         max_regions=options.max_regions,
     )
+    image = _read_image(options)
+    groma = _load(options)
+    if options.adapter:
+        groma = groma.with_adapter(options.adapter)
+    chat = groma.chat(image, **asdict(settings))
+    reply = chat.ask(options.question, options.boxes)
     _print(reply.to_dict() if options.json else format_reply(reply))
     if options.save:
         reply.draw(image).save(options.save)

@@ -1,12 +1,20 @@
 """What was said about one picture: settings, turns, conversation; frozen data, no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
 from reprlib import repr as short
 from typing import Any, Self, get_args
 
 from groma.config import NUM_REGION_TOKENS
+from groma.limits import (
+    HIGHEST_TEMPERATURE,
+    LONGEST_QUESTION,
+    LONGEST_TALK,
+    MOST_BOXES,
+    MOST_NEW_TOKENS,
+    MOST_TURNS,
+)
 from groma.types import Box, GromaError, GroundedReply, Region, Size, to_size
 
 _KINDS: dict[type, tuple[type, str]] = {
@@ -22,8 +30,9 @@ class GenerationSettings:
     """How an answer is made.
 
     Attributes:
-        max_new_tokens: most tokens of the answer.
-        temperature: 0 takes the likeliest token; from 0.01 on, tokens are drawn at random.
+        max_new_tokens: most tokens of the answer, `MOST_NEW_TOKENS` of them at most.
+        temperature: 0 takes the likeliest token; from 0.01 to `HIGHEST_TEMPERATURE`, tokens are
+            drawn at random.
         top_p: draw only from the likeliest tokens that make up this much probability.
         seed: makes random answers repeatable.
         grounding: ask for boxes ("[grounding]" in front of the question).
@@ -47,10 +56,13 @@ class GenerationSettings:
         for item in fields(self):
             _check_kind(item.name, getattr(self, item.name), item.type)
         ranges = {
-            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
+            "max_new_tokens": (
+                1 <= self.max_new_tokens <= MOST_NEW_TOKENS,
+                f"between 1 and {MOST_NEW_TOKENS}",
+            ),
             "temperature": (
-                self.temperature == 0 or 0.01 <= self.temperature <= 10,
-                "0, or between 0.01 and 10",
+                self.temperature == 0 or 0.01 <= self.temperature <= HIGHEST_TEMPERATURE,
+                f"0, or between 0.01 and {HIGHEST_TEMPERATURE:g}",
             ),
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
             "seed": (self.seed is None or 0 <= self.seed < 2**63, "between 0 and 2**63"),
@@ -65,7 +77,7 @@ class GenerationSettings:
         }
         for name, (is_fine, wanted) in ranges.items():
             if not is_fine:
-                raise GromaError(f"{name} must be {wanted}, not {getattr(self, name)}.")
+                raise GromaError(f"{name} must be {wanted}, not {short(getattr(self, name))}.")
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:
@@ -184,11 +196,15 @@ class Conversation:
             conversation = cls(to_size(data["image_size"]), turns)
             conversation._check()
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise GromaError(f"This is no conversation that Groma saved ({error!r}).") from error
+            # What is in a file of a stranger is not repeated.
+            raise GromaError("This is no conversation that Groma saved.") from error
         return conversation
 
     def _check(self) -> None:
         """Refuse a file in which names, numbers or characters do not fit together."""
+        _require(len(self.turns) <= MOST_TURNS, "number of turns")
+        said = sum(len(turn.question) + len(turn.reply.text) for turn in self.turns)
+        _require(said <= LONGEST_TALK, "length")
         regions = self.regions
         users = [region.user for region in regions if region.user is not None]
         _require([region.id for region in regions] == list(range(len(regions))), "region ids")
@@ -197,6 +213,31 @@ class Conversation:
         _require(all(-1 <= x <= 2 for region in regions for x in region.extent), "extent")
         for turn in self.turns:
             _check_reply(turn.reply, self)
+
+
+def check_question(text: Any, boxes: Any) -> None:
+    """Refuse a question that is empty, too long or of another kind, before any work is done.
+
+    Args:
+        text: what is asked.
+        boxes: what was drawn with it; the boxes themselves are checked with the picture.
+
+    Raises:
+        GromaError: saying what is wrong.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise GromaError("The question is empty; please ask something.")
+    if len(text) > LONGEST_QUESTION:
+        raise GromaError(
+            f"The question has {len(text):,} characters; at most {LONGEST_QUESTION:,} can be asked."
+        )
+    is_list = isinstance(boxes, Sized) and isinstance(boxes, Iterable)
+    if not is_list or isinstance(boxes, (str, bytes, Mapping)):
+        raise GromaError(
+            "The boxes must be a list, each of them four numbers x1, y1, x2, y2 in pixels."
+        )
+    if len(boxes) > MOST_BOXES:
+        raise GromaError(f"{len(boxes):,} boxes are too many: at most {MOST_BOXES} can be given.")
 
 
 def _check_kind(name: str, value: Any, declared: Any) -> None:
@@ -215,6 +256,7 @@ def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:
     _require(edges == sorted(edges), "order of spans")
     _require(all(0 <= edge <= len(reply.text) for edge in edges), "ends of spans")
     _require(all(span.regions for span in reply.spans), "number of regions in a span")
+    _require(len(reply.regions) <= MOST_NEW_TOKENS, "number of regions")
     _require(all(region.id in named for region in reply.regions), "regions of spans")
     _require(reply.image_size == conversation.image_size, "image_size")
     _require(reply.finish in ("stop", "length", "cancelled"), "finish")

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +47,9 @@ BUSY = frozenset({408, 409, 425, 429})
 
 UNUSABLE = frozenset({401, 402, 404, 405})
 """Statuses that mean that no request will succeed: key, money, address or name of the model."""
+
+SHORTEST_SECRET = 12
+"""A shorter key, such as EMPTY, is a word that an answer may well say."""
 
 LOST = (
     "This request was on its way when an earlier run ended, or another run is sending it; its "
@@ -104,7 +108,7 @@ class ChatEndpoint:
         resend: send requests again that an earlier run was killed over.
 
     Raises:
-        GromaError: if the address is none, or a number makes no sense.
+        GromaError: if the address is none, a number makes no sense, or the key is none.
     """
 
     def __init__(
@@ -126,7 +130,7 @@ class ChatEndpoint:
         self.model = model
         self._url = completions_url(url)
         self._settings = dict(settings or {})
-        self._key = os.environ.get(key_variable, "").strip()
+        self._key = read_key(key_variable)
         self._key_variable = key_variable
         self._timeout = timeout
         self._attempts = attempts
@@ -200,8 +204,9 @@ class ChatEndpoint:
         """One attempt."""
         try:
             with self._client.stream("POST", self._url, json=body) as response:
-                data = self._read(response)
-                if response.status_code == 200:
+                is_answer = response.status_code == 200
+                data = self._without_key(self._read(response), is_answer)
+                if is_answer:
                     return read_completion(data)
                 raise _refusal(response, data)
         except httpx.TimeoutException:
@@ -225,16 +230,40 @@ class ChatEndpoint:
                 raise _AttemptError("its response is too long", may_pass=False)
         return bytes(data)
 
+    def _without_key(self, data: bytes, is_answer: bool) -> bytes:
+        """What a server said, before anybody reads it: nothing keeps or shows the key."""
+        if is_answer and len(self._key) < SHORTEST_SECRET:
+            return data
+        text = data.decode("utf-8", "surrogateescape")
+        return masked(self._key, text).encode("utf-8", "surrogateescape")
+
     def _explain(self, failure: "_AttemptError", attempts: int) -> EndpointError:
         host = urlsplit(self._url).hostname
         times = "" if attempts == 1 else f" {attempts} times"
-        sentence = f"{self.model} at {host} failed{times}: {failure}."
+        sentence = masked(self._key, f"{self.model} at {host} failed{times}: {failure}.")
         if failure.status == 401:
             held = "was not accepted" if self._key else "is not set"
             return UnusableEndpointError(f"{sentence} The key in ${self._key_variable} {held}.")
-        sentence = sentence.replace(self._key, "…") if self._key else sentence
         is_unusable = failure.unusable or failure.status in UNUSABLE
         return UnusableEndpointError(sentence) if is_unusable else EndpointError(sentence)
+
+
+def read_key(variable: str) -> str:
+    """The key in an environment variable, or "" where it is not set.
+
+    Raises:
+        GromaError: if it holds what no key can be; the sentence does not repeat it.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise GromaError(f"What ${variable} holds is no key: it has letters that no key has.")
+    return key
+
+
+def masked(key: str, text: str) -> str:
+    r"""Text without a key, also where JSON or an address spelt it with `\/`, `\u002f` or `%2F`."""
+    spelt = "".join(rf"(?:\\?{re.escape(c)}|\\u(?i:{ord(c):04x})|%(?i:{ord(c):02x}))" for c in key)
+    return re.sub(spelt, "…", text) if key else text
 
 
 class Pace:

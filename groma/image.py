@@ -19,10 +19,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from groma.config import IMAGE_MEAN, IMAGE_STD
+from groma.limits import MAX_PIXELS, MAX_SIDE
 from groma.types import Box, GromaError, PixelInput, Size
-
-MAX_PIXELS = 64_000_000
-"""Largest picture that is decoded; the worst formats need 1.3 GB on the way, most half of it."""
 
 MIN_BOX_SIDE = 0.01
 """Shortest side of a box in pixels: below it the box vanishes in single precision."""
@@ -56,7 +54,7 @@ def load_image(source: ImageSource) -> Image.Image:
 
     Raises:
         GromaError: if there is no such file, it is no picture, it is empty or damaged, or it has
-            more than `MAX_PIXELS` pixels.
+            more than `MAX_PIXELS` pixels, or more than `MAX_SIDE` on a side.
     """
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), "The array")
@@ -211,6 +209,11 @@ def _too_large(name: str) -> str:
     return f"{name} is too large: at most {limit} million pixels can be read, please reduce it."
 
 
+def _too_long(name: str) -> str:
+    """Explain in one sentence why a narrow picture was not decoded."""
+    return f"{name} is too long: at most {MAX_SIDE:,} pixels a side can be read, please cut it."
+
+
 def _damaged(name: str) -> str:
     """Explain in one sentence why decoding stopped."""
     return f"{name} is damaged or cut off and cannot be decoded."
@@ -222,6 +225,8 @@ def _convert(image: Image.Image, name: str) -> Image.Image:
         raise GromaError(f"{name} has no pixels.")
     if image.width * image.height > MAX_PIXELS:
         raise GromaError(_too_large(name))
+    if max(image.size) > MAX_SIDE:
+        raise GromaError(_too_long(name))
     try:
         image.load()
         return _to_rgb(_upright(image))

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from app.borders import is_allowed
 from app.finetune_examples import Draft, OwnSet
 from app.finetune_render import render_comparison, render_findings, render_supervised
-from app.finetune_tab import BASE, Desk, FinetuneTab, is_allowed
+from app.finetune_tab import BASE, Desk, FinetuneTab
 from app.state import Sessions
 from groma.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.chat import Groma
@@ -419,15 +420,15 @@ def test_public_pages_do_not_train_unless_their_owner_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("GROMA_FINETUNE", raising=False)
-    assert is_allowed(is_public=False)
-    assert not is_allowed(is_public=True)
+    assert is_allowed("GROMA_FINETUNE", is_public=False)
+    assert not is_allowed("GROMA_FINETUNE", is_public=True)
     monkeypatch.setenv("GROMA_FINETUNE", "")
-    assert not is_allowed(is_public=True)
+    assert not is_allowed("GROMA_FINETUNE", is_public=True)
     for said in ("1", "true"):
         monkeypatch.setenv("GROMA_FINETUNE", said)
-        assert is_allowed(is_public=True)
+        assert is_allowed("GROMA_FINETUNE", is_public=True)
     monkeypatch.setenv("GROMA_FINETUNE", "0")
-    assert not is_allowed(is_public=False)
+    assert not is_allowed("GROMA_FINETUNE", is_public=False)
     monkeypatch.setenv("GROMA_FINETUNE", "yes")
     with pytest.raises(GromaError, match="GROMA_FINETUNE must be 1 or 0, not yes"):
-        is_allowed(is_public=False)
+        is_allowed("GROMA_FINETUNE", is_public=False)

@@ -1,0 +1,113 @@
+"""Who may reach the application, with how much, and what its owner allows to everybody."""
+
+import os
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from groma.types import GromaError
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+"""Names of this machine that no other one can have."""
+
+FOREIGN = "Another website asked for this; open the page itself, or name that site in GROMA_HOSTS."
+TOO_MUCH = "This request brings more than can be asked at once; please send less."
+
+
+class Borders:
+    """Middleware that turns away requests of other websites, and those that bring too much.
+
+    Browsers tell the website that asks (`Origin`); it must be this one. What is too long is refused
+    before anybody reads it.
+
+    Args:
+        app: what lies behind.
+        friends: names of other websites that may ask; None asks nobody.
+        most_bytes: of a request that brings no file.
+        most_upload: of one that brings files.
+    """
+
+    def __init__(
+        self, app: ASGIApp, friends: Sequence[str] | None, most_bytes: int, most_upload: int
+    ) -> None:
+        self._app = app
+        self._friends = friends
+        self._most = most_bytes
+        self._most_upload = most_upload
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        most = self._most_upload if scope["path"].rstrip("/").endswith("/upload") else self._most
+        said = headers.get("content-length", "0")
+        if self._friends is not None and _is_foreign(headers, self._friends):
+            await JSONResponse({"detail": FOREIGN}, 403)(scope, receive, send)
+        elif not said.isdecimal() or int(said) > most:
+            await JSONResponse({"detail": TOO_MUCH}, 413)(scope, receive, send)
+        else:
+            await self._app(scope, _bounded(receive, most), send)
+
+
+def borders(hosts: Sequence[str] | None, most_bytes: int, most_upload: int) -> list[Middleware]:
+    """What stands before the application.
+
+    Args:
+        hosts: names besides those of this machine under which it may be reached; None is any.
+        most_bytes: see `Borders`.
+        most_upload: see `Borders`.
+    """
+    asking = Middleware(Borders, hosts, most_bytes, most_upload)
+    if hosts is None:
+        return [asking]
+    # Whoever owns another name that leads here is not to read the page (DNS rebinding).
+    known = [*LOOPBACK, *hosts]
+    return [Middleware(TrustedHostMiddleware, known, www_redirect=False), asking]
+
+
+def is_allowed(variable: str, is_public: bool) -> bool:
+    """Whether everybody who sees the page may do something that is its owner's business.
+
+    Args:
+        variable: of the environment in which the owner says so; 1 or 0.
+        is_public: whether others can reach the page; then only if the owner says so.
+
+    Raises:
+        GromaError: if the variable says something else.
+    """
+    said = os.environ.get(variable, "").strip().lower()
+    if said not in ("", "0", "1", "false", "true"):
+        raise GromaError(f"{variable} must be 1 or 0, not {said}.")
+    return said in ("1", "true") if said else not is_public
+
+
+def _is_foreign(headers: Headers, friends: Sequence[str]) -> bool:
+    """Whether a browser says that another website asks; programs say nothing."""
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    asking = urlsplit(origin)
+    return asking.netloc != headers.get("host") and asking.hostname not in friends
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    """Read no more than so many bytes, whatever the request said of its length."""
+    left = most
+
+    async def read() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, TOO_MUCH)
+        return message
+
+    return read
