@@ -2,11 +2,16 @@
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
+import groma
+from groma.eval.table import section_table
 from groma.train.command import configure
 from groma.train.run import run_stage
 from groma.train.starting import REGIONS_NAME
+from recipes.photographs.assemble import assemble
+from recipes.photographs.evaluate import evaluate
 from recipes.photographs.language import language_job
 from recipes.photographs.words import make_words
 
@@ -30,6 +35,14 @@ def main() -> None:
     language.add_argument("--steps", type=int, metavar="N")
     language.add_argument("--resume", action="store_true")
     language.set_defaults(run=train_language, stage="language")
+    assembled = steps.add_parser("assemble", help="put the whole model together")
+    for name in ("language", "detector", "classifier", "out"):
+        assembled.add_argument(f"--{name}", type=Path, required=True)
+    assembled.set_defaults(run=write_model)
+    measured = steps.add_parser("evaluate", help="is the talk right, given what was seen?")
+    measured.add_argument("--model", type=Path, default=Path("weights/groma-photo"))
+    measured.add_argument("-n", type=int, default=300, help="scenes; %(default)s by default")
+    measured.set_defaults(run=print_figures)
     options = parser.parse_args()
     options.run(options)
 
@@ -46,6 +59,16 @@ def train_language(options: argparse.Namespace) -> None:
     rest = dict.fromkeys((*changes, "visual", "words"))
     configuration = configure(argparse.Namespace(**(rest | vars(options))))
     run_stage(configuration, options.resume, jobs={"language": language_job})
+
+
+def write_model(options: argparse.Namespace) -> None:
+    """Write the model the way it is shipped."""
+    assemble(options.language, options.detector, options.classifier, options.out)
+
+
+def print_figures(options: argparse.Namespace) -> None:
+    """Print a table."""
+    sys.stdout.write(section_table(evaluate(groma.load(options.model), options.n)) + "\n")
 
 
 if __name__ == "__main__":
