@@ -14,7 +14,7 @@ from groma.data.templates import PHRASINGS, SUBJECT
 from groma.image import load_image
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN
-from groma.types import Box, EncodedImage, GromaError, GroundedReply
+from groma.types import Box, EncodedImage, GromaError, GroundedReply, Region
 
 Wording = Literal["tags", "words"]
 """How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`
@@ -113,6 +113,11 @@ class Asker:
     def image(self) -> EncodedImage:
         """The picture at hand."""
         return self._open().image
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The proposals that the language model is shown of it, best first."""
+        return self._groma.regions(self.image, **self._settings)
 
     def find(self, phrase: str, kind: str, number: int) -> GroundedReply:
         """Ask where something is.
