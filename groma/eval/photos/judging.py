@@ -35,7 +35,7 @@ FIGURES: Mapping[str, str] = {
     "present_unsure": "present: affirmed in doubt",
     "phrases": "described: phrases right",
     "said": "described: things over a tenth",
-    "twice": "described: phrases of what was said before",
+    "twice": "described: phrases that repeat a region",
 }
 """Key -> label of a figure, in the order of the table."""
 
@@ -44,6 +44,12 @@ Outcomes = Iterator[tuple[str, float]]
 
 _DOUBT = re.compile(
     r"\b(may|might|could) be\b|\b(maybe|perhaps|possibly|probably|unsure|not (sure|certain))\b",
+    re.IGNORECASE,
+)
+# Not every "not": whoever cannot tell, or has not learnt what it looks like, denies nothing.
+_DENIAL = re.compile(
+    r"\b(no|nope|none|nothing|nobody|without)\b|\b(is|are)(n't| not)\b"
+    r"|(\b(can)?not|n't) (see|find|show|contain|have)\b",
     re.IGNORECASE,
 )
 
@@ -104,7 +110,9 @@ def doubts(reply: GroundedReply) -> bool:
 
 def denies(reply: GroundedReply) -> bool:
     """Whether an answer says for sure that there is nothing, and points at nothing."""
-    return agrees(read(reply.text)) is False and not doubts(reply) and not reply.regions
+    text = reply.text.replace("\u2019", "'")
+    is_sure = not (doubts(reply) or reply.regions or agrees(read(text)))
+    return is_sure and bool(_DENIAL.search(text))
 
 
 def affirms(reply: GroundedReply) -> bool:
