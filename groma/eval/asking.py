@@ -14,7 +14,7 @@ from groma.data.templates import PHRASINGS, SUBJECT
 from groma.image import load_image
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN
-from groma.types import Box, EncodedImage, GromaError, GroundedReply
+from groma.types import Box, EncodedImage, GromaError, GroundedReply, Region
 
 Wording = Literal["tags", "words"]
 """How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`
@@ -81,7 +81,7 @@ class Asker:
         protocol: how answers are made.
 
     Raises:
-        GromaError: if a setting is out of range.
+        GromaError: if a setting is out of range, or the model has no such objectness.
     """
 
     def __init__(self, groma: Groma, protocol: Protocol) -> None:
@@ -92,6 +92,8 @@ class Asker:
             "max_regions": protocol.max_regions,
         }
         GenerationSettings(**self._settings)
+        if protocol.objectness in HEADS and groma.config.is_convolutional:
+            raise GromaError("This model has one objectness alone; leave --objectness out.")
         self._groma = copy.copy(groma)
         if protocol.wording == "tags":
             self._groma.template = TaggedTemplate.of(groma.template)
@@ -113,6 +115,11 @@ class Asker:
     def image(self) -> EncodedImage:
         """The picture at hand."""
         return self._open().image
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The proposals that the language model is shown of it, best first."""
+        return self._groma.regions(self.image, **self._settings)
 
     def find(self, phrase: str, kind: str, number: int) -> GroundedReply:
         """Ask where something is.
@@ -149,9 +156,12 @@ class Asker:
     @contextmanager
     def _ranking(self) -> Generator[None]:
         """Have proposals ranked as the protocol says; others may use the same model."""
+        if self.protocol.objectness not in HEADS:
+            yield
+            return
         config = self._groma.model.region_proposer.config
         own = config.objectness_mix
-        config.objectness_mix = HEADS.get(self.protocol.objectness, own)
+        config.objectness_mix = HEADS[self.protocol.objectness]
         try:
             yield
         finally:

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "chat-judge": "how good are answers, as another model judges them (LLaVA-Bench)",
     "detection": "does the region proposer find every object (COCO)",
     "gcg": "grounded descriptions (GLaMM)",
+    "photos": "what is seen on photographs: found, named, pointed at, denied, described (COCO)",
 }
 """Name -> what it asks."""
 
@@ -162,9 +163,10 @@ def _open(options: argparse.Namespace) -> "Benchmark":
         return _open_chat_judge(options)
     from groma.eval.detection import Detection
     from groma.eval.lvis_ground import LvisGround
+    from groma.eval.photos.benchmark import Photos
     from groma.eval.region_caption import RegionCaption
 
-    kinds = {each.name: each for each in (Detection, LvisGround, RegionCaption)}
+    kinds = {each.name: each for each in (Detection, LvisGround, Photos, RegionCaption)}
     return kinds[options.benchmark](options.annotations)
 
 

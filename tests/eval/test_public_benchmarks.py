@@ -623,7 +623,8 @@ def test_the_mean_of_published_accuracies_is_the_published_mean():
 
 
 def test_every_benchmark_has_its_command():
-    assert set(command.BENCHMARKS) == {each.benchmark for each in SETS.values()}
+    published = {each.benchmark for each in SETS.values()}
+    assert set(command.BENCHMARKS) == {*published, "photos"}
 
 
 def test_region_captions_show_the_box(monkeypatch):
