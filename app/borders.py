@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groma.types import GromaError
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 """Names of this machine that no other one can have."""
 
 FOREIGN = "Another website asked for this; open the page itself, or name that site in GROMA_HOSTS."
@@ -61,20 +61,16 @@ def borders(hosts: Sequence[str] | None, most_bytes: int, most_upload: int) -> l
     """What stands before the application.
 
     Args:
-        hosts: names under which it may be reached; None is any.
+        hosts: names besides those of this machine under which it may be reached; None is any.
         most_bytes: see `Borders`.
         most_upload: see `Borders`.
     """
-    friends = None if hosts is None else [host for host in hosts if host not in LOOPBACK]
-    trusted = (
-        []
-        if hosts is None
-        else [
-            # A page that another name leads to, is not for whoever owns that name (DNS rebinding).
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
-        ]
-    )
-    return [*trusted, Middleware(Borders, friends, most_bytes, most_upload)]
+    asking = Middleware(Borders, hosts, most_bytes, most_upload)
+    if hosts is None:
+        return [asking]
+    # Whoever owns another name that leads here is not to read the page (DNS rebinding).
+    known = [*LOOPBACK, *hosts]
+    return [Middleware(TrustedHostMiddleware, known, www_redirect=False), asking]
 
 
 def is_allowed(variable: str, is_public: bool) -> bool:

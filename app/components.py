@@ -9,6 +9,8 @@ from gradio.data_classes import FileData, ListFiles
 class SentFile(gr.File):
     """Files that somebody sent, as paths; Gradio's own leaves an empty file beside each."""
 
+    is_template = True  # to browsers, what it is made of
+
     def preprocess(self, payload: ListFiles | FileData | None) -> Any:
         """The path, or a list of them."""
         return _paths(payload)
@@ -17,6 +19,8 @@ class SentFile(gr.File):
 class SendButton(gr.UploadButton):
     """The same behind a button."""
 
+    is_template = True
+
     def preprocess(self, payload: ListFiles | FileData | None) -> Any:
         """The path, or a list of them."""
         return _paths(payload)
@@ -24,6 +28,8 @@ class SendButton(gr.UploadButton):
 
 class Kept(gr.State):
     """What the server keeps of a visitor; Gradio's own tells browsers where functions lie."""
+
+    is_template = True
 
     def get_config(self) -> dict[str, Any]:
         """What browsers are told about it."""

@@ -11,7 +11,7 @@ from app.finetune_canvas import ExampleCanvas
 from app.finetune_examples import Draft, OwnSet
 from app.finetune_render import render_made
 from app.finetune_tab import Desk, FinetuneTab
-from app.mistakes import sentence_about, tab_of, told, warn
+from app.mistakes import note, sentence_about, tab_of, told, warn
 from app.render import shown_boxes
 from groma.types import GromaError
 
@@ -125,7 +125,7 @@ class ExampleMaker:
         to_chat = own.from_chat
         own = own.keep(draft)
         if to_chat:
-            gr.Info(f"Kept; your set in the Finetune tab has {len(own.examples)}.")
+            note(f"Kept; your set in the Finetune tab has {len(own.examples)}.")
         tabs = gr.Tabs(selected="chat") if to_chat else gr.skip()
         return *_same_picture(own, Draft(draft.picture)), tabs
 

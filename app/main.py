@@ -182,12 +182,8 @@ def is_public(options: argparse.Namespace) -> bool:
 
 
 def known_hosts(options: argparse.Namespace) -> tuple[str, ...] | None:
-    """Names under which the page may be reached; None is any, as others can reach it anyway."""
-    from app.borders import LOOPBACK
-
-    if is_public(options) and not options.hosts:
-        return None
-    return (*LOOPBACK, options.host.lower(), *options.hosts)
+    """Names of the page besides those of this machine; None is any, for others can reach it."""
+    return None if is_public(options) and not options.hosts else (options.host, *options.hosts)
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -259,7 +255,7 @@ def launch(
     finetune: "LoraSettings | None" = None,
     runs: Path = RUNS,
     notice: str = "",
-    hosts: Sequence[str] | None = ("localhost", "127.0.0.1"),
+    hosts: Sequence[str] | None = (),
     **options: Any,
 ) -> str:
     """Serve a model that is loaded.
@@ -272,7 +268,7 @@ def launch(
         finetune: what trainings have in common, for a tab to teach the model; None makes none.
         runs: folder of the trainings.
         notice: a sentence for everybody who opens the page.
-        hosts: names under which it may be reached; None is any.
+        hosts: names besides those of this machine under which it may be reached; None is any.
         options: of `gradio.Blocks.launch`.
 
     Returns:

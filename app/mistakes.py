@@ -45,6 +45,11 @@ def warn(sentence: str) -> None:
     gr.Warning(escape(sentence))
 
 
+def note(sentence: str) -> None:
+    """Say on the page that something was done."""
+    gr.Info(escape(sentence))
+
+
 def told(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler, or one that yields, whose mistakes become a sentence on the page, which stays."""
 

@@ -5,7 +5,6 @@ import logging
 import math
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -145,8 +144,7 @@ def weight_files(folder: Path) -> list[Path]:
         (WEIGHTS_INDEX_NAME, WEIGHTS_NAME),
     ):
         if (folder / index_name).is_file():
-            index = json.loads((folder / index_name).read_text(encoding="utf-8"))
-            files = [folder / name for name in sorted(set(index["weight_map"].values()))]
+            files = [folder / name for name in _shard_names(folder / index_name)]
             missing = [file.name for file in files if not file.is_file()]
             if missing:
                 raise GromaError(
@@ -159,8 +157,17 @@ def weight_files(folder: Path) -> list[Path]:
     raise GromaError(f"{folder} holds no weights (no {SAFE_WEIGHTS_NAME}, no {WEIGHTS_NAME}).")
 
 
+def _shard_names(index: Path) -> list[str]:
+    """Weight files that an index names."""
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted({Path(name).name for name in named})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GromaError(f"{index} is damaged; download it again.") from error
+
+
 def check_complete(files: list[Path]) -> list[Path]:
-    """Refuse weight files that a broken download left shorter than they say they are.
+    """Refuse weight files that a broken download left shorter than they say, or that are none.
 
     Raises:
         GromaError: naming the first such file.
@@ -169,7 +176,7 @@ def check_complete(files: list[Path]) -> list[Path]:
         if file.suffix == ".safetensors":
             complete = file.stat().st_size == _safetensors_size(file)
         else:
-            complete = zipfile.is_zipfile(file)
+            complete = _read_bin(file) is not None
         if not complete:
             raise GromaError(f"{file} is damaged or incomplete; download it again.")
     return files
@@ -388,9 +395,22 @@ def _stored_tensors(files: list[Path]) -> Iterator[_StoredTensor]:
         if file.suffix == ".safetensors":
             yield from _safetensors_tensors(file)
             continue
-        for name, tensor in torch.load(file, mmap=True, weights_only=True).items():
+        for name, tensor in (_read_bin(file) or {}).items():
             dtype = str(tensor.dtype).removeprefix("torch.")
             yield _StoredTensor(name, tensor.numel(), dtype, tensor.nbytes)
+
+
+def _read_bin(file: Path) -> dict[str, torch.Tensor] | None:
+    """Tensors of a .bin file, a zip with a pickle, without reading their values; None if damaged.
+
+    A pickle that would run something is refused by PyTorch, and damaged as well.
+    """
+    try:
+        found = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        is_whole = all(isinstance(tensor, torch.Tensor) for tensor in found.values())
+    except Exception:  # a broken pickle can raise anything
+        return None
+    return found if is_whole else None
 
 
 def _safetensors_header(file: Path) -> tuple[int, dict[str, Any]]:

@@ -83,7 +83,7 @@ def test_too_little_memory_is_freed_once_and_then_told(
 
     monkeypatch.setattr(groma, "encode_image", look)
     requests = {
-        "ask": lambda: api.ask(groma, str(scene), "Hi", [], {}, lambda: freed.append(1)),
+        "ask": lambda: [*api.ask(groma, str(scene), "Hi", [], {}, lambda: freed.append(1))][-1],
         "regions": lambda: api.find_regions(groma, str(scene), {}, lambda: freed.append(1)),
     }
     for request in requests.values():
@@ -103,7 +103,7 @@ def test_what_nobody_foresaw_is_one_sentence(scene: Path, monkeypatch: pytest.Mo
     groma = ScriptedGroma()
     monkeypatch.setattr(groma, "encode_image", fail)
     for request in (
-        lambda: api.ask(groma, str(scene), "Hi", [], {}),
+        lambda: [*api.ask(groma, str(scene), "Hi", [], {})],
         lambda: api.find_regions(groma, str(scene), {}),
     ):
         with pytest.raises(gr.Error, match="Something went wrong here") as error:

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from app.canvas import Drawing
-from app.chat_tab import BEGUN_ANEW, CLEARED, NEW_TALK, UNFORESEEN, ChatTab, Settings, View
+from app.chat_tab import BEGUN_ANEW, CLEARED, NEW_TALK, ChatTab, Settings, View
+from app.mistakes import UNFORESEEN
 from app.pictures import MOST_BYTES
 from app.state import Sessions
 from groma.types import Box

@@ -3,6 +3,7 @@
 The process outlives the application that started it; everything about it is read from its folder.
 """
 
+import json
 import os
 import re
 import signal
@@ -10,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from groma.data.sample import GroundedSample
 from groma.train.lora.folder import OUTPUT_NAME, RunFolder, find_runs
@@ -24,6 +27,10 @@ from groma.types import GromaError
 _POLITENESS = 10
 """Of the process among others: the chat goes first."""
 
+_LOCK_NAME = ".starting"
+_STARTED_NAME = ".started"
+_PATIENCE = 10.0
+"""Seconds to wait while another application starts a training."""
 
 _ENDED = ("done", "cancelled", "failed")
 
@@ -41,8 +48,6 @@ class Jobs:
         self._command = command or (
             *(sys.executable, "-m", "groma.train.lora_command", "--resume", "--out"),
         )
-        self._lock = threading.Lock()
-        self._started: tuple[RunFolder, subprocess.Popen] | None = None
 
     @property
     def runs(self) -> list[RunFolder]:
@@ -52,10 +57,9 @@ class Jobs:
     @property
     def current(self) -> RunFolder | None:
         """The run that is under way, whoever started it."""
-        if self._started is not None and self._started[1].poll() is None:
-            run = self._started[0]
-            if run.state not in _ENDED:  # else its process is only leaving
-                return run
+        started = self._started()
+        if started is not None and started[0].state not in _ENDED:  # else it is only leaving
+            return started[0]
         return next((run for run in self.runs if run.is_busy), None)
 
     def start(
@@ -76,8 +80,7 @@ class Jobs:
         Raises:
             GromaError: if a run is under way, or as `prepare`.
         """
-        with self._lock:
-            self._check_free()
+        with self._starting():
             path = self.root / f"{_clean(name) or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}"
             run, _ = prepare(path, settings, samples, force)
             return self._launch(run)
@@ -88,25 +91,42 @@ class Jobs:
         Raises:
             GromaError: if a run is under way, or this one is done.
         """
-        with self._lock:
-            self._check_free()
+        with self._starting():
             if run.progress().state == "done":
                 raise GromaError(f"{run.name} is done; there is nothing to resume.")
             return self._launch(run)
 
     def cancel(self, run: RunFolder) -> None:
         """Ask a run to stop at its next checkpoint; returns at once."""
-        process = run.process
+        process, started = run.process, self._started()
         if process is not None:
             run.note_stop()
             os.kill(process, signal.SIGTERM)
-        elif self._started is not None and self._started[0] == run:
-            self._started[1].terminate()
+        elif started is not None and started[0] == run:
+            started[1].terminate()
 
-    def _check_free(self) -> None:
-        current = self.current
-        if current is not None:
-            raise GromaError(f"{current.name} is being trained; cancel it or wait for its end.")
+    @contextmanager
+    def _starting(self) -> Generator[None]:
+        """Start nothing else meanwhile, here or in another application that has this folder.
+
+        Raises:
+            GromaError: if a run is under way, or the folder cannot be written.
+        """
+        lock = FileLock(self.root / _LOCK_NAME, timeout=_PATIENCE, is_singleton=False)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise GromaError("Another application is starting a training; try again.") from error
+        except OSError as error:
+            raise GromaError(f"Nothing can be written in {self.root}: {error.strerror}.") from error
+        try:
+            current = self.current
+            if current is not None:
+                raise GromaError(f"{current.name} is being trained; cancel it or wait for its end.")
+            yield
+        finally:
+            lock.release()
 
     def _launch(self, run: RunFolder) -> RunFolder:
         run.write_state("starting", process=None)
@@ -120,8 +140,20 @@ class Jobs:
             )
         if os.name == "posix":
             psutil.Process(process.pid).nice(_POLITENESS)
-        self._started = run, process
+        started = {"run": run.name, "process": process.pid}
+        (self.root / _STARTED_NAME).write_text(json.dumps(started), encoding="utf-8")
+        threading.Thread(target=process.wait, daemon=True).start()  # else it stays as a zombie
         return run
+
+    def _started(self) -> tuple[RunFolder, psutil.Process] | None:
+        """The run that was started last, if its process lives; it may not hold its folder yet."""
+        try:
+            noted = json.loads((self.root / _STARTED_NAME).read_text(encoding="utf-8"))
+            run, process = RunFolder(self.root / noted["run"]), psutil.Process(noted["process"])
+            # A number may mean another process by now.
+            return (run, process) if str(run.path) in process.cmdline() else None
+        except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+            return None
 
 
 def _clean(name: str) -> str:

@@ -1,0 +1,31 @@
+"""Running applications to attack, with scripted answers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.scripted import ScriptedGroma, picture
+from tests.attacks.caller import Caller
+
+
+@pytest.fixture(scope="session")
+def groma() -> ScriptedGroma:
+    return ScriptedGroma(delay=0.01)
+
+
+@pytest.fixture(scope="session")
+def caller(groma: ScriptedGroma) -> Iterator[Caller]:
+    """Of an application as anybody starts it, without a finetune tab."""
+    from app.main import launch
+
+    url = launch(groma, "<b>mini</b>", prevent_thread_lock=True, quiet=True)
+    with Caller(url) as calling:
+        yield calling
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "scene.png"
+    picture().save(path)
+    return path

@@ -1,0 +1,173 @@
+"""Nothing that is asked is unbounded, and who leaves ends the work."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import QueueError
+
+from groma import cli
+from groma.conversation import Conversation
+from groma.limits import LONGEST_QUESTION, MOST_BOXES, MOST_REQUEST_BYTES, MOST_WAITING
+from groma.types import GromaError
+from tests.app import scripted
+from tests.app.scripted import ANSWERS, DOG, ScriptedGroma
+from tests.attacks.caller import SETTINGS, Caller
+
+LONG = "x" * (LONGEST_QUESTION + 1)
+
+ASKED: list[tuple[Any, Any, Any, str]] = [
+    (LONG, [], {}, "4,001 characters; at most 4,000"),
+    ("Hi", [list(DOG)] * (MOST_BOXES + 1), {}, "101 boxes are too many: at most 100"),
+    ("Hi", 5, {}, "The boxes must be a list"),
+    ("Hi", {"x": 1}, {}, "The boxes must be a list"),
+    ("Hi", [], {"max_new_tokens": 10**6}, "max_new_tokens must be between 1 and 1024"),
+    ("Hi", [], {"max_new_tokens": 10**400}, "max_new_tokens must be between 1 and 1024"),
+    ("Hi", [], {"temperature": 10}, "temperature must be 0, or between 0.01 and 2"),
+]
+
+
+@pytest.fixture
+def unseeing(monkeypatch: pytest.MonkeyPatch, groma: ScriptedGroma) -> None:
+    """No picture is looked at: what is refused is refused before any work."""
+    monkeypatch.setattr(groma, "encode_image", lambda *_: pytest.fail("the picture was encoded"))
+    monkeypatch.setattr("app.api.read_picture", lambda *_: pytest.fail("the picture was read"))
+
+
+@pytest.mark.usefixtures("unseeing")
+@pytest.mark.parametrize(("message", "boxes", "settings", "sentence"), ASKED)
+def test_programs_are_refused_before_any_work(
+    caller: Caller, scene: Path, message: str, boxes: Any, settings: dict, sentence: str
+) -> None:
+    assert sentence in caller.fault("ask", caller.upload(scene), message, boxes, settings)
+
+
+@pytest.mark.usefixtures("unseeing")
+def test_the_page_refuses_the_same(caller: Caller, scene: Path) -> None:
+    canvas, ask = {"image": caller.upload(scene), "boxes": []}, caller.number("Question", "submit")
+    assert "4,001 characters" in caller.warnings(ask, canvas, LONG, *SETTINGS)[0]
+    for place, wrong, name in ((1, 10, "temperature"), (3, 10**6, "max_new_tokens")):
+        settings = [*SETTINGS]
+        settings[place] = wrong
+        assert name in caller.warnings(ask, canvas, "Hi", *settings)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((LONG,), "4,001 characters"),
+        (("Hi", *["--box", "1,2,30,40"] * (MOST_BOXES + 1)), "101 boxes are too many"),
+        (("Hi", "--max-new-tokens", "1000000"), "max_new_tokens must be between"),
+        (("Hi", "--temperature", "10"), "temperature must be 0"),
+    ],
+)
+def test_the_command_line_refuses_the_same(
+    arguments: tuple, sentence: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded"))
+    assert cli.main(["ask", "none.png", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def _trickle(size: int) -> Iterator[bytes]:
+    yield b'{"data": [null, "'
+    for _ in range(size // 1000):
+        yield b"x" * 1000
+    yield b'", [], {}]}'
+
+
+@pytest.mark.parametrize("path", ["call/ask", "queue/join", "component_server", "run/ask"])
+def test_what_brings_too_much_is_not_read(caller: Caller, path: str) -> None:
+    address, much = f"{caller.api}{path}", 2 * MOST_REQUEST_BYTES
+    for headers in ({}, {"Content-Length": str(10**12)}, {"Content-Length": "-1"}):
+        headers |= {"Content-Type": "application/json"}
+        content = _trickle(much) if len(headers) == 1 else b"{}"
+        try:
+            answer = caller.http.post(address, content=content, headers=headers)
+        except httpx.TransportError:  # the server hangs up while it is still being told
+            continue
+        assert answer.status_code in (400, 413), headers
+        assert "event_id" not in answer.text
+
+
+def test_uploads_are_bounded_all_together(caller: Caller) -> None:
+    files = [("files", (f"{i}.png", b"x" * 9_000_000)) for i in range(3)]
+    assert caller.http.post(f"{caller.api}upload", files=files).status_code == 413
+
+
+def test_a_full_queue_is_told(caller: Caller, scene: Path) -> None:
+    picture = caller.upload(scene)
+    answers = [caller.join("ask", picture, "long", [], {}) for _ in range(MOST_WAITING + 4)]
+    refused = [answer for answer in answers if answer.status_code == 503]
+    try:
+        assert len(refused) in (3, 4)  # the first may not wait any more
+        assert "Queue is full" in refused[0].json()["detail"]
+        client = Client(caller.url, verbose=False)
+        with pytest.raises(QueueError, match="Queue is full! Please try again"):
+            client.predict(handle_file(scene), "Hi", [], {}, api_name="/ask")
+    finally:
+        for answer in answers:
+            if answer.status_code == 200:
+                leave(caller, answer.json()["event_id"])
+    assert caller.call("ask", picture, "Where", [], {})[-1][0] == "complete"
+
+
+def leave(caller: Caller, event: str, after: str = "") -> None:
+    """Listen to an answer, and leave after a line."""
+    with caller.http.stream("GET", f"{caller.api}call/ask/{event}") as answer:
+        for line in answer.iter_lines():
+            if line.startswith(after):
+                return
+
+
+@pytest.fixture
+def spoken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every token that is generated."""
+    tokens: list[int] = []
+    generate = scripted._ScriptedDecoder.generate
+
+    def noting(*given: Any) -> Iterator[tuple]:
+        for token, logits in generate(*given):
+            tokens.append(token)
+            yield token, logits
+
+    monkeypatch.setattr(scripted._ScriptedDecoder, "generate", noting)
+    return tokens
+
+
+def test_a_program_that_leaves_ends_its_answer(
+    caller: Caller, scene: Path, groma: ScriptedGroma, spoken: list[int]
+) -> None:
+    picture = caller.upload(scene)
+    event = caller.join("ask", picture, "long", [], {}).json()["event_id"]
+    leave(caller, event, "event: generating")
+    assert caller.call("ask", picture, "Where", [], {})[-1][0] == "complete"
+    assert 0 < len(spoken) < len(groma.template.plain.encode(ANSWERS["long"])) / 2
+
+
+def test_a_page_that_is_closed_ends_its_answer(
+    caller: Caller, scene: Path, groma: ScriptedGroma, spoken: list[int]
+) -> None:
+    picture, tab = caller.upload(scene), "closed"
+    canvas, number = {"image": picture, "boxes": []}, caller.number("Question", "submit")
+    said = {"data": [canvas, "long", *SETTINGS], "fn_index": number, "session_hash": tab}
+    caller.http.post(f"{caller.api}queue/join", json=said)
+    with caller.http.stream("GET", f"{caller.api}queue/data", params={"session_hash": tab}) as page:
+        for line in page.iter_lines():
+            if "process_generating" in line:
+                break
+    assert caller.call("ask", picture, "Where", [], {})[-1][0] == "complete"
+    assert 0 < len(spoken) < len(groma.template.plain.encode(ANSWERS["long"])) / 2
+
+
+def test_a_talk_in_a_file_is_bounded(caller: Caller) -> None:
+    reply = {"text": "x" * 3000, "spans": [], "image_size": [9, 9], "finish": "stop"}
+    turn = {"question": "x", "regions": [], "settings": {}, "reply": reply}
+    assert Conversation.from_dict({"image_size": [9, 9], "turns": [turn] * 60}).turns
+    short = turn | {"reply": reply | {"text": "x"}}
+    for turns in ([turn] * 70, [short] * 2000):
+        with pytest.raises(GromaError, match="no conversation that Groma saved"):
+            Conversation.from_dict({"image_size": [9, 9], "turns": turns})
