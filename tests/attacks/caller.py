@@ -61,11 +61,13 @@ class Caller:
             for component in self.config["components"]
             if target in [component["props"].get(name) for name in ("elem_id", "label", "value")]
         }
-        return next(
-            dependency["id"]
+        found = [
+            dependency
             for dependency in self.config["dependencies"]
             if any([one in known and what == event for one, what in dependency["targets"]])
-        )
+        ]
+        # What only browsers do takes nothing.
+        return max(found, key=lambda dependency: len(dependency["inputs"]))["id"]
 
     @property
     def canvas(self) -> int:
