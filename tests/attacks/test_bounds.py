@@ -123,9 +123,9 @@ def test_a_full_queue_is_told(caller: Caller, scene: Path) -> None:
 
 
 def leave(caller: Caller, event: str, after: str = "") -> None:
-    """Listen to an answer, and leave after a line."""
+    """Begin to listen to an answer, and leave, at once or after a line."""
     with caller.http.stream("GET", f"{caller.api}call/ask/{event}") as answer:
-        for line in answer.iter_lines():
+        for line in answer.iter_lines() if after else ():
             if line.startswith(after):
                 return
 

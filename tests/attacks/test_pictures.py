@@ -43,6 +43,7 @@ def test_ask_refuses_it_too(caller: Caller, tmp_path: Path) -> None:
     assert "too long" in caller.fault("ask", sent, "What is this?", [], {})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is told in bytes elsewhere")
 @pytest.mark.parametrize(
     "size", [(8000, 8000), (MAX_SIDE, MAX_PIXELS // MAX_SIDE), (MAX_PIXELS // MAX_SIDE, MAX_SIDE)]
