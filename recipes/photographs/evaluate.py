@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from groma.chat import Groma
-from groma.data.sample import QA, GroundedSample
+from groma.data.sample import QA, GroundedSample, plain_text
 from groma.data.scenes.dice import Dice
 from groma.data.scenes.facts import Facts
 from groma.data.scenes.language import ask_about, language_dice
@@ -138,11 +138,7 @@ def _ask(groma: Groma, scene: Scene, sample: GroundedSample, dice: Dice, counts:
     else:
         agrees = turn.expected.regions is None or right == found == wanted
         add(*KINDS[turn.kind], agrees and _is_right(turn, reply), 1)
-    add("all, in the very words", None, _words(turn) == reply.text, 1)
-
-
-def _words(turn: QA) -> str:
-    return "".join(piece if isinstance(piece, str) else piece.text for piece in turn.answer)
+    add("all, in the very words", None, plain_text(turn.answer) == reply.text, 1)
 
 
 def _match(turn: QA, reply: GroundedReply, sample: GroundedSample) -> tuple[int, int, int]:
@@ -161,9 +157,9 @@ def _is_right(turn: QA, reply: GroundedReply) -> bool:
     """Whether the words say what they must, as far as that is known."""
     text, expected = reply.text.lower(), turn.expected
     if expected.count is not None:
-        return _words(turn).rpartition(":")[2].strip(" .").lower() in text
+        return plain_text(turn.answer).rpartition(":")[2].strip(" .").lower() in text
     if expected.words:
         return all(any(word in text for word in group) for group in expected.words)
     if expected.regions == frozenset():
-        return _words(turn) == reply.text
+        return plain_text(turn.answer) == reply.text
     return "may be" in text if turn.kind.endswith("doubt") else "may be" not in text
