@@ -19,7 +19,11 @@ from groma.types import Box, to_box
 THUMBNAIL = (264, 168)
 """Width and height in pixels; it is shown at half of that."""
 
-FOLDER = Path(__file__).parents[1] / "assets" / "examples"
+_ASSETS = Path(__file__).parents[1] / "assets"
+SCENES = _ASSETS / "examples"
+PHOTOGRAPHS = _ASSETS / "photographs"
+FOLDERS = (SCENES, PHOTOGRAPHS)
+"""All folders with examples; a browser may read their pictures."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,16 @@ class Example:
     boxes: tuple[Box, ...] = ()
 
 
-def read_examples(folder: Path = FOLDER) -> list[Example]:
+def folder_for(name: str) -> Path:
+    """Where the examples for a model are: scenes if it knows nothing else, or else photographs.
+
+    Args:
+        name: what the model is called.
+    """
+    return SCENES if name == "groma-mini" else PHOTOGRAPHS
+
+
+def read_examples(folder: Path) -> list[Example]:
     """Examples of a folder's `examples.json`: a list of `image`, `question` and `boxes`.
 
     Args:

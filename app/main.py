@@ -278,7 +278,7 @@ def launch(
 
     from app.borders import borders
     from app.chat_tab import ChatTab
-    from app.examples import FOLDER, read_examples
+    from app.examples import FOLDERS, folder_for, read_examples
     from app.finetune_tab import FinetuneTab
     from app.render import read_styles
     from app.review_tab import add_page, open_review
@@ -303,7 +303,8 @@ def launch(
     # Gradio keeps what it knows of a visitor, half a megabyte, until so many others came; only the
     # finetune tab has anything there that is missed.
     visitors = 1000 if finetune else 100
-    page = Page(model, ChatTab(sessions, teaches=teaching is not None), read_examples(), teaching)
+    examples = read_examples(folder_for(name))
+    page = Page(model, ChatTab(sessions, teaches=teaching is not None), examples, teaching)
     note = f"{NOTES.get(name, NOTES['other'])} {notice}".strip()
     blocks = page.build(name, note, lambda: describe(model.model, sessions))
     if review is not None:
@@ -318,7 +319,7 @@ def launch(
         blocks,
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
         head=f"<style>{read_styles()}</style>",
-        allowed_paths=[str(FOLDER)],
+        allowed_paths=list(map(str, FOLDERS)),
         max_file_size=MOST_SET_BYTES if finetune else MOST_BYTES,
         state_session_capacity=visitors,
         run_history=False,

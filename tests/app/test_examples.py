@@ -9,7 +9,16 @@ from re import findall
 import pytest
 from PIL import Image
 
-from app.examples import Example, pick, read_examples, render_examples
+from app.examples import (
+    FOLDERS,
+    PHOTOGRAPHS,
+    SCENES,
+    Example,
+    folder_for,
+    pick,
+    read_examples,
+    render_examples,
+)
 from tests.app.scripted import picture
 
 
@@ -56,7 +65,30 @@ def test_browsers_cannot_ask_for_others(folder: Path, data: object) -> None:
     assert pick(read_examples(folder), data) is None
 
 
-def test_embedded_examples_exist() -> None:
-    for example in read_examples():
-        assert example.picture.is_file()
+@pytest.mark.parametrize("name", ["groma-photo", "groma-7b", "somebody/else"])
+def test_all_models_but_that_of_scenes_get_photographs(name: str) -> None:
+    assert folder_for("groma-mini") == SCENES
+    assert folder_for(name) == PHOTOGRAPHS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_shipped_examples_are_about_their_pictures(folder: Path) -> None:
+    examples = read_examples(folder)
+    assert len(examples) > 6
+    for example in examples:
         assert example.question
+        with Image.open(example.picture) as image:
+            width, height = image.size
+        for x1, y1, x2, y2 in example.boxes:
+            assert 0 <= x1 < x2 <= width
+            assert 0 <= y1 < y2 <= height
+            assert f"[{len(example.boxes)}]" in example.question
+
+
+def test_photographs_are_small_and_their_origin_is_told() -> None:
+    origins = (PHOTOGRAPHS / "README.md").read_text(encoding="utf-8")
+    for photograph in PHOTOGRAPHS.glob("*.webp"):
+        with Image.open(photograph) as image:
+            assert max(image.size) <= 1024
+        assert photograph.stat().st_size < 200_000
+        assert f"| `{photograph.name}` |" in origins
