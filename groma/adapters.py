@@ -353,7 +353,7 @@ def _behaviour(model: GromaForConditionalGeneration) -> dict[str, Any]:
         "image_size": config.image_size,
         "image_token_layer": config.image_token_layer,
         "compat": config.compat,
-        "roi_size": config.region_config.roi_size,
+        "roi_size": getattr(config.region_config, "roi_size", None),
         "rope": str(config.text_config.rope_parameters),
         "heads": config.text_config.num_attention_heads,
     }
@@ -363,8 +363,8 @@ def _sizes(model: GromaForConditionalGeneration) -> dict[str, int]:
     config = model.config
     return {
         "picture size": config.image_size,
-        "width of the image encoder": config.vision_config.hidden_size,
-        "number of image encoder layers": config.vision_config.num_hidden_layers,
+        "width of the image encoder": config.image_width,
+        "number of image encoder layers": config.image_layers,
         "width of the language model": config.text_config.hidden_size,
         "number of language model layers": config.text_config.num_hidden_layers,
         "vocabulary": config.text_config.vocab_size,

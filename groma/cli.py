@@ -367,6 +367,12 @@ def add_info(commands: Subcommands) -> None:
     parser.set_defaults(run=run_info)
 
 
+_CONVOLUTIONAL = (
+    "Not the paper's DINOv2 and DETR head: a convolutional detector finds and names things, and a "
+    "fixed code tells the language model; the idea is the paper's, to localise while tokenising."
+)
+
+
 def run_info(options: argparse.Namespace) -> None:
     """Print parameters, types and memory of every part of a checkpoint, and what it computes in."""
     from groma import loading
@@ -385,6 +391,8 @@ def run_info(options: argparse.Namespace) -> None:
         )
         + f"\n\nIt computes in {dtype} here, on {device}; --dtype chooses another type."
     )
+    if loading.read_config(loading.resolve(options.source)).is_convolutional:
+        _print(_CONVOLUTIONAL)
 
 
 def parse_box(text: str) -> tuple[float, ...]:

@@ -218,9 +218,21 @@ class GromaConfig(PreTrainedConfig):
         return isinstance(self.vision_config, ConvolutionalEncoderConfig)
 
     @property
+    def image_width(self) -> int:
+        """Channels of the image encoder's maps."""
+        vision = self.vision_config
+        return vision.width if self.is_convolutional else vision.hidden_size
+
+    @property
+    def image_layers(self) -> int:
+        """Layers of the image encoder; residual blocks of a convolutional one."""
+        vision = self.vision_config
+        return sum(vision.stage_blocks) if self.is_convolutional else vision.num_hidden_layers
+
+    @property
     def grid_size(self) -> int:
-        """Patches per side of the picture."""
-        return self.image_size // self.vision_config.patch_size
+        """Patches per side of the picture; of a convolutional detector, cells of 16 pixels."""
+        return self.image_size // (16 if self.is_convolutional else self.vision_config.patch_size)
 
     @property
     def num_image_tokens(self) -> int:

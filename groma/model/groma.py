@@ -255,7 +255,8 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ground_boxes: per row (K, 4): the boxes of `<ground_box>` in supervised answers.
             labels: (B, T), -100 where nothing is to be learnt.
             attention_mask: (B, T), 0 on padding; `[PAD]` is padding in any case.
-            shuffle_regions: number the regions at random, as training does.
+            shuffle_regions: number the regions at random, as training does where their order has
+                no meaning.
             num_items_in_batch: divisor of the loss under gradient accumulation.
             output_attentions: return where every layer looks, which takes eager attention.
 
@@ -396,7 +397,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         real = input_ids != self.tokens[PAD]
         if attention_mask is not None:
             real &= attention_mask.bool()
-        if shuffle_regions:
+        if shuffle_regions and self.config.region_order == "score":
             sights = [replace(sight, regions=_shuffle(sight.regions)) for sight in sights]
         return [
             self._row(input_ids[i][real[i]], labels[i][real[i]], sight)

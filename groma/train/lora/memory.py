@@ -166,7 +166,7 @@ def _activations(config: GromaConfig, settings: LoraSettings, length: int, width
 
 def _region_activations(config: GromaConfig, settings: LoraSettings, width: int) -> int:
     """What a region encoder that learns keeps, or what its maps take while it does not."""
-    channels, region = config.vision_config.hidden_size, config.region_config
+    channels, region = config.image_width, config.region_config
     maps = 21 * config.grid_size**2 * channels * width
     if "region_encoder" not in settings.whole:
         return 3 * maps
@@ -176,7 +176,7 @@ def _region_activations(config: GromaConfig, settings: LoraSettings, width: int)
 
 def _kept_per_picture(config: GromaConfig, settings: LoraSettings, width: int) -> int:
     if settings.whole:
-        return 4 * config.grid_size**2 * config.vision_config.hidden_size * width
+        return 4 * config.grid_size**2 * config.image_width * width
     tokens = config.num_image_tokens + config.max_regions
     return tokens * config.text_config.hidden_size * width
 
