@@ -9,7 +9,16 @@ from re import findall
 import pytest
 from PIL import Image
 
-from app.examples import Example, pick, read_examples, render_examples
+from app.examples import (
+    PHOTOGRAPHS,
+    SCENES,
+    Example,
+    examples_of,
+    pick,
+    read_examples,
+    render_examples,
+    strip_of,
+)
 from tests.app.scripted import picture
 
 
@@ -32,6 +41,7 @@ def test_examples_are_read(folder: Path) -> None:
 
 def test_there_need_not_be_any(tmp_path: Path) -> None:
     assert read_examples(tmp_path) == []
+    assert render_examples([]) == ""
 
 
 def test_strip_is_self_contained_and_escaped(folder: Path) -> None:
@@ -56,7 +66,13 @@ def test_browsers_cannot_ask_for_others(folder: Path, data: object) -> None:
     assert pick(read_examples(folder), data) is None
 
 
-def test_embedded_examples_exist() -> None:
-    for example in read_examples():
+@pytest.mark.parametrize(
+    ("model", "folder"), [("groma-mini", SCENES), ("groma-photo", PHOTOGRAPHS), ("7b", PHOTOGRAPHS)]
+)
+def test_every_model_has_its_own_and_they_exist(model: str, folder: Path) -> None:
+    examples = examples_of(model)
+    assert examples == read_examples(folder)
+    for example in examples:
         assert example.picture.is_file()
         assert example.question
+    assert strip_of(model).count("data-example") == len(examples)
