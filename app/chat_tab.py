@@ -22,6 +22,7 @@ SECONDS_BETWEEN_UPDATES = 0.05
 """Faster than this nobody reads; a phrase that closes is shown at once."""
 
 NEW_TALK = "A new picture, a new talk."
+OTHER_MODEL = "{} answers now: a new talk about the same picture, with your boxes."
 CLEARED = "Cleared: a new talk about the same picture."
 BEGUN_ANEW = (
     "This talk was left alone for too long and is forgotten; ask again to begin a new one about "
@@ -83,6 +84,7 @@ class View:
         is_answering: whether there is something to stop.
         warning: a sentence about what went wrong.
         ticket: what the browser tab keeps to come back with.
+        coming: name of the model that is being made ready, "" once it is.
     """
 
     talk: str | None = None
@@ -92,6 +94,7 @@ class View:
     is_answering: bool | None = None
     warning: str | None = None
     ticket: str | None = None
+    coming: str | None = None
 
 
 def _told(handler: Callable[_Inputs, View]) -> Callable[_Inputs, View]:
@@ -158,6 +161,37 @@ class ChatTab:
             shown=self._shown(session, settings),
             drawing=Drawing(displayable(picture), tuple(boxes)),
             question=question,
+        )
+
+    def switch(self, tab: str, drawing: Drawing, model: str, settings: Settings) -> Iterator[View]:
+        """Let another model answer: a new talk about the same picture, with the same boxes.
+
+        Args:
+            tab: id of the browser tab.
+            drawing: boxes that were drawn and not yet asked about.
+            model: name of who is to answer.
+            settings: of the model before; the other one begins with thresholds of its own.
+        """
+        if model in self.sessions.models.notes:
+            yield View(coming=model)
+        yield replace(self._switched(tab, drawing, model, settings), coming="")
+
+    @_told
+    def _switched(self, tab: str, drawing: Drawing, model: str, settings: Settings) -> View:
+        session = self.sessions.get(tab)
+        if model == session.model:
+            return View()
+        turns = session.conversation.turns if session.conversation else ()
+        own = replace(settings, score_threshold=None, max_regions=None)
+        self.sessions.choose(tab, model, **own.generation)
+        if session.picture is None:
+            return View()
+        # Those asked about come first, so that every box keeps its number.
+        asked = [box for turn in turns for box in turn.boxes]
+        return View(
+            talk=render_talk(session.conversation, note=OTHER_MODEL.format(model)),
+            shown=self._shown(session, settings),
+            drawing=Drawing(displayable(session.picture), (*asked, *drawing.boxes)),
         )
 
     def come_back(
@@ -255,7 +289,9 @@ class ChatTab:
             return View()
         if not session.conversation.turns:
             self.sessions.propose(tab, **settings.generation)
-        return View(self._talk(session, settings), self._shown(session, settings))
+        # Before anything is said, there may be a note.
+        talk = self._talk(session, settings) if session.has_turns else None
+        return View(talk, self._shown(session, settings))
 
     def _answer(
         self,

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -19,11 +20,8 @@ from groma.types import Box, to_box
 THUMBNAIL = (264, 168)
 """Width and height in pixels; it is shown at half of that."""
 
-_ASSETS = Path(__file__).parents[1] / "assets"
-SCENES = _ASSETS / "examples"
-PHOTOGRAPHS = _ASSETS / "photographs"
-FOLDERS = (SCENES, PHOTOGRAPHS)
-"""All folders with examples; a browser may read their pictures."""
+ASSETS = Path(__file__).parents[1] / "assets"
+SCENES, PHOTOGRAPHS = ASSETS / "examples", ASSETS / "photographs"
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,9 @@ class Example:
     boxes: tuple[Box, ...] = ()
 
 
-def folder_for(name: str) -> Path:
-    """Where the examples for a model are: scenes if it knows nothing else, or else photographs.
-
-    Args:
-        name: what the model is called.
-    """
-    return SCENES if name == "groma-mini" else PHOTOGRAPHS
+def examples_of(model: str) -> list[Example]:
+    """What to try with a model: illustrated scenes with groma-mini, photographs with any other."""
+    return read_examples(SCENES if model == "groma-mini" else PHOTOGRAPHS)
 
 
 def read_examples(folder: Path) -> list[Example]:
@@ -75,8 +69,16 @@ def pick(examples: Sequence[Example], data: Any) -> Example | None:
     return examples[index] if isinstance(index, int) and 0 <= index < len(examples) else None
 
 
+@cache
+def strip_of(model: str) -> str:
+    """The examples of a model as HTML; made once, because pictures are made small for it."""
+    return render_examples(examples_of(model))
+
+
 def render_examples(examples: Sequence[Example]) -> str:
-    """A strip of buttons: small pictures with their questions."""
+    """A strip of buttons: small pictures with their questions; "" without any."""
+    if not examples:
+        return ""
     buttons = [
         f'<button type="button" data-example="{i}" '
         f'title="{escape(example.question)}"><img alt="" src="{_thumbnail(example)}">'

@@ -14,16 +14,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.embedded import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     import gradio as gr
 
+    from app.models import Models
     from app.state import Sessions
-    from groma.chat import Groma
     from groma.train.lora.settings import LoraSettings
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / "groma-mini"
 RUNS = Path("runs") / "lora"
 """Of trainings in the browser, below the working folder."""
 FONTS = ("system-ui", "sans-serif")
@@ -45,11 +46,6 @@ FINETUNING_IS_OFF = (
 )
 
 SECONDS_BETWEEN_TIDYING = 60.0
-
-NOTES = {
-    "groma-mini": "knows illustrated scenes only; photographs are beyond it.",
-    "other": "can name, and point at, things that are not there; a score is no proof.",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,8 +94,12 @@ def build_parser() -> argparse.ArgumentParser:
             parser.exit(2, f"groma: {variable} {error}.\n")
 
     add = parser.add_argument
-    model = default("GROMA_MODEL", str(DEFAULT_MODEL))
-    add("--model", default=model, help="folder or Hugging Face id ($GROMA_MODEL)")
+    add(
+        "--model",
+        default=default("GROMA_MODEL", DEFAULT_MODEL),
+        help="who answers first: groma-photo, groma-mini, a folder or a Hugging Face id "
+        "($GROMA_MODEL)",
+    )
     add(
         "--quantization",
         type=_quantization,
@@ -194,13 +194,9 @@ def serve(options: argparse.Namespace) -> None:
     """
     import groma
     from app.borders import is_allowed
+    from app.models import Models, embedded_loaders, title_of
     from groma.machine import resolve_device
-    from groma.types import GromaError
 
-    if options.model == str(DEFAULT_MODEL) and not DEFAULT_MODEL.is_dir():
-        raise GromaError(
-            f"There is no embedded model in {DEFAULT_MODEL}; name another one with --model."
-        )
     resolve_device(options.device)
     finetune, notice = finetuning(options)
     is_reviewed = options.review is not None and is_allowed("GROMA_REVIEW", is_public(options))
@@ -209,9 +205,10 @@ def serve(options: argparse.Namespace) -> None:
     model = groma.load(
         options.model, options.quantization, device=options.device, dtype=options.dtype
     )
+    name, loaders = title_of(options.model), embedded_loaders(options.device, options.dtype)
+    loaders.pop(name, None)
     launch(
-        model,
-        Path(options.model).name,
+        Models(name, model, loaders),
         budget=int(options.memory * 1e9),
         review=options.review if is_reviewed else None,
         finetune=finetune,
@@ -248,8 +245,7 @@ def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]"
 
 
 def launch(
-    model: "Groma",
-    name: str,
+    models: "Models",
     budget: int = 2_000_000_000,
     review: Path | None = None,
     finetune: "LoraSettings | None" = None,
@@ -258,11 +254,10 @@ def launch(
     hosts: Sequence[str] | None = (),
     **options: Any,
 ) -> str:
-    """Serve a model that is loaded.
+    """Serve the models at hand.
 
     Args:
-        model: what answers.
-        name: what it is called.
+        models: who can answer; the one that is given answers programs, and can be taught.
         budget: bytes for encoded pictures and caches of all visitors.
         review: folder of conversations to review, on a page of its own.
         finetune: what trainings have in common, for a tab to teach the model; None makes none.
@@ -278,7 +273,7 @@ def launch(
 
     from app.borders import borders
     from app.chat_tab import ChatTab
-    from app.examples import FOLDERS, folder_for, read_examples
+    from app.examples import PHOTOGRAPHS, SCENES
     from app.finetune_tab import FinetuneTab
     from app.render import read_styles
     from app.review_tab import add_page, open_review
@@ -295,18 +290,16 @@ def launch(
     )
     from groma.train.lora.jobs import Jobs
 
-    sessions = ZeroGpuSessions(model) if is_zero_gpu() else Sessions(model, budget)
+    sessions = ZeroGpuSessions(models) if is_zero_gpu() else Sessions(models, budget)
     teaching = None
     if finetune is not None:
         runs = runs.resolve()
-        teaching = FinetuneTab(Jobs(runs), sessions, model, finetune)
+        teaching = FinetuneTab(Jobs(runs), sessions, models.get(models.given), finetune)
     # Gradio keeps what it knows of a visitor, half a megabyte, until so many others came; only the
     # finetune tab has anything there that is missed.
     visitors = 1000 if finetune else 100
-    examples = read_examples(folder_for(name))
-    page = Page(model, ChatTab(sessions, teaches=teaching is not None), examples, teaching)
-    note = f"{NOTES.get(name, NOTES['other'])} {notice}".strip()
-    blocks = page.build(name, note, lambda: describe(model.model, sessions))
+    page = Page(ChatTab(sessions, teaches=teaching is not None), teaching)
+    blocks = page.build(notice, lambda: describe(sessions))
     if review is not None:
         add_page(blocks, open_review(review))
     # A form has a little around the file.
@@ -319,7 +312,7 @@ def launch(
         blocks,
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
         head=f"<style>{read_styles()}</style>",
-        allowed_paths=list(map(str, FOLDERS)),
+        allowed_paths=[str(SCENES), str(PHOTOGRAPHS)],
         max_file_size=MOST_SET_BYTES if finetune else MOST_BYTES,
         state_session_capacity=visitors,
         run_history=False,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.gpu import free_memory, retrying, stream_retrying
+from app.models import Models
 from app.pictures import keep_file, read_picture
 from app.tickets import Tickets
 from groma.chat import Boxes, Chat, Groma
@@ -36,6 +37,7 @@ class Session:
     """What one browser tab owns.
 
     Attributes:
+        model: name of the model that was chosen.
         picture: the file the talk is about, or None before there is one.
         conversation: what was said; it stays when the memory below is freed.
         proposals: what the region proposer found, before anything has a name.
@@ -43,12 +45,13 @@ class Session:
         last_used: when the tab last asked for anything.
         stopping: set to end the answer that is being made.
         busy: held while the model works for this tab.
-        groma: who answers, if it is not the model that everybody begins with.
+        adapted: who answers in the model's place, if an adapter is in use.
         adapter: what that one is called.
         is_forgotten: whether the tab had a talk that was left alone for too long.
         is_left: whether the tab was closed, until it asks for anything again.
     """
 
+    model: str
     picture: Path | None = None
     conversation: Conversation | None = None
     proposals: tuple[Region, ...] = ()
@@ -56,7 +59,7 @@ class Session:
     last_used: float = 0.0
     stopping: threading.Event = field(default_factory=threading.Event)
     busy: threading.Lock = field(default_factory=threading.Lock)
-    groma: Groma | None = None
+    adapted: Groma | None = None
     adapter: str = ""
     is_forgotten: bool = False
     is_left: bool = False
@@ -75,15 +78,15 @@ class Session:
     def follow(self, former: "Session") -> None:
         """Go on with another session's talk, which goes on by itself as well."""
         self.picture, self.conversation = former.picture, former.conversation
-        self.proposals = former.proposals
-        self.groma, self.adapter = former.groma, former.adapter
+        self.proposals, self.model = former.proposals, former.model
+        self.adapted, self.adapter = former.adapted, former.adapter
 
 
 class Sessions:
     """Every tab's session by its id; least recently used memory is freed beyond a budget.
 
     Args:
-        groma: the model.
+        models: those at hand.
         budget: bytes that encoded pictures and caches of all tabs may hold together. The tab at
             work may exceed it.
         rest: seconds after which the memory of an unused session is freed; its talk stays.
@@ -94,21 +97,21 @@ class Sessions:
 
     def __init__(
         self,
-        groma: Groma,
+        models: Models,
         budget: int,
         rest: float = 1800,
         lifetime: float = 24 * 3600,
         capacity: int = 1000,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._groma = groma
+        self.models = models
         self._budget = budget
         self._rest = rest
         self._lifetime = lifetime
         self._capacity = capacity
         self._clock = clock
         self._sessions: dict[str, Session] = {}
-        self._forgotten: dict[str, None] = {}
+        self._forgotten: dict[str, str] = {}
         self._tickets = Tickets()
         self._lock = threading.RLock()
 
@@ -129,7 +132,8 @@ class Sessions:
             # Taken out and put back, so that the dictionary stays in order of use.
             session = self._sessions.pop(tab, None)
             if session is None:
-                session = Session(is_forgotten=tab in self._forgotten)
+                model = self._forgotten.get(tab, self.models.given)
+                session = Session(model, is_forgotten=tab in self._forgotten)
                 self._make_room()
             self._sessions[tab] = session
             session.last_used, session.is_left = self._clock(), False
@@ -198,16 +202,8 @@ class Sessions:
                 is still answering; then nothing changes.
         """
         session = self.get(tab)
-        groma = session.groma or self._groma
-
-        def look() -> tuple[Chat, tuple[Region, ...]]:
-            chat = groma.chat(read_picture(picture), conversation)
-            return chat, groma.regions(chat.image, **settings)
-
         with _exclusive(session):
-            session.chat, session.proposals = self._retrying(session, look)
-            session.picture, session.is_forgotten = picture, False
-            session.conversation = session.chat.conversation
+            self._look(session, picture, conversation, settings)
         self._free_surplus()
 
     def propose(self, tab: str, **settings: Any) -> None:
@@ -218,17 +214,39 @@ class Sessions:
         """
         with self.talk(tab) as chat:
             session = self.get(tab)
-            groma = session.groma or self._groma
+            groma = self.answering(session)
             session.proposals = self._retrying(
                 session, lambda: groma.regions(chat.image, **settings)
             )
 
-    def switch(self, tab: str, groma: Groma | None, name: str = "") -> None:
-        """Let another model answer in a tab; the talk goes on.
+    def choose(self, tab: str, model: str, **settings: Any) -> None:
+        """Let another model answer in a tab: it begins a new talk about the tab's picture.
 
         Args:
             tab: id of the browser tab.
-            groma: who answers from now on; None is the model that everybody begins with.
+            model: name of one of those at hand.
+            settings: fields of `GenerationSettings`.
+
+        Raises:
+            GromaError: if the model cannot be loaded, or as `open`; then nothing changes.
+        """
+        session = self.get(tab)
+        with _exclusive(session):
+            session.chat = None  # there may be no room for two
+            self._retrying(session, lambda: self.models.get(model))
+            other = Session(model)
+            if session.picture is not None:
+                self._look(other, session.picture, None, settings)
+            session.follow(other)
+            session.chat = other.chat
+        self._free_surplus()
+
+    def switch(self, tab: str, adapted: Groma | None, name: str = "") -> None:
+        """Let the model that everybody begins with answer in a tab; the talk goes on.
+
+        Args:
+            tab: id of the browser tab.
+            adapted: that model with an adapter, or None without any.
             name: of the adapter, for people.
 
         Raises:
@@ -236,12 +254,20 @@ class Sessions:
         """
         session = self.get(tab)
         with _exclusive(session):
-            session.groma, session.adapter, session.chat = groma, name, None
+            session.model, session.chat = self.models.given, None
+            session.adapted, session.adapter = adapted, name
 
-    def adapter(self, tab: str) -> str:
-        """What answers in a tab, if it is not the model that everybody begins with."""
-        session = self._sessions.get(tab)
-        return session.adapter if session else ""
+    def peek(self, tab: str) -> Session:
+        """The session of a tab as it is, which is no use of it; a new one if there is none."""
+        return self._sessions.get(tab) or Session(self.models.given)
+
+    def answering(self, session: Session) -> Groma:
+        """Who answers in a session.
+
+        Raises:
+            GromaError: as `Models.get`.
+        """
+        return session.adapted or self.models.get(session.model)
 
     def undo(self, tab: str) -> Turn:
         """Forget the last turn of a tab's talk, and return it.
@@ -359,8 +385,26 @@ class Sessions:
         """What was freed of a session that has a picture."""
         picture, conversation = session.picture, session.conversation
         assert picture is not None
-        groma = session.groma or self._groma
+        groma = self.answering(session)
         return self._retrying(session, lambda: groma.chat(read_picture(picture), conversation))
+
+    def _look(
+        self,
+        session: Session,
+        picture: Path,
+        conversation: Conversation | None,
+        settings: dict[str, Any],
+    ) -> None:
+        """Begin a session's talk about a picture; nothing changes if that fails."""
+        groma = self.answering(session)
+
+        def look() -> tuple[Chat, tuple[Region, ...]]:
+            chat = groma.chat(read_picture(picture), conversation)
+            return chat, groma.regions(chat.image, **settings)
+
+        session.chat, session.proposals = self._retrying(session, look)
+        session.picture, session.is_forgotten = picture, False
+        session.conversation = session.chat.conversation
 
     def _former(self, tab: str | None) -> Session | None:
         """The session of a tab that may be closed, which is no use of it.
@@ -397,7 +441,7 @@ class Sessions:
         del self._sessions[tab]
         self._forgotten.pop(tab, None)
         if session.has_turns or session.is_forgotten:
-            self._forgotten[tab] = None
+            self._forgotten[tab] = session.model
         if len(self._forgotten) > MOST_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
 

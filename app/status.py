@@ -9,14 +9,15 @@ from gradio.context import LocalContext
 from app.state import Sessions
 
 
-def describe(model: torch.nn.Module, sessions: Sessions) -> str:
-    """Device, number type, memory, what visitors hold of it, and the adapter of who asks.
+def describe(sessions: Sessions) -> str:
+    """For who asks: device and number type of who answers, its adapter, memory, all talks' part.
 
     Args:
-        model: the loaded model.
         sessions: of all visitors.
     """
-    parameter = next(model.parameters())
+    request = LocalContext.request.get(None)
+    session = sessions.peek(str(request.session_hash) if request else "")
+    parameter = next(sessions.answering(session).model.parameters())
     kind = str(parameter.dtype).removeprefix("torch.")
     if parameter.is_cuda:
         place = torch.cuda.get_device_name(parameter.device)
@@ -24,9 +25,8 @@ def describe(model: torch.nn.Module, sessions: Sessions) -> str:
     else:
         place, used = "CPU", _resident_bytes()
     memory = f", {used / 1e9:.1f} GB in use" if used else ""
-    request = LocalContext.request.get(None)
-    adapter = sessions.adapter(str(request.session_hash)) if request else ""
-    answers = f"Your chat is answered by the adapter {escape(adapter)}. " if adapter else ""
+    adapter = escape(session.adapter)
+    answers = f"Your chat is answered by the adapter {adapter}. " if adapter else ""
     return f"{answers}{place}, {kind}{memory}; talks hold {sessions.num_bytes / 1e6:.0f} MB."
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from app import api, export
 from app.canvas import Canvas
 from app.chat_tab import ChatTab, Settings, View
 from app.components import SendButton
-from app.examples import Example, pick, render_examples
+from app.examples import examples_of, pick, strip_of
 from app.finetune_page import FinetunePage
 from app.finetune_tab import FinetuneTab
 from app.mistakes import tab_of, told, warn
 from app.render import render_talk, shown_boxes
-from groma.chat import Groma
 from groma.limits import HIGHEST_TEMPERATURE, LONGEST_QUESTION, MOST_NEW_TOKENS, MOST_WAITING
 
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
@@ -53,37 +51,26 @@ class Page:
     """All components of the chat tab, and the finetune tab beside it.
 
     Args:
-        groma: the model, for its defaults and the named endpoints.
         chat: the handlers.
-        examples: pictures with questions, if there are any.
         finetune: the handlers of a second tab, if there is to be one.
     """
 
-    def __init__(
-        self,
-        groma: Groma,
-        chat: ChatTab,
-        examples: list[Example],
-        finetune: FinetuneTab | None = None,
-    ) -> None:
-        self.groma = groma
+    def __init__(self, chat: ChatTab, finetune: FinetuneTab | None = None) -> None:
         self.chat = chat
-        self.examples = examples
+        self.models = chat.sessions.models
         self.finetune = finetune
 
-    def build(self, name: str, note: str, status: Callable[[], str]) -> gr.Blocks:
+    def build(self, notice: str, status: Callable[[], str]) -> gr.Blocks:
         """Make the page.
 
         Args:
-            name: of the model.
-            note: what it can and cannot do, one sentence.
+            notice: a sentence for everybody who opens it, or "".
             status: tells the device and its memory.
         """
         self.status_text = status
-        switched: list[Callable[..., Any]] = []
         blocks = gr.Blocks(title="Groma", analytics_enabled=False, delete_cache=(3600, 86400))
         with blocks:
-            gr.HTML(_header(name, note), **PLAIN)
+            self._build_header(notice)
             if self.finetune is None:
                 self._build_chat()
             else:
@@ -93,19 +80,32 @@ class Page:
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
                         page.build(blocks, tabs, [self.correct.click, self.talk.edit])
-                switched.append(page.used.change)
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
-            self._wire(blocks, switched)
-            api.add(self.groma, MODEL_QUEUE, self.chat.sessions.free)
+            self._wire(blocks)
+            if self.finetune is not None:
+                self._wire_adapters(page)
+            given = self.models.get(self.models.given)
+            api.add(given, MODEL_QUEUE, self.chat.sessions.free)
         return blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
+
+    def _build_header(self, notice: str) -> None:
+        self.header = gr.HTML(
+            self.models.given,
+            html_template=(HERE / "header.html").read_text(encoding="utf-8"),
+            js_on_load=(HERE / "header.js").read_text(encoding="utf-8"),
+            notes=self.models.notes,
+            notice=notice,
+            adapter="",
+            coming="",
+            **PLAIN,
+        )
 
     def _build_chat(self) -> None:
         with gr.Row():
             with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
                 self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
                 self.ticket = gr.Textbox(visible=False)
-                if self.examples:
-                    gr.HTML(render_examples(self.examples), **PLAIN)
+                self.strip = gr.HTML(strip_of(self.models.given), **PLAIN)
             with gr.Column(scale=5, min_width=300):
                 self._build_talk()
 
@@ -147,7 +147,7 @@ class Page:
             self.load = SendButton("Load a saved talk", file_types=[".json"], size="sm")
 
     def _build_settings(self) -> None:
-        config = self.groma.config
+        config = self.models.get(self.models.given).config
         threshold, limit = config.score_threshold, config.max_regions
         with gr.Row(elem_id="groma-settings"):
             self.settings = [
@@ -160,13 +160,13 @@ class Page:
                 _slider("Certain from", "Less gets a ?", 0, 1, 0.5, 0.05),
             ]
 
-    def _wire(self, blocks: gr.Blocks, switched: list[Callable[..., Any]]) -> None:
+    def _wire(self, blocks: gr.Blocks) -> None:
         chat, settings = self.chat, self.settings
         model: dict[str, Any] = (
             MODEL_QUEUE | PRIVATE | {"show_progress_on": self.talk, "show_progress": "full"}
         )
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
-        outputs = [self.canvas, self.talk, self.question, self.status]
+        outputs = [self.canvas, self.talk, self.question, self.header, self.status]
         work: dict[str, Any] = {"outputs": outputs} | model
         self.canvas.picture(self._once(chat.open), [self.canvas, *settings], **work)
         asking = [self.canvas, self.question, *settings]
@@ -187,28 +187,57 @@ class Page:
             setting.change(self._once(chat.redraw), settings, **work)
         self.save.click(_save(chat), None, self.files, **PRIVATE)
         self.load.upload(self._once(self._load), [self.load, *settings], **work)
-        self.canvas.example(told(self._open_example), settings, **work)
+        self.canvas.example(told(self._open_example), [self.header, *settings], **work)
+        switching = [self.canvas, *settings]
+        self.header.switch(told(self._switch), switching, trigger_mode="always_last", **work)
+        # Whatever changed who answers, also a page that was loaded again.
+        own = [*settings[4:6], self.strip]
+        self.header.change(told(self._begin_with), self.header, own, **quick)
         # Files of another talk would mislead.
-        for event in (self.canvas.picture, self.canvas.example, self.load.upload, self.clear.click):
+        anew = (self.canvas.picture, self.canvas.example, self.header.switch)
+        for event in (*anew, self.load.upload, self.clear.click):
             event(_no_files, None, self.files, **quick)
         returning = [self.canvas, self.question, self.ticket, *settings]
         blocks.load(self._once(chat.come_back), returning, outputs, js=RETURNING, **quick)
-        for event in switched:
-            event(self.status_text, None, self.status, **quick)
         blocks.unload(_leave(chat))
+
+    def _wire_adapters(self, page: FinetunePage) -> None:
+        """Say who answers when an adapter is taken into use, and no longer when a model is."""
+        quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
+        page.used.change(told(self._who), None, [self.header, self.status], **quick)
+        self.header.switch(lambda: "", None, page.used, **quick)
 
     def _load(self, tab: str, file: str, settings: Settings) -> View:
         picture, conversation = export.read_talk(Path(file))
         return self.chat.resume(tab, picture, conversation, settings)
 
-    def _open_example(self, request: gr.Request, event: gr.EventData, *values: Any) -> tuple:
-        example = pick(self.examples, event._data)
+    def _open_example(
+        self, request: gr.Request, event: gr.EventData, shown: str, *values: Any
+    ) -> tuple:
+        example, tab = pick(examples_of(shown), event._data), tab_of(request)
         if example is None:
-            return self._updates(View())
+            return self._updates(tab, View())
         (settings,) = _with_settings(values)
-        tab = tab_of(request)
         found = (example.picture, None, settings, example.question, example.boxes)
-        return self._updates(self.chat.resume(tab, *found))
+        return self._updates(tab, self.chat.resume(tab, *found))
+
+    def _switch(self, request: gr.Request, event: gr.EventData, *values: Any) -> Iterator[tuple]:
+        drawing, settings = _with_settings(values)
+        data = event._data if isinstance(event._data, dict) else {}
+        tab = tab_of(request)
+        for view in self.chat.switch(tab, drawing, str(data.get("name", "")), settings):
+            yield self._updates(tab, view)
+
+    def _begin_with(self, model: str) -> tuple:
+        """Thresholds and examples of a model."""
+        config = self.models.get(model).config
+        limit = config.max_regions
+        regions = gr.update(value=limit, maximum=limit)
+        return gr.update(value=config.score_threshold), regions, strip_of(model)
+
+    def _who(self, request: gr.Request) -> tuple:
+        *_, header, status = self._updates(tab_of(request), View())
+        return header, status
 
     def _ask_quickly(
         self, request: gr.Request, event: gr.EventData, *values: Any
@@ -217,24 +246,27 @@ class Page:
         drawing, settings = _with_settings(values)
         data = event._data if isinstance(event._data, dict) else {}
         asked = str(data.get("question", ""))[:LONGEST_QUESTION]
-        for view in self.chat.ask(tab_of(request), drawing, asked, settings):
-            yield self._updates(replace(view, question=None))
+        tab = tab_of(request)
+        for view in self.chat.ask(tab, drawing, asked, settings):
+            yield self._updates(tab, replace(view, question=None))
 
     def _once(self, handler: Callable[..., View]) -> Callable[..., tuple]:
         def run(request: gr.Request, *values: Any) -> tuple:
-            return self._updates(handler(tab_of(request), *_with_settings(values)))
+            tab = tab_of(request)
+            return self._updates(tab, handler(tab, *_with_settings(values)))
 
         return told(run)
 
     def _stream(self, handler: Callable[..., Iterator[View]]) -> Callable[..., Iterator[tuple]]:
         def run(request: gr.Request, *values: Any) -> Iterator[tuple]:
-            for view in handler(tab_of(request), *_with_settings(values)):
-                yield self._updates(view)
+            tab = tab_of(request)
+            for view in handler(tab, *_with_settings(values)):
+                yield self._updates(tab, view)
 
         return told(run)
 
-    def _updates(self, view: View) -> tuple:
-        """For canvas, conversation, question box and status."""
+    def _updates(self, tab: str, view: View) -> tuple:
+        """For canvas, conversation, question box, header and status."""
         if view.warning:
             warn(view.warning)
         box: dict[str, Any] = {"value": view.question}
@@ -242,7 +274,10 @@ class Page:
             box |= {"submit_btn": False if view.is_answering else "Ask"}
             box |= {"stop_btn": "Stop" if view.is_answering else False}
         canvas = {"value": view.drawing, "shown": view.shown, "ticket": view.ticket}
-        return _update(canvas), _update({"value": view.talk}), _update(box), self.status_text()
+        session = self.chat.sessions.peek(tab)
+        who = {"value": session.model, "adapter": session.adapter, "coming": view.coming}
+        parts = (canvas, {"value": view.talk}, box, who)
+        return *map(_update, parts), self.status_text()
 
 
 def _slider(label: str, info: str, low: float, high: float, value: float, step: float) -> gr.Slider:
@@ -292,10 +327,3 @@ def _leave(chat: ChatTab) -> Callable[..., None]:
         chat.sessions.leave(tab_of(request))
 
     return told(leave)
-
-
-def _header(name: str, note: str) -> str:
-    return (
-        '<div id="groma-header"><h1>Groma</h1><p>Chat about a picture in words and boxes.</p>'
-        f"<p><strong>{escape(name)}</strong> {escape(note)}</p></div>"
-    )

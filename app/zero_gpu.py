@@ -17,9 +17,10 @@ import spaces
 import torch
 
 from app.gpu import SECONDS_TO_START, seconds_to_answer, too_little_memory
+from app.models import Models
 from app.pictures import read_picture
 from app.state import Session, Sessions
-from groma.chat import Boxes, Groma
+from groma.chat import Boxes
 from groma.conversation import Conversation, Turn
 from groma.types import GromaError, GroundedReply, Region
 
@@ -36,17 +37,19 @@ class ZeroGpuSessions(Sessions):
     """Sessions that hold no memory between questions.
 
     Args:
-        groma: the model.
+        models: those at hand; all are loaded at once, before there is a process with a GPU.
     """
 
-    def __init__(self, groma: Groma) -> None:
-        super().__init__(groma, budget=0)
+    def __init__(self, models: Models) -> None:
+        super().__init__(models, budget=0)
+        models.load_all()
 
         @spaces.GPU(duration=SECONDS_TO_START)
         def look(
-            picture: Path, conversation: Conversation | None, settings: dict[str, Any]
+            model: str, picture: Path, conversation: Conversation | None, settings: dict[str, Any]
         ) -> tuple[Conversation, tuple[Region, ...]] | GromaError:
             try:
+                groma = models.get(model)
                 chat = groma.chat(read_picture(picture), conversation)
                 return chat.conversation, groma.regions(chat.image, **settings)
             except (GromaError, torch.OutOfMemoryError) as error:
@@ -54,6 +57,7 @@ class ZeroGpuSessions(Sessions):
 
         @spaces.GPU(duration=estimate)
         def answer(
+            model: str,
             picture: Path,
             conversation: Conversation,
             text: str,
@@ -61,7 +65,7 @@ class ZeroGpuSessions(Sessions):
             settings: dict[str, Any],
         ) -> Parts:
             try:
-                chat = groma.chat(read_picture(picture), conversation)
+                chat = models.get(model).chat(read_picture(picture), conversation)
                 for place, reply in enumerate(chat.stream(text, boxes, **settings)):
                     if place == 0:
                         yield chat.unfinished
@@ -70,22 +74,14 @@ class ZeroGpuSessions(Sessions):
             except (GromaError, torch.OutOfMemoryError) as error:
                 yield _mistake(error)
 
-        self._look = look
+        self._see = look
         self._answer = answer
-
-    def open(
-        self, tab: str, picture: Path, conversation: Conversation | None = None, **settings: Any
-    ) -> None:
-        """See `Sessions.open`."""
-        session = self.get(tab)
-        session.conversation, session.proposals = self._lent(picture, conversation, settings)
-        session.picture, session.is_forgotten = picture, False
 
     def propose(self, tab: str, **settings: Any) -> None:
         """See `Sessions.propose`."""
         session = self.require(tab)
         assert session.picture is not None
-        _, session.proposals = self._lent(session.picture, session.conversation, settings)
+        self._look(session, session.picture, session.conversation, settings)
 
     def undo(self, tab: str) -> Turn:
         """See `Sessions.undo`."""
@@ -119,18 +115,24 @@ class ZeroGpuSessions(Sessions):
             text = last.question if text is None else text
             boxes = last.boxes if boxes is None else boxes
         session.stopping.clear()
-        parts = self._answer(session.picture, before, text or "", boxes or (), settings)
+        about = (session.model, session.picture, before)
+        parts = self._answer(*about, text or "", boxes or (), settings)
         with _sentences(), closing(parts):
             yield from _follow(parts, session)
 
-    def _lent(
-        self, picture: Path, conversation: Conversation | None, settings: dict[str, Any]
-    ) -> tuple[Conversation, tuple[Region, ...]]:
+    def _look(
+        self,
+        session: Session,
+        picture: Path,
+        conversation: Conversation | None,
+        settings: dict[str, Any],
+    ) -> None:
         with _sentences():
-            found = self._look(picture, conversation, settings)
+            found = self._see(session.model, picture, conversation, settings)
         if isinstance(found, GromaError):
             raise found
-        return found
+        session.conversation, session.proposals = found
+        session.picture, session.is_forgotten = picture, False
 
 
 def _follow(parts: Parts, session: Session) -> Generator[GroundedReply]:
@@ -168,6 +170,7 @@ def _mistake(error: Exception) -> GromaError:
 
 
 def estimate(
+    model: str,  # noqa: ARG001
     picture: Path,  # noqa: ARG001
     conversation: Conversation,  # noqa: ARG001
     text: str,  # noqa: ARG001

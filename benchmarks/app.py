@@ -26,9 +26,10 @@ from PIL import Image
 import groma
 from app.canvas import Drawing
 from app.chat_tab import ChatTab, Settings, View
-from app.main import DEFAULT_MODEL
+from app.models import Models, title_of
 from app.state import Sessions
 from groma.data.scenes.generator import SceneGenerator
+from groma.embedded import DEFAULT_MODEL
 
 QUESTIONS = ("Describe the picture.", "How many things are there?", "What is on the left?")
 TURNS_OF_A_TALK = 4
@@ -173,21 +174,18 @@ def memory_of_talks(tab: ChatTab, folder: Path, turns: int) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=str(DEFAULT_MODEL))
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--image", type=Path, help="a picture instead of an illustrated scene")
     parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--turns", type=int, default=200)
     args = parser.parse_args()
-    if args.model == str(DEFAULT_MODEL) and not DEFAULT_MODEL.is_dir():
-        print(f"There is no embedded model in {DEFAULT_MODEL}; name another one with --model.")
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with served(args.model) as (url, pid, seconds):
             rows = {"the application's start": f"{seconds:.1f} s (target 10 s)"}
             rows |= time_crowd(url, folder, args.people)
             rows |= memory_of_requests(url, pid, picture(folder, 448), args.turns)
-        tab = ChatTab(Sessions(groma.load(args.model), BUDGET))
+        tab = ChatTab(Sessions(Models(title_of(args.model), groma.load(args.model)), BUDGET))
         rows |= time_answers(tab, args.image or picture(folder, 448))
         rows |= memory_of_talks(tab, folder, args.turns)
     print(f"{args.model}")

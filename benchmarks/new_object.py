@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 import groma
+from groma import embedded
 from groma.chat import Groma
-from groma.cli import DEFAULT_MODEL
 from groma.data.sample import QA, Expected, GroundedSample, Mention, Phrase
 from groma.data.scenes.backgrounds import make_backdrop
 from groma.data.scenes.canvas import Canvas
@@ -166,7 +166,7 @@ def rec_accuracy(model: Groma, scenes: int) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=str(DEFAULT_MODEL))
+    parser.add_argument("--model", default="groma-mini")
     parser.add_argument("--out", type=Path, help="of the run; a temporary folder by default")
     parser.add_argument("--examples", type=int, default=16)
     parser.add_argument("--unseen", type=int, default=20)
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float)
     parser.add_argument("--rank", type=int, default=16)
     options = parser.parse_args()
-    if not Path(options.model).is_dir():
+    if not embedded.find(options.model).is_dir():
         print(f"There is no model in {options.model}; name one with --model.")
         return
     with tempfile.TemporaryDirectory() as scratch:

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.embedded import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from groma.data.sample import GroundedSample
     from groma.text.template import Template
     from groma.types import GroundedReply, RegionRef
-
-DEFAULT_MODEL = Path(__file__).parent.parent / "weights" / "groma-mini"
-"""The embedded model."""
 
 Subcommands = Any
 """What `ArgumentParser.add_subparsers` returns; argparse keeps its type private."""
@@ -283,8 +282,8 @@ def add_data(commands: Subcommands) -> None:
     public.add_show_arguments(show)
     show.add_argument(
         "--model",
-        default=str(DEFAULT_MODEL),
-        help="folder or Hugging Face id whose tokenizer spells the text",
+        default=DEFAULT_MODEL,
+        help="name, folder or Hugging Face id whose tokenizer spells the text",
     )
     show.set_defaults(run=run_data_show)
     check = actions.add_parser("check", help="what is wrong with an instruction set, and mend it")
@@ -474,7 +473,11 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--model", default=str(DEFAULT_MODEL), help="folder or Hugging Face id")
+    group.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help="groma-photo, groma-mini, a folder or a Hugging Face id (%(default)s)",
+    )
     group.add_argument("--quantization", choices=("none", "8bit", "4bit"))
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")

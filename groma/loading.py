@@ -24,7 +24,7 @@ from transformers.utils import (
     WEIGHTS_NAME,
 )
 
-from groma import machine
+from groma import embedded, machine
 from groma.config import GromaConfig
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import (
@@ -102,7 +102,12 @@ def resolve(source: str | Path) -> Path:
     Raises:
         GromaError: if there is no such folder and no such model, or a shard is missing.
     """
-    folder = Path(source)
+    folder = embedded.find(source)
+    if source in embedded.NAMES and source not in embedded.at_hand():
+        raise GromaError(
+            f"There is no embedded model in {folder}; fetch the whole repository, or name another "
+            "model."
+        )
     if not folder.exists():
         try:
             folder = Path(snapshot_download(str(source)))

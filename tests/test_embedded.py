@@ -13,7 +13,6 @@ import pytest
 import groma
 from groma import machine
 from groma.chat import Groma
-from groma.cli import DEFAULT_MODEL
 from groma.eval.scenes.judging import count_pointed
 from groma.loading import automatic
 
@@ -25,7 +24,7 @@ ENTRIES = json.loads((EXAMPLES / "examples.json").read_text(encoding="utf-8"))
 @pytest.fixture(scope="module")
 def model() -> Groma:
     """In the only type that "auto" chooses for it, whatever the machine."""
-    return groma.load(DEFAULT_MODEL, device="cpu")
+    return groma.load("groma-mini", device="cpu")
 
 
 def test_no_file_is_too_large_to_be_shipped() -> None:
@@ -39,7 +38,7 @@ def test_no_file_is_too_large_to_be_shipped() -> None:
 def test_it_computes_in_fp32_on_every_machine(monkeypatch, device: str, bf16: bool) -> None:
     monkeypatch.setattr(machine, "computes_in_bf16", lambda _device: bf16)
     monkeypatch.setattr(machine, "resolve_device", lambda _device: device)
-    assert automatic(DEFAULT_MODEL) == (device, "float32")
+    assert automatic("groma-mini") == (device, "float32")
 
 
 def test_an_older_cpu_answers_alike(model: Groma) -> None:
@@ -51,7 +50,7 @@ def test_an_older_cpu_answers_alike(model: Groma) -> None:
         "print([chat.ask(question).text for question in sys.argv[3:]])"
     )
     older = os.environ | {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    command = [sys.executable, "-c", code, str(DEFAULT_MODEL), picture, *questions]
+    command = [sys.executable, "-c", code, "groma-mini", picture, *questions]
     done = subprocess.run(command, cwd=ROOT, env=older, capture_output=True, text=True, check=True)
     chat = model.chat(picture)
     assert ast.literal_eval(done.stdout) == [chat.ask(question).text for question in questions]

@@ -8,7 +8,7 @@ from bitsandbytes.functional import dequantize_4bit
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
 
-from groma import loading, machine
+from groma import embedded, loading, machine
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import is_cpu_packed, quantized_linears
 from groma.tokens import IMAGE, REGION
@@ -290,3 +290,17 @@ def test_slow_and_fast_tokenizer_files_agree(folder: Path, tmp_path: Path) -> No
     fast = loading.load_tokenizer(tmp_path)
     text = "What is left of the dog?"
     assert fast.encode(text) == tokenizer.encode(text)
+
+
+def test_an_embedded_model_is_meant_by_its_name_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "groma-mini").mkdir()
+    assert loading.resolve("groma-mini") == embedded.WEIGHTS / "groma-mini"
+    with pytest.raises(GromaError, match=r"no config\.json"):
+        loading.resolve("./groma-mini")
+    monkeypatch.setattr(embedded, "WEIGHTS", tmp_path)
+    with pytest.raises(GromaError, match="no embedded model"):
+        loading.resolve("groma-photo")
+    assert embedded.at_hand() == []

@@ -11,8 +11,7 @@ import pytest
 import torch
 from bitsandbytes import functional
 
-from groma import machine
-from groma.cli import DEFAULT_MODEL
+from groma import embedded, machine
 from groma.loading import read_config
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +63,7 @@ def test_auto_is_sixteen_bit_for_large_models_where_it_is_fast(
 
 
 def test_the_embedded_model_is_small() -> None:
-    assert read_config(DEFAULT_MODEL).text_config.hidden_size < machine.NARROW
+    assert read_config(embedded.find("groma-mini")).text_config.hidden_size < machine.NARROW
 
 
 @pytest.mark.parametrize("has_kernel", [True, False])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma, picture
 
 CHROMIUM = "/usr/bin/chromium"
@@ -35,8 +36,13 @@ def url(groma: ScriptedGroma) -> Iterator[str]:
     import gradio as gr
 
     from app.main import launch
+    from app.models import Models
 
-    yield launch(groma, "groma-mini", prevent_thread_lock=True, quiet=True)
+    def fail() -> ScriptedGroma:
+        raise GromaError("Its weights are damaged.")
+
+    others = {"groma-photo": lambda: ScriptedGroma(score_threshold=0.75), "broken": fail}
+    yield launch(Models("groma-mini", groma, others), prevent_thread_lock=True, quiet=True)
     gr.close_all()
 
 

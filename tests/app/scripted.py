@@ -42,12 +42,13 @@ class ScriptedGroma(Groma):
 
     Args:
         delay: seconds before every token.
+        score_threshold: least objectness of a proposal.
 
     `encoded` holds every picture that was encoded, alive or not.
     """
 
-    def __init__(self, delay: float = 0.0) -> None:
-        real = talk.tiny_groma(longest=4096, score_threshold=0.15)
+    def __init__(self, delay: float = 0.0, score_threshold: float = 0.15) -> None:
+        real = talk.tiny_groma(longest=4096, score_threshold=score_threshold)
         self.model, self.template = real.model, real.template
         self.delay = delay
         self.encoded: list[ref[EncodedImage]] = []

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, expect
 
+from app.examples import examples_of
 from app.pictures import MOST_BYTES
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
@@ -455,6 +456,68 @@ def test_a_page_loaded_again_goes_on(tab: Tab, scene: Path) -> None:
     other.open(scene)
     expect(other.answers).to_have_count(0)
     other.page.close()
+
+
+@pytest.fixture
+def model(tab: Tab) -> Locator:
+    return tab.page.get_by_label("Model")
+
+
+def test_another_model_keeps_picture_boxes_and_question(tab: Tab, model: Locator) -> None:
+    expect(model).to_have_value("groma-mini")
+    note = tab.page.locator("#groma-header [role=status]")
+    expect(note).to_contain_text("illustrated scenes only")
+    asked, drawn = (100, 190, 290, 440), (300, 60, 420, 160)
+    tab.draw(asked)
+    tab.ask("Describe what is beside [1].")
+    tab.draw(drawn)
+    question = tab.page.locator("#groma-question textarea")
+    question.fill("Describe what is beside [2].")
+    model.focus()
+    tab.page.keyboard.type("groma-p")
+    expect(tab.page.locator(".groma-note")).to_contain_text("groma-photo answers now")
+    expect(note).to_contain_text("80 kinds of things")
+    expect(model).to_be_focused()
+    expect(tab.answers).to_have_count(0)
+    expect(tab.page.locator(".groma-box.draft")).to_have_count(2)
+    expect(question).to_have_value("Describe what is beside [2].")
+    expect(tab.page.locator("[data-do=explore]")).to_have_text("Proposals 2")
+    settings = tab.page.locator("#groma-settings")
+    tab.page.click("text=Settings >> nth=0")
+    expect(settings.get_by_label("number input for Score threshold")).to_have_value("0.75")
+    # The thresholds that came along do not take the note away.
+    expect(tab.page.locator(".groma-note")).to_contain_text("groma-photo answers now")
+    boxes = tab.sent_boxes(lambda: tab.ask())
+    assert near(boxes[0], asked) and near(boxes[1], drawn)
+    # Who comes second begins with the model that everybody begins with.
+    other = Tab(tab.page.context.new_page(), tab.page.url)
+    expect(other.page.get_by_label("Model")).to_have_value("groma-mini")
+    other.page.close()
+    tab.page.reload()
+    expect(tab.answers).to_have_count(1)
+    expect(model).to_have_value("groma-photo")
+    expect(note).to_contain_text("80 kinds of things")
+    expect(settings.get_by_label("number input for Score threshold")).to_have_value("0.75")
+
+
+def test_examples_belong_to_the_model(tab: Tab, model: Locator) -> None:
+    examples = tab.page.locator("[data-example]")
+    num_scenes, num_photographs = (len(examples_of(f"groma-{name}")) for name in ("mini", "photo"))
+    expect(examples).to_have_count(num_scenes)
+    model.select_option("groma-photo")
+    expect(examples).to_have_count(num_photographs)
+    model.select_option("groma-mini")
+    expect(examples).to_have_count(num_scenes)
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_old_one(tab: Tab, model: Locator) -> None:
+    tab.ask("Describe")
+    model.select_option("broken")
+    expect(tab.page.locator(".toast-body")).to_contain_text("Its weights are damaged.")
+    expect(model).to_have_value("groma-mini")
+    expect(tab.page.locator("#groma-header")).to_contain_text("illustrated scenes only")
+    tab.ask("How many?")
+    expect(tab.answers).to_have_count(2)
 
 
 def test_an_answer_that_was_cut_off_by_loading_again_stays(tab: Tab) -> None:

@@ -7,11 +7,12 @@ import torch
 from PIL import Image
 
 from app.canvas import Drawing
-from app.chat_tab import BEGUN_ANEW, CLEARED, NEW_TALK, ChatTab, Settings, View
+from app.chat_tab import BEGUN_ANEW, CLEARED, NEW_TALK, OTHER_MODEL, ChatTab, Settings, View
 from app.mistakes import UNFORESEEN
+from app.models import Models
 from app.pictures import MOST_BYTES
 from app.state import Sessions
-from groma.types import Box
+from groma.types import Box, GromaError
 from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
 
 BOX = (300.0, 300.0, 460.0, 450.0)
@@ -19,8 +20,11 @@ BOX = (300.0, 300.0, 460.0, 450.0)
 
 @pytest.fixture
 def tab() -> ChatTab:
-    groma = ScriptedGroma()
-    return ChatTab(Sessions(groma, budget=10**9))
+    def fail() -> ScriptedGroma:
+        raise GromaError("/somewhere/else/broken is damaged.")
+
+    others = {"other": lambda: ScriptedGroma(score_threshold=0.75), "broken": fail}
+    return ChatTab(Sessions(Models("mini", ScriptedGroma(), others), budget=10**9))
 
 
 @pytest.fixture
@@ -182,7 +186,9 @@ def test_a_picture_that_the_session_lacks_is_opened_with_the_question(
 
 def test_a_forgotten_talk_is_told_and_the_question_stays(drawing: Drawing) -> None:
     now = [0.0]
-    tab = ChatTab(Sessions(ScriptedGroma(), 10**9, lifetime=60, clock=lambda: now[0]))
+    tab = ChatTab(
+        Sessions(Models("mini", ScriptedGroma()), 10**9, lifetime=60, clock=lambda: now[0])
+    )
     ask(tab, opened(tab, drawing))
     now[0] = 100.0
     told = "left alone for too long"
@@ -230,7 +236,9 @@ def test_who_has_no_talk_to_come_back_to_gets_a_ticket(tab: ChatTab, drawing: Dr
 
 def test_a_talk_or_a_picture_that_is_no_more_is_told_to_who_comes_back(drawing: Drawing) -> None:
     now = [0.0]
-    tab = ChatTab(Sessions(ScriptedGroma(), 10**9, lifetime=60, clock=lambda: now[0]))
+    tab = ChatTab(
+        Sessions(Models("mini", ScriptedGroma()), 10**9, lifetime=60, clock=lambda: now[0])
+    )
     ask(tab, opened(tab, drawing))
     ticket = tab.sessions.ticket("me")
     drawing.picture.unlink()
@@ -330,3 +338,73 @@ def test_two_tabs(tab: ChatTab, drawing: Drawing) -> None:
     other = tab.open("you", drawing, Settings())
     assert "groma-answer" not in other.talk
     assert BALL in {tuple(p["box"]) for p in other.shown["proposals"]}
+
+
+def switch(tab: ChatTab, drawing: Drawing, model: str, who: str = "me") -> View:
+    *_, last = tab.switch(who, drawing, model, Settings(score_threshold=0.15, max_regions=100))
+    assert last.coming == ""
+    return last
+
+
+def test_another_model_begins_a_new_talk_with_the_same_boxes(
+    tab: ChatTab, drawing: Drawing
+) -> None:
+    later = (10.0, 10.0, 60.0, 60.0)
+    ask(tab, Drawing(opened(tab, drawing).picture, (BOX,)), "What is [1]?")
+    drawn = Drawing(drawing.picture, (later,))
+    first, last = tab.switch("me", drawn, "other", Settings(score_threshold=0.15))
+    assert first == View(coming="other")
+    assert OTHER_MODEL.format("other") in last.talk
+    assert last.drawing == Drawing(drawing.picture, (BOX, later))
+    assert (last.question, last.warning, last.shown["next"]) == (None, None, 1)
+    # Its own threshold, not that of the model before.
+    assert [proposal["key"] for proposal in last.shown["proposals"]] == ["r0", "r1"]
+    session = tab.sessions.get("me")
+    assert (session.model, session.conversation.turns) == ("other", ())
+    assert tab.sessions.answering(session) is tab.sessions.models.get("other")
+    assert ask(tab, last.drawing, "What is [2]?")[-1].shown["next"] == 3
+    assert tab.sessions.get("you").model == "mini"
+
+
+def test_a_note_stays_until_something_is_said(tab: ChatTab, drawing: Drawing) -> None:
+    opened(tab, drawing)
+    switch(tab, drawing, "other")
+    assert tab.redraw("me", Settings()).talk is None
+
+
+def test_the_model_comes_back_with_the_page_even_without_a_picture(
+    tab: ChatTab, drawing: Drawing
+) -> None:
+    assert switch(tab, Drawing(), "other") == View(coming="")
+    assert come_back(tab, tab.sessions.ticket("me")).drawing is None
+    assert tab.sessions.peek("later").model == "other"
+    tab.open("later", drawing, Settings())
+    assert tab.sessions.answering(tab.sessions.get("later")) is tab.sessions.models.get("other")
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"), [("broken", "broken is damaged."), ("../etc", "no such model")]
+)
+def test_a_model_that_cannot_answer_leaves_the_old_one_and_its_talk(
+    tab: ChatTab, drawing: Drawing, model: str, sentence: str
+) -> None:
+    ask(tab, opened(tab, drawing))
+    view = switch(tab, drawing, model)
+    assert sentence in view.warning
+    assert "somewhere" not in view.warning
+    assert (view.talk, view.drawing) == (None, None)
+    assert tab.sessions.get("me").model == "mini"
+    assert ask(tab, drawing)[-1].talk.count("groma-answer") == 2
+
+
+def test_a_picture_that_is_gone_leaves_the_old_model(tab: ChatTab, drawing: Drawing) -> None:
+    ask(tab, opened(tab, drawing))
+    drawing.picture.unlink()
+    assert "picture is gone" in switch(tab, drawing, "other").warning
+    assert tab.sessions.get("me").model == "mini"
+
+
+def test_the_same_model_changes_nothing(tab: ChatTab, drawing: Drawing) -> None:
+    ask(tab, opened(tab, drawing))
+    assert switch(tab, drawing, "mini") == View(coming="")
+    assert len(tab.sessions.get("me").conversation.turns) == 1

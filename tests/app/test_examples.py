@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from app.examples import (
-    FOLDERS,
     PHOTOGRAPHS,
     SCENES,
     Example,
-    folder_for,
+    examples_of,
     pick,
     read_examples,
     render_examples,
+    strip_of,
 )
 from tests.app.scripted import picture
 
@@ -41,6 +41,7 @@ def test_examples_are_read(folder: Path) -> None:
 
 def test_there_need_not_be_any(tmp_path: Path) -> None:
     assert read_examples(tmp_path) == []
+    assert render_examples([]) == ""
 
 
 def test_strip_is_self_contained_and_escaped(folder: Path) -> None:
@@ -65,13 +66,19 @@ def test_browsers_cannot_ask_for_others(folder: Path, data: object) -> None:
     assert pick(read_examples(folder), data) is None
 
 
-@pytest.mark.parametrize("name", ["groma-photo", "groma-7b", "somebody/else"])
-def test_all_models_but_that_of_scenes_get_photographs(name: str) -> None:
-    assert folder_for("groma-mini") == SCENES
-    assert folder_for(name) == PHOTOGRAPHS
+@pytest.mark.parametrize(
+    ("model", "folder"), [("groma-mini", SCENES), ("groma-photo", PHOTOGRAPHS), ("7b", PHOTOGRAPHS)]
+)
+def test_every_model_has_its_own_and_they_exist(model: str, folder: Path) -> None:
+    examples = examples_of(model)
+    assert examples == read_examples(folder)
+    for example in examples:
+        assert example.picture.is_file()
+        assert example.question
+    assert strip_of(model).count("data-example") == len(examples)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [SCENES, PHOTOGRAPHS], ids=lambda folder: folder.name)
 def test_shipped_examples_are_about_their_pictures(folder: Path) -> None:
     examples = read_examples(folder)
     assert len(examples) > 6

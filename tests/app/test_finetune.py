@@ -15,6 +15,7 @@ from app.borders import is_allowed
 from app.finetune_examples import Draft, OwnSet
 from app.finetune_render import render_comparison, render_findings, render_supervised
 from app.finetune_tab import BASE, Desk, FinetuneTab
+from app.models import Models
 from app.state import Sessions
 from groma.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.chat import Groma
@@ -66,7 +67,9 @@ def groma() -> Groma:
 @pytest.fixture
 def tab(tmp_path: Path, groma: Groma, base_folder: Path) -> FinetuneTab:
     jobs = FakeJobs(tmp_path / "runs")
-    return FinetuneTab(jobs, Sessions(groma, 10**9), groma, lora_case.settings(base_folder))
+    return FinetuneTab(
+        jobs, Sessions(Models("mini", groma), 10**9), groma, lora_case.settings(base_folder)
+    )
 
 
 @pytest.fixture
@@ -308,8 +311,8 @@ def test_one_visitors_chat_switches_and_switches_back(
         tab.use("me", desk, adapter)
         said.setdefault(adapter, []).append(answer(sessions, "me"))
         assert answer(sessions, "you") == said[BASE][0]
-        assert sessions.adapter("me") == ("" if adapter == BASE else name)
-        assert sessions.adapter("you") == sessions.adapter("nobody") == ""
+        assert sessions.peek("me").adapter == ("" if adapter == BASE else name)
+        assert sessions.peek("you").adapter == sessions.peek("nobody").adapter == ""
     assert said[BASE][0] == said[BASE][1]
     assert said[BASE][0] != said[name][0]
 

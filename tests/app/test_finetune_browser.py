@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from app.main import launch
+from app.models import Models
 from groma.chat import Groma
 from tests import talk
 from tests.app.conftest import CHROMIUM
@@ -108,7 +109,9 @@ def serve(groma: Groma, folder: Path, **changes: float) -> str:
     changes = {"epochs": 60.0} | changes
     settings = lora_case.settings(lora_case.save_base(folder / "base"), **changes)
     runs = folder / "runs"
-    return launch(groma, "tiny", finetune=settings, runs=runs, prevent_thread_lock=True, quiet=True)
+    return launch(
+        Models("tiny", groma), finetune=settings, runs=runs, prevent_thread_lock=True, quiet=True
+    )
 
 
 def ask(page: Page, picture: Path) -> str:

@@ -11,6 +11,7 @@ from app.finetune_canvas import ExampleCanvas, ExampleValue
 from app.finetune_examples import Draft, OwnSet
 from app.finetune_render import render_made
 from app.mistakes import without_folders
+from app.models import Models
 from app.state import Sessions
 from groma.data.instructions.items import to_samples
 from groma.data.instructions.reading import read_set
@@ -126,7 +127,7 @@ def test_work_that_nobody_kept_is_never_replaced(own: OwnSet, draft: Draft) -> N
 
 
 def test_the_last_answer_of_a_talk_is_corrected(own: OwnSet, draft: Draft) -> None:
-    tab = ChatTab(Sessions(ScriptedGroma(), budget=10**9))
+    tab = ChatTab(Sessions(Models("mini", ScriptedGroma()), budget=10**9))
     session = tab.sessions.get("me")
     with pytest.raises(GromaError, match="no answer yet"):
         own.correct(Draft(), session.picture, session.conversation)
@@ -155,7 +156,7 @@ def test_the_last_answer_of_a_talk_is_corrected(own: OwnSet, draft: Draft) -> No
 
 
 def test_what_was_said_before_stays_in_the_example(own: OwnSet, draft: Draft) -> None:
-    tab = ChatTab(Sessions(ScriptedGroma(), budget=10**9))
+    tab = ChatTab(Sessions(Models("mini", ScriptedGroma()), budget=10**9))
     session = tab.sessions.get("me")
     assert draft.picture is not None
     for boxes, question in (((BALL, DOG), "What is [2]?"), ((), "Describe [2].")):
@@ -183,7 +184,7 @@ def test_what_was_said_before_stays_in_the_example(own: OwnSet, draft: Draft) ->
 
 
 def test_any_answer_of_a_talk_is_corrected(own: OwnSet, draft: Draft) -> None:
-    tab = ChatTab(Sessions(ScriptedGroma(), budget=10**9))
+    tab = ChatTab(Sessions(Models("mini", ScriptedGroma()), budget=10**9))
     session = tab.sessions.get("me")
     assert draft.picture is not None
     for boxes, question in (((BALL, DOG), "What is [2]?"), ((), "Describe [2]."), ((), "And [1]?")):

@@ -18,14 +18,15 @@ from app import zero_gpu
 from app.main import (
     FINETUNING_IS_OFF,
     NO_FINETUNING,
-    NOTES,
     build_parser,
     is_public,
     is_space,
     main,
     serve,
 )
+from app.models import Models
 from app.state import Sessions
+from groma import embedded
 from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma
 
@@ -33,8 +34,9 @@ from tests.app.scripted import ScriptedGroma
 def test_missing_models_are_one_sentence(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(starter, "DEFAULT_MODEL", tmp_path / "none")
-    assert main(["--model", str(tmp_path / "none")]) == 2
+    monkeypatch.delenv("GROMA_MODEL", raising=False)
+    monkeypatch.setattr(embedded, "WEIGHTS", tmp_path)
+    assert main([]) == 2
     assert "no embedded model" in capsys.readouterr().err
     assert main(["--model", str(tmp_path)]) == 2
     assert "not a model folder" in capsys.readouterr().err
@@ -71,6 +73,7 @@ def test_an_environment_that_cannot_be_is_one_sentence(
     said: str,
     sentence: str,
 ) -> None:
+    monkeypatch.setenv("GROMA_MODEL", "groma-mini")
     monkeypatch.setenv(variable, said)
     try:
         status: object = main([])
@@ -157,7 +160,7 @@ def test_memory_is_tidied_while_the_page_is_served(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(starter, "SECONDS_BETWEEN_TIDYING", 0.01)
     monkeypatch.setattr(Sessions, "tidy", tidy)
-    starter.launch(ScriptedGroma(), "groma-mini", prevent_thread_lock=True, quiet=True)
+    starter.launch(Models("groma-mini", ScriptedGroma()), prevent_thread_lock=True, quiet=True)
     try:
         assert tidied.wait(20)
     finally:
@@ -192,9 +195,27 @@ def test_the_documented_image_is_the_small_one() -> None:
     assert "://" not in dockerfile
 
 
-def test_notes_are_honest_sentences() -> None:
-    assert "illustrated scenes only" in NOTES["groma-mini"]
+def test_this_is_no_space() -> None:
     assert not is_space()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("somebody/groma-7b", ["groma-7b", "groma-photo", "groma-mini"]),
+        ("groma-mini", ["groma-mini", "groma-photo"]),
+        (str(embedded.WEIGHTS / "groma-photo"), ["groma-photo", "groma-mini"]),
+    ],
+)
+def test_the_given_model_is_at_hand_and_the_embedded_ones(
+    monkeypatch: pytest.MonkeyPatch, said: str, expected: list[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(embedded, "at_hand", lambda: list(embedded.NAMES))
+    monkeypatch.setattr(groma, "load", lambda source, *_, **__: asked.append(source))
+    monkeypatch.setattr(starter, "launch", lambda models, **_: asked.extend(models.notes))
+    serve(build_parser().parse_args(["--model", said]))
+    assert asked == [said, *expected]
 
 
 def no_address(*_: Any, **__: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.main import launch
+from app.models import Models
 from app.review_tab import open_review
 from groma import cli
 from groma.data.groma_instruct import parse_item
@@ -88,7 +89,9 @@ def test_folders_without_conversations_are_refused(tmp_path: Path) -> None:
 def test_the_page(folder: Path, page: Page) -> None:
     import gradio as gr
 
-    url = launch(ScriptedGroma(), "any", review=folder, prevent_thread_lock=True, quiet=True)
+    url = launch(
+        Models("any", ScriptedGroma()), review=folder, prevent_thread_lock=True, quiet=True
+    )
     try:
         page.set_default_timeout(30_000)
         page.goto(f"{url}review")

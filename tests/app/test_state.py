@@ -1,6 +1,7 @@
 """Sessions: whose is what, what is freed and when, what comes back."""
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from app.main import tidying
+from app.models import Models
 from app.state import Sessions
 from groma.chat import Chat
 from groma.types import GromaError, GroundedReply
@@ -47,7 +49,7 @@ def held(sessions: Sessions) -> list[bool]:
 
 
 def test_two_tabs_never_mix(groma: ScriptedGroma, file: Path) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     for tab in ("a", "b"):
         sessions.open(tab, file)
     ask(sessions, "a")
@@ -59,10 +61,10 @@ def test_two_tabs_never_mix(groma: ScriptedGroma, file: Path) -> None:
 def test_budget_frees_the_least_recently_used_and_it_comes_back(
     groma: ScriptedGroma, file: Path
 ) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     sessions.open("a", file)
     one = sessions.num_bytes
-    sessions = Sessions(groma, budget=int(2.5 * one))
+    sessions = Sessions(Models("mini", groma), budget=int(2.5 * one))
     for tab in ("a", "b", "c"):
         sessions.open(tab, file)
         ask(sessions, tab)
@@ -79,14 +81,14 @@ def test_budget_frees_the_least_recently_used_and_it_comes_back(
 
 
 def test_the_tab_at_work_may_exceed_the_budget(groma: ScriptedGroma, file: Path) -> None:
-    sessions = Sessions(groma, budget=1)
+    sessions = Sessions(Models("mini", groma), budget=1)
     sessions.open("a", file)
     assert ask(sessions, "a").spans
     assert held(sessions) == [True]
 
 
 def test_leaving_frees_memory_but_not_the_talk(groma: ScriptedGroma, file: Path) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     sessions.open("a", file)
     ask(sessions, "a")
     sessions.leave("a")
@@ -99,7 +101,7 @@ def test_leaving_frees_memory_but_not_the_talk(groma: ScriptedGroma, file: Path)
 def test_leaving_during_an_answer_frees_memory_when_it_ends(
     groma: ScriptedGroma, file: Path
 ) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     sessions.open("a", file)
     stream = sessions.stream("a", "Describe")
     next(stream)
@@ -115,7 +117,7 @@ def test_memory_is_freed_after_a_rest_and_silently_made_again(
     groma: ScriptedGroma, file: Path
 ) -> None:
     clock = Clock()
-    sessions = Sessions(groma, budget=10**9, rest=60, clock=clock)
+    sessions = Sessions(Models("mini", groma), budget=10**9, rest=60, clock=clock)
     for tab in ("a", "b"):
         sessions.open(tab, file)
         ask(sessions, tab)
@@ -133,7 +135,7 @@ def test_memory_is_freed_after_a_rest_and_silently_made_again(
 
 def test_what_is_at_work_is_not_tidied(groma: ScriptedGroma, file: Path) -> None:
     clock = Clock()
-    sessions = Sessions(groma, budget=10**9, rest=60, lifetime=600, clock=clock)
+    sessions = Sessions(Models("mini", groma), budget=10**9, rest=60, lifetime=600, clock=clock)
     sessions.open("a", file)
     stream = sessions.stream("a", "Describe")
     next(stream)
@@ -146,7 +148,7 @@ def test_what_is_at_work_is_not_tidied(groma: ScriptedGroma, file: Path) -> None
 
 def test_the_server_tidies_by_itself_until_it_ends(groma: ScriptedGroma, file: Path) -> None:
     clock = Clock()
-    sessions = Sessions(groma, budget=10**9, rest=60, clock=clock)
+    sessions = Sessions(Models("mini", groma), budget=10**9, rest=60, clock=clock)
     sessions.open("a", file)
 
     async def serve() -> None:
@@ -168,7 +170,7 @@ def test_the_server_tidies_by_itself_until_it_ends(groma: ScriptedGroma, file: P
 
 def test_talks_are_forgotten_after_their_lifetime(groma: ScriptedGroma, file: Path) -> None:
     clock = Clock()
-    sessions = Sessions(groma, budget=10**9, lifetime=600, clock=clock)
+    sessions = Sessions(Models("mini", groma), budget=10**9, lifetime=600, clock=clock)
     sessions.open("a", file)
     ask(sessions, "a")
     clock.now = 500
@@ -189,7 +191,7 @@ def test_who_comes_back_too_late_is_told(
     groma: ScriptedGroma, file: Path, request_something: Callable
 ) -> None:
     clock = Clock()
-    sessions = Sessions(groma, budget=10**9, lifetime=600, clock=clock)
+    sessions = Sessions(Models("mini", groma), budget=10**9, lifetime=600, clock=clock)
     for tab in ("a", "b"):
         sessions.open(tab, file)
     ask(sessions, "a")
@@ -207,7 +209,7 @@ def test_a_talk_that_made_room_for_others_is_told_as_well(
     groma: ScriptedGroma, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.state.MOST_FORGOTTEN", 2)
-    sessions = Sessions(groma, budget=10**9, capacity=1)
+    sessions = Sessions(Models("mini", groma), budget=10**9, capacity=1)
     for tab in "abcd":
         sessions.open(tab, file)
         ask(sessions, tab)
@@ -218,7 +220,7 @@ def test_a_talk_that_made_room_for_others_is_told_as_well(
 def test_who_comes_back_goes_on_and_so_does_a_page_that_is_still_there(
     groma: ScriptedGroma, file: Path
 ) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     sessions.open("a", file)
     ask(sessions, "a")
     session = sessions.come_back("b", sessions.ticket("a"))
@@ -235,17 +237,17 @@ def test_who_comes_back_goes_on_and_so_does_a_page_that_is_still_there(
 
 
 def test_an_adapter_comes_back_with_its_talk(groma: ScriptedGroma, file: Path) -> None:
-    sessions = Sessions(ScriptedGroma(), budget=10**9)
+    sessions = Sessions(Models("mini", ScriptedGroma()), budget=10**9)
     sessions.open("a", file)
     sessions.switch("a", groma, "mine")
     sessions.come_back("b", sessions.ticket("a"))
-    assert (sessions.get("b").groma, sessions.adapter("b")) == (groma, "mine")
+    assert (sessions.get("b").adapted, sessions.peek("b").adapter) == (groma, "mine")
 
 
 def test_who_comes_back_does_not_lose_what_was_begun_meanwhile(
     groma: ScriptedGroma, file: Path
 ) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     for tab in ("a", "b"):
         sessions.open(tab, file)
     ask(sessions, "a")
@@ -254,7 +256,10 @@ def test_who_comes_back_does_not_lose_what_was_begun_meanwhile(
 
 
 def test_nobody_comes_back_by_guessing(groma: ScriptedGroma, file: Path) -> None:
-    sessions, others = Sessions(groma, budget=10**9), Sessions(groma, budget=10**9)
+    sessions, others = (
+        Sessions(Models("mini", groma), budget=10**9),
+        Sessions(Models("mini", groma), budget=10**9),
+    )
     sessions.open("a", file)
     ticket = sessions.ticket("a")
     for guess in ("", "a", "a.", ticket[:-1], ticket[1:], f"b{ticket[1:]}", "ä", "\ud800"):
@@ -267,7 +272,7 @@ def test_nobody_comes_back_by_guessing(groma: ScriptedGroma, file: Path) -> None
 def test_who_comes_back_during_an_answer_finds_what_was_said_until_then(
     groma: ScriptedGroma, file: Path
 ) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     sessions.open("a", file)
     stream = sessions.stream("a", "Describe")
     next(stream)
@@ -283,7 +288,7 @@ def test_who_comes_back_to_a_forgotten_talk_is_told_until_there_is_a_new_one(
     groma: ScriptedGroma, file: Path
 ) -> None:
     clock = Clock()
-    sessions = Sessions(groma, budget=10**9, lifetime=600, clock=clock)
+    sessions = Sessions(Models("mini", groma), budget=10**9, lifetime=600, clock=clock)
     for tab in ("a", "b"):
         sessions.open(tab, file)
     ask(sessions, "a")
@@ -305,7 +310,7 @@ def test_an_uploaded_picture_stays_as_long_as_its_talk(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
     uploaded, other = tmp_path / "uploads" / "scene.png", tmp_path / "scene.png"
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
 
     def is_touched(path: Path, action: Callable[[], object]) -> bool:
         os.utime(path, (0, 0))
@@ -326,7 +331,7 @@ def test_an_uploaded_picture_stays_as_long_as_its_talk(
 
 
 def test_number_of_sessions_is_limited(groma: ScriptedGroma) -> None:
-    sessions = Sessions(groma, budget=1, capacity=3)
+    sessions = Sessions(Models("mini", groma), budget=1, capacity=3)
     first = sessions.get("0")
     for tab in range(1, 10):
         sessions.get(str(tab))
@@ -336,7 +341,7 @@ def test_number_of_sessions_is_limited(groma: ScriptedGroma) -> None:
 
 
 def test_one_answer_at_a_time_in_a_tab(groma: ScriptedGroma, file: Path) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     with pytest.raises(GromaError, match="choose a picture"):
         ask(sessions, "a")
     sessions.open("a", file)
@@ -354,7 +359,7 @@ def test_one_answer_at_a_time_in_a_tab(groma: ScriptedGroma, file: Path) -> None
 
 
 def test_bad_picture_changes_nothing(groma: ScriptedGroma, file: Path, tmp_path: Path) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     sessions.open("a", file)
     ask(sessions, "a")
     (tmp_path / "bad.png").write_bytes(b"no picture")
@@ -379,7 +384,7 @@ def test_out_of_memory_frees_everything_and_tries_once_more(
         yield from replies
 
     monkeypatch.setattr(Chat, "stream", stream)
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     for tab in ("a", "b"):
         sessions.open(tab, file)
     with pytest.raises(GromaError, match="memory is full"):
@@ -390,7 +395,7 @@ def test_out_of_memory_frees_everything_and_tries_once_more(
 
 
 def test_many_threads(groma: ScriptedGroma, file: Path) -> None:
-    sessions = Sessions(groma, budget=1)
+    sessions = Sessions(Models("mini", groma), budget=1)
     errors: list[Exception] = []
 
     def work(tab: str) -> None:
@@ -419,7 +424,7 @@ def test_looking_at_a_picture_survives_too_little_memory(
     action: str,
     failures: int,
 ) -> None:
-    sessions = Sessions(groma, budget=10**9)
+    sessions = Sessions(Models("mini", groma), budget=10**9)
     for tab in ("a", "b"):
         sessions.open(tab, file)
     ask(sessions, "a")
@@ -453,3 +458,56 @@ def test_looking_at_a_picture_survives_too_little_memory(
     assert sessions.get("b").chat is None
     assert not sessions.get("a").busy.locked()
     assert ask(sessions, "a").finish == "stop"
+
+
+def test_whose_memory_was_freed_goes_on_with_the_model_that_was_chosen(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    other = ScriptedGroma()
+    sessions = Sessions(Models("mini", groma, {"other": lambda: other}), budget=10**9)
+    sessions.open("a", file)
+    sessions.open("b", file)
+    sessions.choose("a", "other")
+    assert (sessions.get("a").model, sessions.get("b").model) == ("other", "mini")
+    num_encoded = len(groma.encoded), len(other.encoded)
+    sessions.free()
+    ask(sessions, "a")
+    assert (len(groma.encoded), len(other.encoded)) == (num_encoded[0], num_encoded[1] + 1)
+    image = other.encoded[-1]
+    sessions.choose("a", "mini")
+    gc.collect()
+    assert image() is None
+    assert sessions.get("a").conversation.turns == ()
+
+
+def test_an_adapter_ends_with_another_model_and_begins_with_its_own(
+    groma: ScriptedGroma, file: Path
+) -> None:
+    sessions = Sessions(Models("mini", groma, {"other": ScriptedGroma}), budget=10**9)
+    adapted = ScriptedGroma()
+    sessions.open("a", file)
+    sessions.switch("a", adapted, "mine")
+    sessions.choose("a", "other")
+    session = sessions.get("a")
+    assert (session.adapted, session.adapter, session.model) == (None, "", "other")
+    sessions.switch("a", adapted, "mine")
+    assert (session.adapter, session.model) == ("mine", "mini")
+    assert sessions.answering(session) is adapted
+
+
+def test_a_forgotten_talk_does_not_forget_the_model(groma: ScriptedGroma, file: Path) -> None:
+    clock = Clock()
+    models = Models("mini", groma, {"other": ScriptedGroma})
+    sessions = Sessions(models, budget=10**9, lifetime=600, clock=clock)
+    sessions.open("a", file)
+    sessions.choose("a", "other")
+    ask(sessions, "a")
+    clock.now = 1000.0
+    sessions.tidy()
+    assert (sessions.get("a").is_forgotten, sessions.get("a").model) == (True, "other")
+
+
+def test_looking_at_a_session_is_no_use_of_it(groma: ScriptedGroma) -> None:
+    sessions = Sessions(Models("mini", groma), budget=10**9)
+    assert sessions.peek("nobody").model == "mini"
+    assert len(sessions) == 0

@@ -12,6 +12,7 @@ import torch
 from app.canvas import Drawing
 from app.chat_tab import ChatTab, Settings, View
 from app.gpu import seconds_to_answer
+from app.models import Models
 from app.zero_gpu import ZeroGpuSessions, estimate, is_zero_gpu
 from groma.types import Finish, GromaError
 from tests.app.scripted import ScriptedGroma, picture
@@ -40,8 +41,9 @@ def lend_copies(run: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture
 def sessions() -> ZeroGpuSessions:
-    sessions = ZeroGpuSessions(ScriptedGroma())
-    sessions._look, sessions._answer = lend_copies(sessions._look), lend_copies(sessions._answer)
+    other = ScriptedGroma(score_threshold=0.75)
+    sessions = ZeroGpuSessions(Models("mini", ScriptedGroma(), {"other": lambda: other}))
+    sessions._see, sessions._answer = lend_copies(sessions._see), lend_copies(sessions._answer)
     return sessions
 
 
@@ -78,6 +80,22 @@ def test_who_comes_back_goes_on(sessions: ZeroGpuSessions, drawing: Drawing) -> 
     question = tab.ask("later", view.drawing, "How many are beside [1]?", Settings())
     assert list(question)[-1].talk.count("groma-answer") == 2
     assert finishes(sessions) == ["stop"]
+
+
+def test_another_model_is_there_from_the_beginning_and_answers(
+    sessions: ZeroGpuSessions, drawing: Drawing
+) -> None:
+    tab = ChatTab(sessions)
+    assert set(sessions.models._loaded) == {"mini", "other"}
+    tab.open("me", drawing, Settings())
+    ask(tab, drawing, "What is [1]?")
+    *_, view = tab.switch("me", Drawing(drawing.picture), "other", Settings())
+    assert len(view.shown["proposals"]) == 2
+    assert view.drawing == drawing
+    other = sessions.models.get("other")
+    num_encoded = len(other.encoded)
+    assert ask(tab, drawing, "What is [1]?").talk.count("groma-answer") == 1
+    assert len(other.encoded) == num_encoded + 1
 
 
 def test_stop_keeps_what_was_said(sessions: ZeroGpuSessions, drawing: Drawing) -> None:
@@ -128,7 +146,7 @@ def test_what_zero_gpu_refuses_is_told(sessions: ZeroGpuSessions, drawing: Drawi
     def refuse(*_: object) -> None:
         raise gr.Error("60 s are left.", title="Quota exceeded")
 
-    sessions._look = refuse
+    sessions._see = refuse
     view = ChatTab(sessions).open("me", drawing, Settings())
     assert view.warning == "Quota exceeded: 60 s are left."
 
@@ -139,7 +157,7 @@ def test_no_picture(sessions: ZeroGpuSessions) -> None:
 
 
 def test_duration_grows_with_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = [estimate(Path(), None, "", (), {"max_new_tokens": n}) for n in (16, 1024)]
+    seconds = [estimate("mini", Path(), None, "", (), {"max_new_tokens": n}) for n in (16, 1024)]
     assert 0 < seconds[0] < seconds[1] < 120
     default = seconds_to_answer({})
     assert default == seconds_to_answer({"max_new_tokens": 512})

@@ -18,8 +18,9 @@ def groma() -> ScriptedGroma:
 def caller(groma: ScriptedGroma) -> Iterator[Caller]:
     """Of an application as anybody starts it, without a finetune tab."""
     from app.main import launch
+    from app.models import Models
 
-    url = launch(groma, "<b>mini</b>", prevent_thread_lock=True, quiet=True)
+    url = launch(Models("<b>mini</b>", groma), prevent_thread_lock=True, quiet=True)
     with Caller(url) as calling:
         yield calling
 

@@ -11,6 +11,7 @@ import pytest
 
 from app import main as starter
 from app.main import REVIEW_IS_OFF, build_parser, known_hosts, launch, serve
+from app.models import Models
 from groma.train.curves import PLOT_NAME
 from groma.train.lora.folder import EXAMPLES_NAME, RunFolder
 from groma.types import GromaError
@@ -36,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def workshop(groma: ScriptedGroma, run: RunFolder) -> Iterator[Caller]:
     """Of an application with a finetune tab, and a run in it."""
     options = {"finetune": run.settings, "runs": run.path.parent}
-    url = launch(groma, "mini", prevent_thread_lock=True, quiet=True, **options)
+    url = launch(Models("mini", groma), prevent_thread_lock=True, quiet=True, **options)
     with Caller(url) as calling:
         yield calling
 
@@ -94,7 +95,7 @@ def test_owners_name_what_else_leads_here(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_proxy_may_be_named(groma: ScriptedGroma) -> None:
     hosts = ("groma.example.org",)
-    url = launch(groma, "mini", hosts=hosts, prevent_thread_lock=True, quiet=True)
+    url = launch(Models("mini", groma), hosts=hosts, prevent_thread_lock=True, quiet=True)
     own = "https://groma.example.org"
     # One that passes the name on, and one that does not.
     for headers in ({"Host": "groma.example.org", "Origin": own}, {"Origin": own}):

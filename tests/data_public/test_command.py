@@ -69,7 +69,7 @@ def test_show_draws_boxes_and_marks_what_is_learnt(
 ) -> None:
     target = tmp_path / "out.png"
     config = str(public / "conversations.toml")
-    options = ["--source", "vg-multi", "--save", str(target)]
+    options = ["--source", "vg-multi", "--save", str(target), "--model", "groma-mini"]
     assert cli.main(["data", "show", config, "0", *options]) == 0
     out = capsys.readouterr().out
     learnt = [part.split(LEARNT[1])[0] for part in out.split(LEARNT[0])[1:]]
@@ -88,8 +88,8 @@ def test_show_takes_a_position_in_the_mixture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = str(public / "detection.toml")
-    codes = [cli.main(["data", "show", config, str(n)]) for n in range(8)]
+    config, model = str(public / "detection.toml"), ("--model", "groma-mini")
+    codes = [cli.main(["data", "show", config, str(n), *model]) for n in range(8)]
     shown = capsys.readouterr()
     assert set(codes) == {0, 2}
     assert len(list(tmp_path.glob("*.png"))) == codes.count(0)

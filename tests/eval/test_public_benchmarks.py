@@ -47,7 +47,7 @@ def loaded(monkeypatch):
 @pytest.fixture(scope="module")
 def embedded():
     """The model that is shipped."""
-    return groma.load(cli.DEFAULT_MODEL, device="cpu")
+    return groma.load("groma-mini", device="cpu")
 
 
 @pytest.fixture

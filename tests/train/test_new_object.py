@@ -4,7 +4,6 @@ from pathlib import Path
 
 import groma
 from benchmarks.new_object import ask, compose, example
-from groma.cli import DEFAULT_MODEL
 from groma.train.lora.planning import prepare
 from groma.train.lora.run import train
 from groma.train.lora.settings import LoraSettings
@@ -13,12 +12,12 @@ from groma.train.lora.settings import LoraSettings
 def test_an_adapter_finds_and_names_what_its_base_does_not_know(tmp_path: Path) -> None:
     samples = [example("train", 0, index, tmp_path) for index in range(12)]
     settings = LoraSettings(
-        str(DEFAULT_MODEL), device="cpu", lr=2e-3, epochs=6.0, accumulation=2, held_out=0.0
+        "groma-mini", device="cpu", lr=2e-3, epochs=6.0, accumulation=2, held_out=0.0
     )
     run, _ = prepare(tmp_path / "run", settings, samples)
     assert train(run)
     scenes = [compose("val", 1, index) for index in range(10)]
-    base = groma.load(DEFAULT_MODEL, device="cpu")
+    base = groma.load("groma-mini", device="cpu")
     (_, unnamed), (found, named) = (ask(m, scenes) for m in (base, base.with_adapter(run.adapter)))
     assert sum(unnamed) == 0
     assert sum(named) >= 8

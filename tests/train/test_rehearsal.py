@@ -10,7 +10,6 @@ import torch
 import groma
 from benchmarks.new_object import NAME, example
 from groma.chat import Groma
-from groma.cli import DEFAULT_MODEL
 from groma.data.sample import QA, GroundedSample, Phrase, plain_text
 from groma.ops.boxes import pairwise_iou
 from groma.train.curves import read_log
@@ -24,7 +23,7 @@ from tests.train import lora_case
 
 @pytest.fixture(scope="module")
 def base() -> Groma:
-    return groma.load(DEFAULT_MODEL, device="cpu")
+    return groma.load("groma-mini", device="cpu")
 
 
 @pytest.fixture(scope="module")

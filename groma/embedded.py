@@ -1,0 +1,23 @@
+"""The embedded models, which come along with the code; each has a name that means it anywhere."""
+
+from pathlib import Path
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+NAMES = ("groma-photo", "groma-mini")
+DEFAULT_MODEL = "groma-photo"
+
+
+def find(source: str | Path) -> Path:
+    """The folder that a name or a path means; a name does so whatever the working folder."""
+    return WEIGHTS / source if source in NAMES else Path(source)
+
+
+def name_of(source: str | Path) -> str | None:
+    """The name of an embedded model, given by its name or its path; None for any other model."""
+    folder = find(source).resolve()
+    return folder.name if folder.parent == WEIGHTS and folder.name in NAMES else None
+
+
+def at_hand() -> list[str]:
+    """Names of those that are here."""
+    return [name for name in NAMES if (WEIGHTS / name / "config.json").is_file()]
