@@ -76,8 +76,13 @@ def resolve_dtype(dtype: str | torch.dtype, device: str, width: int) -> torch.dt
 
 
 def trains_in_bf16() -> bool:
-    """Whether the stages of a training compute in bf16; their weights are kept in fp32."""
-    return computes_in_bf16(resolve_device("auto"))
+    """Whether the stages of a training compute in bf16; their weights are kept in fp32.
+
+    Of CPUs those with matrix units for it do (AMX). With wide instructions alone a product of two
+    2048 x 2048 matrices ran at 26 to 40 GFLOPS in bf16 and at 47 to 67 in fp32 (one Xeon core).
+    """
+    device = resolve_device("auto")
+    return computes_in_bf16(device) and (device != "cpu" or torch.cpu._is_amx_tile_supported())
 
 
 def packs_for_cpu(dtype: torch.dtype) -> bool:

@@ -96,7 +96,12 @@ def test_what_was_freed_is_given_back() -> None:
 
 def test_training_follows_the_fast_type(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for bf16, attention in ((True, "eager"), (False, "sdpa")):
+    for bf16, amx, attention in (
+        (True, True, "eager"),
+        (True, False, "sdpa"),
+        (False, False, "sdpa"),
+    ):
         monkeypatch.setattr(machine, "computes_in_bf16", lambda _device, bf16=bf16: bf16)
-        assert machine.trains_in_bf16() is bf16
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        assert machine.trains_in_bf16() is (bf16 and amx)
         assert machine.image_attention() == attention
