@@ -16,7 +16,7 @@ USER groma
 WORKDIR /home/groma
 COPY --chown=groma . .
 
-# Everything it may need is inside: weights/groma-mini. Another model: -e GROMA_MODEL=…
+# Everything it may need is inside: weights/groma-photo and groma-mini. Another model: -e GROMA_MODEL=…
 # Others can reach this page, so the finetune tab is off; in a network of your own: -e GROMA_FINETUNE=1
 ENV GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=7860
 EXPOSE 7860

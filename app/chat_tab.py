@@ -22,7 +22,7 @@ SECONDS_BETWEEN_UPDATES = 0.05
 """Faster than this nobody reads; a phrase that closes is shown at once."""
 
 NEW_TALK = "A new picture, a new talk."
-OTHER_MODEL = "{} answers now: a new talk about the same picture, with your boxes."
+OTHER_MODEL = "{} answers now: a new talk about the same picture; your boxes stay."
 CLEARED = "Cleared: a new talk about the same picture."
 BEGUN_ANEW = (
     "This talk was left alone for too long and is forgotten; ask again to begin a new one about "

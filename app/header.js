@@ -2,18 +2,24 @@
 
 const select = element.querySelector("select");
 const note = element.querySelector("[role=status]");
-const COMING = "is being made ready …";
+
+function say(...words) {
+  note.textContent = words.filter(Boolean).join(" ");
+}
+
+function sayWhoComes(model) {
+  say("is being made ready; it", props.notes[model], props.notice);
+}
 
 function show() {
   select.value = props.coming || props.value;
-  const adapter = props.adapter && `with the adapter ${props.adapter} `;
-  const words = props.coming ? COMING : `${adapter}${props.notes[props.value]} ${props.notice}`;
-  note.textContent = words.trim();
+  if (props.coming) sayWhoComes(props.coming);
+  else say(props.adapter && `with the adapter ${props.adapter}`, props.notes[props.value], props.notice);
 }
 
 select.replaceChildren(...Object.keys(props.notes).map((name) => new Option(name, name)));
 select.addEventListener("change", () => {
-  note.textContent = COMING; // others may be before in the line
+  sayWhoComes(select.value); // others may be before in the line
   trigger("switch", { name: select.value });
 });
 watch(Object.keys(props), show);

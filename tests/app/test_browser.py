@@ -497,6 +497,7 @@ def test_another_model_keeps_picture_boxes_and_question(tab: Tab, model: Locator
     expect(tab.answers).to_have_count(1)
     expect(model).to_have_value("groma-photo")
     expect(note).to_contain_text("80 kinds of things")
+    tab.page.click("text=Settings >> nth=0")
     expect(settings.get_by_label("number input for Score threshold")).to_have_value("0.75")
 
 
