@@ -41,7 +41,7 @@ def url(groma: ScriptedGroma) -> Iterator[str]:
     def fail() -> ScriptedGroma:
         raise GromaError("Its weights are damaged.")
 
-    others = {"groma-photo": lambda: ScriptedGroma(score_threshold=0.75), "broken": fail}
+    others = {"groma-photo": lambda: ScriptedGroma(score_threshold=0.75), "<i>broken</i>": fail}
     yield launch(Models("groma-mini", groma, others), prevent_thread_lock=True, quiet=True)
     gr.close_all()
 

@@ -306,7 +306,8 @@ def test_nothing_can_be_undone_before_there_is_a_turn(tab: Tab) -> None:
 
 def test_at_sign_lists_regions(tab: Tab) -> None:
     """Keys, mouse, and typing on: each writes the number, and none of them asks."""
-    question, options = tab.page.locator("#groma-question textarea"), tab.page.get_by_role("option")
+    question = tab.page.locator("#groma-question textarea")
+    options = tab.page.locator(".groma-mentions").get_by_role("option")
     question.press_sequentially("@")
     expect(tab.page.locator(".groma-hint")).to_have_text("Draw a box or click a thing first.")
     expect(options).to_have_count(0)
@@ -513,10 +514,13 @@ def test_examples_belong_to_the_model(tab: Tab, model: Locator) -> None:
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one(tab: Tab, model: Locator) -> None:
     tab.ask("Describe")
-    model.select_option("broken")
+    markup = "<i>broken</i>"
+    expect(model.locator("option")).to_have_text(["groma-mini", "groma-photo", markup])
+    model.select_option(markup)
     expect(tab.page.locator(".toast-body")).to_contain_text("Its weights are damaged.")
     expect(model).to_have_value("groma-mini")
     expect(tab.page.locator("#groma-header")).to_contain_text("illustrated scenes only")
+    expect(tab.page.locator("#groma-header i")).to_have_count(0)
     tab.ask("How many?")
     expect(tab.answers).to_have_count(2)
 
