@@ -371,7 +371,8 @@ class Chat:
     ) -> Generator[GroundedReply, None, tuple[int, ...] | None]:
         """Yield the reply whenever it has grown; return its tokens, or None if it was stopped."""
         ids, regions, eos = request.ids, request.regions, self._template.plain.eos
-        grammar = GroundingGrammar(self._tokens, request.listed, eos, request.limit)
+        in_order = self._groma.config.region_order != "score"
+        grammar = GroundingGrammar(self._tokens, request.listed, eos, request.limit, in_order)
         keys = self._embedder.keys(ids, regions)
         logits = self._decoder.read(keys, partial(self._embedder.embed, ids, regions))
         steps = self._decoder.generate(logits, grammar, request.settings, request.limit, eos)

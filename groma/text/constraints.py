@@ -41,6 +41,8 @@ class GroundingGrammar(LogitsProcessor):
         region_ids: numbers N of the regions this picture has.
         eos: ends an answer.
         max_new_tokens: longest answer; None is unlimited.
+        in_order: whether `region_ids` is the order that answers keep to: then no region is named
+            twice in one answer, and those of one `<roi>` come in this order.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class GroundingGrammar(LogitsProcessor):
         region_ids: Sequence[int],
         eos: int,
         max_new_tokens: int | None = None,
+        in_order: bool = False,
     ) -> None:
         self._tokens = tokens
         self._names = [tokens.region(i) for i in region_ids]
         self._eos = eos
         self._limit = math.inf if max_new_tokens is None else max_new_tokens
+        self._in_order = in_order
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Rule out what would break the grammar.
@@ -84,21 +88,32 @@ class GroundingGrammar(LogitsProcessor):
         if last == tokens[PHRASE_CLOSE]:
             return Allowed([tokens[ROI_OPEN]])
         if last == tokens[ROI_OPEN]:
-            return Allowed(self._names)
+            return Allowed(self._new(generated) or self._names)
         if last in self._names:
             return Allowed([*self._unnamed(generated, left), tokens[ROI_CLOSE]])
-        return Allowed(self._openings(left), text=True, end=True)
+        return Allowed(self._openings(generated, left), text=True, end=True)
 
     def _unnamed(self, generated: Sequence[int], left: float) -> list[int]:
         """Regions that the open `<roi>` does not name yet, if one more fits before its end."""
         if left < 2:
             return []
         start = len(generated) - list(reversed(generated)).index(self._tokens[ROI_OPEN])
+        if self._in_order:
+            last = self._names.index(generated[-1])
+            return [name for name in self._new(generated) if self._names.index(name) > last]
         return [name for name in self._names if name not in generated[start:]]
 
-    def _openings(self, left: float) -> list[int]:
-        """Tags that can still be opened and closed again."""
+    def _new(self, generated: Sequence[int]) -> list[int]:
+        """Regions that may begin a `<roi>`."""
+        if not self._in_order:
+            return self._names
+        return [name for name in self._names if name not in generated]
+
+    def _openings(self, generated: Sequence[int], left: float) -> list[int]:
+        """Tags that can still be opened, filled and closed again."""
         lengths = {PHRASE_OPEN: _PHRASE_LENGTH, ROI_OPEN: _ROI_LENGTH}
         return [
-            self._tokens[tag] for tag, length in lengths.items() if self._names and left >= length
+            self._tokens[tag]
+            for tag, length in lengths.items()
+            if self._new(generated) and left >= length
         ]

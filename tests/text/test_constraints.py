@@ -115,10 +115,17 @@ def parse(generated: list[int]) -> None:
             assert token in WORDS
 
 
-@given(seed=st.integers(0, 2**32), limit=st.integers(1, 40), bias=st.floats(0, 20))
-def test_random_logits_always_parse_and_close(seed: int, limit: int, bias: float) -> None:
+@given(
+    seed=st.integers(0, 2**32),
+    limit=st.integers(1, 40),
+    bias=st.floats(0, 20),
+    in_order=st.booleans(),
+)
+def test_random_logits_always_parse_and_close(
+    seed: int, limit: int, bias: float, in_order: bool
+) -> None:
     generator = torch.Generator().manual_seed(seed)
-    grammar = GroundingGrammar(TOKENS, REGIONS, EOS, limit)
+    grammar = GroundingGrammar(TOKENS, REGIONS, EOS, limit, in_order)
     generated: list[int] = []
     while len(generated) < limit:
         scores = torch.randn(1, 20 + len(NEW_TOKENS), generator=generator)
@@ -128,3 +135,16 @@ def test_random_logits_always_parse_and_close(seed: int, limit: int, bias: float
             break
         generated.append(token)
     parse(generated)
+    if in_order:
+        named = [token for token in generated if token in NAMES]
+        assert len(named) == len(set(named)), "something is pointed at twice"
+
+
+def test_in_order_what_was_named_is_not_named_again() -> None:
+    first, second, *rest = (TOKENS.region(i) for i in REGIONS)
+    grammar = GroundingGrammar(TOKENS, REGIONS, EOS, None, in_order=True)
+    assert set(grammar.allowed([ROI]).tags) == NAMES
+    assert set(grammar.allowed([ROI, second]).tags) == {*rest, ROI_END}, "only later ones"
+    assert set(grammar.allowed([ROI, second, ROI_END, ROI]).tags) == {first, *rest}
+    every = [token for name in (first, second, *rest) for token in (ROI, name, ROI_END)]
+    assert not grammar.allowed(every).tags, "nothing is left to point at"
