@@ -46,8 +46,9 @@ def look_twice(
         config: how the two looks are put together.
     """
     side = config.view_size
-    whole = F.interpolate(pixel_values, size=(side, side), mode="bicubic", antialias=True)
-    levels = detector(whole)
+    # Not every device resizes in 16 bit.
+    whole = F.interpolate(pixel_values.float(), (side, side), mode="bicubic", antialias=True)
+    levels = detector(whole.to(pixel_values.dtype))
     boxes, probabilities = _cells(levels)
     if pixel_values.shape[-1] > side:
         near_boxes, near = _cells(detector(pixel_values))

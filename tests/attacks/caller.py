@@ -75,7 +75,7 @@ class Caller:
         return next(
             dependency["id"]
             for dependency in self.config["dependencies"]
-            if dependency["targets"][0][1] == "picture" and len(dependency["outputs"]) == 4
+            if dependency["targets"][0][1] == "picture" and dependency["inputs"]
         )
 
     def fire(self, number: int, *data: Any, tab: str = "") -> list[dict[str, Any]]:

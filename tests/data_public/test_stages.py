@@ -26,7 +26,7 @@ def autocast(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each step computed in bf16, which this machine may be slow at."""
     seen: list[bool] = []
     monkeypatch.setattr(run_log, "plot", lambda *_: None)
-    monkeypatch.setattr(machine, "computes_in_bf16", lambda _device: True)
+    monkeypatch.setattr(machine, "trains_in_bf16", lambda: True)
     for objective in OBJECTIVES:
         forward = objective.forward
 

@@ -502,7 +502,7 @@ def test_answers_of_glamm_are_read(capsys):
         (("--images", "x", "--limit", "0"), "no case to ask"),
         (("--images", "x", "--report", "x.txt"), "a Markdown file such as x.md"),
         (("--images", "x", "--format", "refer"), "needs --instances"),
-        (("--images", "x", "--max-new-tokens", "0"), "max_new_tokens must be at least 1"),
+        (("--images", "x", "--max-new-tokens", "0"), "max_new_tokens must be between 1 and 1024"),
         (("--predictions", "none.jsonl"), "none.jsonl cannot be used"),
         (("--predictions", "x", "--save", "y"), "--predictions scores saved answers"),
     ],

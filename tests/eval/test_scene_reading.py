@@ -25,7 +25,8 @@ def test_no_word_means_two_nouns():
 
 
 def test_measured_nouns_are_one_word():
-    for noun, measure in MEASURES.items():
+    for noun in MEASURES.keys() & set(NOUNS):
+        measure = MEASURES[noun]
         assert read(f"a {measure} of {noun}, two {plural_of(measure)} of {noun}") == (
             *("a", noun, "2", noun),
         )

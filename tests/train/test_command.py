@@ -124,7 +124,7 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, capsys) -> None:
 def test_all_stages_on_scenes_make_a_model_that_loads(
     tmp_path: Path, capsys, monkeypatch, bf16: bool
 ) -> None:
-    monkeypatch.setattr(machine, "computes_in_bf16", lambda _device: bf16)
+    monkeypatch.setattr(machine, "trains_in_bf16", lambda: bf16)
     words = write_language_model(tmp_path / "language", layers=5)
     weights = "[stage.loss_weights]\ndetection = 1.0\nregion_name = 1.0\n"
     visual = ["image_encoder", "region_proposer", "region_encoder"]
