@@ -354,7 +354,7 @@ def _take_picture(picture: Path, folder: Path) -> Path:
     """The set's own copy of a picture; the same picture has one copy."""
     picture = displayable(picture)
     with Image.open(picture) as image:
-        ending = str(image.format).lower()
+        ending = "jpeg" if image.format == "MPO" else str(image.format).lower()
     with picture.open("rb") as file:
         name = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     target = folder / f"{name}.{ending}"

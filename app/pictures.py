@@ -10,14 +10,15 @@ from uuid import uuid4
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from groma.image import load_image
+from groma.image import is_photograph, is_shown_alike, load_image
 from groma.limits import MOST_BYTES
 from groma.types import GromaError
 
 GONE = "The picture is gone; please choose it again."
 
 _THUMBNAIL = 320
-_SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+_QUALITY = 95
+"""Of a JPEG made for the browser, where nobody sees a difference."""
 
 
 def read_picture(picture: Path) -> Image.Image:
@@ -69,18 +70,24 @@ def displayable(picture: Path) -> Path:
         picture: a file that `read_picture` reads.
 
     Returns:
-        The file itself, or a PNG beside it.
+        The file itself, or a copy beside it: JPEG of photographs, PNG of others.
 
     Raises:
         GromaError: if there is no such file any more.
     """
-    if not picture.is_file():
-        raise GromaError(GONE)
-    with Image.open(picture) as image:
-        if image.format in _SHOWN_BY_BROWSERS:
-            return picture
-    copy = picture.with_suffix(".shown.png")
-    read_picture(picture).save(copy)
+    try:
+        content = picture.read_bytes()
+    except OSError as error:
+        raise GromaError(GONE) from error
+    if is_shown_alike(content):
+        return picture
+    image = load_image(content)
+    if is_photograph(content):
+        copy = picture.with_suffix(".shown.jpg")
+        image.save(copy, quality=_QUALITY, subsampling=0)
+    else:
+        copy = picture.with_suffix(".shown.png")
+        image.save(copy)
     return copy
 
 

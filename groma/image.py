@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from groma.config import IMAGE_MEAN, IMAGE_STD
@@ -28,6 +28,9 @@ MIN_BOX_SIDE = 0.01
 
 # Named, because Pillow would also try formats that start another program (EPS) or match anything.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+_JPEG = ("JPEG", "MPO")
+"""MPO is how phones keep more pictures in one JPEG; everybody shows the first."""
+_SHOWN_BY_BROWSERS = (*_JPEG, "PNG", "WEBP", "GIF", "BMP", "AVIF")
 _READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PPM"
 
 # What Pillow's plugins were seen to raise over broken files and names.
@@ -42,7 +45,7 @@ ImageSource = str | Path | bytes | Image.Image | np.ndarray
 def load_image(source: ImageSource) -> Image.Image:
     """Read any picture as 8-bit RGB, upright, on white where it is transparent.
 
-    EXIF rotation is applied; 16-bit and floating-point greys are scaled, not clipped; of an
+    EXIF rotation is applied, XMP's where there is none; 16-bit and floating-point greys are scaled, not clipped; of an
     animation the first frame is taken.
 
     Args:
@@ -62,6 +65,37 @@ def load_image(source: ImageSource) -> Image.Image:
         return _convert(source, "The picture")
     with _open(source) as image:
         return _convert(image, _name(source))
+
+
+def is_shown_alike(source: str | Path | bytes) -> bool:
+    """Whether every browser shows a file just as `load_image` reads it: upright, and one frame.
+
+    Browsers turn a JPEG as its EXIF block says. What else may turn a picture (XMP, EXIF in other
+    formats) some of them heed and some do not, and animations they play.
+
+    Raises:
+        GromaError: as `load_image`, of a file that does not open.
+    """
+    with _open(source) as image:
+        _check_size(image, _name(source))
+        if image.format not in _SHOWN_BY_BROWSERS:
+            return False
+        is_jpeg = image.format in _JPEG
+        try:
+            turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+            own = Image.Exif()
+            own.load(image.info.get("exif", b""))
+            is_animated = not is_jpeg and getattr(image, "is_animated", False)
+        except _PILLOW_ERRORS:
+            return False
+        is_turned = turn in range(2, 9)
+        return not is_animated and (not is_turned or is_jpeg and ExifTags.Base.Orientation in own)
+
+
+def is_photograph(source: str | Path | bytes) -> bool:
+    """Whether a file is of a format that photographs are kept in, with a little loss."""
+    with _open(source) as image:
+        return image.format in (*_JPEG, "WEBP", "AVIF", "JPEG2000")
 
 
 def to_pixels(image: Image.Image, image_size: int) -> PixelInput:
@@ -221,12 +255,7 @@ def _damaged(name: str) -> str:
 
 def _convert(image: Image.Image, name: str) -> Image.Image:
     """Decode, rotate upright and convert to RGB."""
-    if not image.width * image.height:
-        raise GromaError(f"{name} has no pixels.")
-    if image.width * image.height > MAX_PIXELS:
-        raise GromaError(_too_large(name))
-    if max(image.size) > MAX_SIDE:
-        raise GromaError(_too_long(name))
+    _check_size(image, name)
     try:
         image.load()
         return _to_rgb(_upright(image))
@@ -234,8 +263,18 @@ def _convert(image: Image.Image, name: str) -> Image.Image:
         raise GromaError(_damaged(name)) from error
 
 
+def _check_size(image: Image.Image, name: str) -> None:
+    """Refuse a picture that would need too much memory before it is decoded."""
+    if not image.width * image.height:
+        raise GromaError(f"{name} has no pixels.")
+    if image.width * image.height > MAX_PIXELS:
+        raise GromaError(_too_large(name))
+    if max(image.size) > MAX_SIDE:
+        raise GromaError(_too_long(name))
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    """Copy of a decoded image, turned as its EXIF block says where that can be read."""
+    """Copy of a decoded image, turned as EXIF, or else XMP, says where that can be read."""
     try:
         return ImageOps.exif_transpose(image)
     except _PILLOW_ERRORS:
