@@ -31,6 +31,14 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PP
 _JPEG = ("JPEG", "MPO")
 """MPO is how phones keep more pictures in one JPEG; everybody shows the first."""
 _SHOWN_BY_BROWSERS = (*_JPEG, "PNG", "WEBP", "GIF", "BMP", "AVIF")
+PICTURE_ENDINGS = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp"),
+        *(".tif", ".tiff", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+        *(".ppm", ".pgm", ".pbm", ".pnm"),
+    )
+)
+"""Of file names, in small letters: what is looked for in folders and zips."""
 _READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PPM"
 
 # What Pillow's plugins were seen to raise over broken files and names.
@@ -45,8 +53,8 @@ ImageSource = str | Path | bytes | Image.Image | np.ndarray
 def load_image(source: ImageSource) -> Image.Image:
     """Read any picture as 8-bit RGB, upright, on white where it is transparent.
 
-    EXIF rotation is applied, XMP's where there is none; 16-bit and floating-point greys are scaled, not clipped; of an
-    animation the first frame is taken.
+    EXIF rotation is applied, XMP's where there is none; 16-bit and floating-point greys are
+    scaled, not clipped; of an animation the first frame is taken.
 
     Args:
         source: a path, the bytes of a file, a PIL image in any mode, or an array (H, W),
@@ -89,7 +97,7 @@ def is_shown_alike(source: str | Path | bytes) -> bool:
         except _PILLOW_ERRORS:
             return False
         is_turned = turn in range(2, 9)
-        return not is_animated and (not is_turned or is_jpeg and ExifTags.Base.Orientation in own)
+        return not is_animated and (not is_turned or (is_jpeg and ExifTags.Base.Orientation in own))
 
 
 def is_photograph(source: str | Path | bytes) -> bool:

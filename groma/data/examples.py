@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from groma.data.augment import Augmentation
 from groma.data.collate import pad_conversations, write
+from groma.data.file_names import find_picture
 from groma.data.order import Order, Place, hash_numbers
 from groma.data.sample import GroundedSample
 from groma.data.scenes.dice import Dice
@@ -272,24 +273,6 @@ def collate_detection(examples: Sequence[Example]) -> Example:
 def make_dice(*numbers: int) -> Dice:
     """Randomness that depends on these numbers alone."""
     return Dice(np.random.SeedSequence(numbers))
-
-
-def find_picture(folder: Path, name: str) -> Path:
-    """The file of a picture: the longest end of its name that exists in the folder.
-
-    Data sets are unpacked in many ways: `coco/train2017/1.jpg` may be called so, or `1.jpg`.
-
-    Raises:
-        BrokenItem: if there is none, or its name leads out of the folder.
-    """
-    parts = PurePosixPath(name.replace("\\", "/").lstrip("/")).parts
-    if ".." in parts:
-        raise BrokenItem("a picture outside the folder of pictures")
-    for start in range(len(parts)):
-        path = folder.joinpath(*parts[start:])
-        if path.is_file():
-            return path
-    raise BrokenItem("a picture that is missing")
 
 
 def _same_shape(annotated: Size, found: Size) -> bool:

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groma.data.sources.items import BrokenItem, refused, words
+from groma.foreign import load_json, to_identifier
 from groma.types import GromaError
 
 FOLDER_NAME = ".groma-index"
@@ -115,7 +117,7 @@ class JsonItems(Indexed):
     def _build(self) -> Arrays:
         rows = _Table(3)
         with self.path.open("rb") as file:
-            is_list = first_letter(file) == b"["
+            is_list = first_letter(file, self.path) == b"["
             found = JsonStream(file, self.path).elements() if is_list else self._lines(file)
             for item, start, length in found:
                 for part in range(self._count(item)):
@@ -129,7 +131,7 @@ class JsonItems(Indexed):
 
     def _lines(self, file: IO[bytes]) -> Iterator[Element]:
         """Lines that are not blank, decoded only where their parts are to be counted."""
-        start = 0
+        start = file.tell()
         for line in file:
             if not line.isspace():
                 yield None if self.parts is None else _load(line), start, len(line)
@@ -164,19 +166,21 @@ class JsonTables(Indexed):
         return image, annotations
 
     @cached_property
-    def categories(self) -> dict[int, str]:
+    def categories(self) -> dict[int | str, str]:
         """Names of the classes by id; those that lack one of both are left out."""
-        names: dict[int, str] = {}
+        names: dict[int | str, str] = {}
         for text in read_spans(self.path, self.arrays["categories"].tolist()):
             with suppress(BrokenItem), refused():
                 category = decode(text)
-                names[int(category["id"])] = words(category["name"])
+                if (number := to_identifier(category["id"])) is not None:
+                    names[number] = words(category["name"])
         return names
 
     def _build(self) -> Arrays:
         keys = {"images": array("q"), "annotations": array("q")}
         spans = {name: _Table(2) for name in self.names}
         with self.path.open("rb") as file:
+            first_letter(file, self.path)
             for name, value, start, length in JsonStream(file, self.path).tables():
                 if name in keys:
                     keys[name].append(_key(value, _KEYS[name]))
@@ -278,7 +282,7 @@ class JsonStream:
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
         self._file, self._path = file, path
-        self._text, self._at, self._offset = "", 0, 0
+        self._text, self._at, self._offset = "", 0, file.tell()
 
     def tables(self) -> Iterator[tuple[str, Any, int, int]]:
         """Name and elements of every list in a top-level object; other values are passed over.
@@ -316,6 +320,8 @@ class JsonStream:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
+            except RecursionError as error:
+                raise self._damaged() from error
             except json.JSONDecodeError as error:
                 if not self._fill():
                     raise self._damaged() from error
@@ -453,33 +459,44 @@ def decode(text: bytes) -> Any:
         BrokenItem: if it is not JSON in UTF-8.
     """
     try:
-        return json.loads(text)
+        return load_json(text)
     except ValueError as error:
         raise BrokenItem("not JSON") from error
 
 
 def _key(value: Any, field: str) -> int:
-    """A whole number of 64 bits that an entry holds, or `_NO_KEY`."""
-    try:
-        number = int(value[field])
-    except (TypeError, KeyError, ValueError, OverflowError):
-        return _NO_KEY
-    return number if abs(number) < 1 << 63 else _NO_KEY
+    """A number of 64 bits for an identifier that an entry holds, or `_NO_KEY`.
+
+    Text gets a number of its own, below zero.
+    """
+    number = to_identifier(value.get(field)) if isinstance(value, Mapping) else None
+    if isinstance(number, str) and number:
+        number = -int.from_bytes(hashlib.blake2b(number.encode(), digest_size=7).digest())
+    return number if isinstance(number, int) and abs(number) < 1 << 63 else _NO_KEY
 
 
 def _load(line: bytes) -> Any:
     """The value of a line, or None if it is broken, which reading it will find again."""
     try:
-        return json.loads(line)
+        return load_json(line)
     except ValueError:
         return None
 
 
-def first_letter(file: IO[bytes]) -> bytes:
-    """The first byte of a file that is no space; the file is at its start again."""
+def first_letter(file: IO[bytes], path: Path) -> bytes:
+    """The first byte of a file that is no space; the file is at its start again, behind its mark.
+
+    Raises:
+        GromaError: if it is in another encoding than UTF-8.
+    """
+    encoding = json.detect_encoding(file.read(4))
+    if not encoding.startswith("utf-8"):
+        raise GromaError(f"{path} is in {encoding.upper()}; save it in UTF-8.")
+    start = len(BOM_UTF8) if encoding == "utf-8-sig" else 0
+    file.seek(start)
     while (letter := file.read(1)).isspace():
         pass
-    file.seek(0)
+    file.seek(start)
     return letter
 
 

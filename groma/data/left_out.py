@@ -13,6 +13,7 @@ from typing import Any
 from groma.data.index import JsonStream, decode, derive_lines, first_letter, read_spans
 from groma.data.sources.items import BrokenItem, picture_key, refused
 from groma.data.sources.refer import read_refs
+from groma.foreign import decode_text, load_json, split_lines
 from groma.types import GromaError
 
 _NAMES = ("file_name", "filename", "coco_url", "image", "url")
@@ -72,7 +73,7 @@ def list_twins(path: Path) -> Rows:
         with refused():
             return [
                 {"key": picture_key(item["url"]), "coco": _coco_key(item["coco_id"])}
-                for item in json.loads(path.read_bytes())
+                for item in load_json(path.read_bytes())
                 if item["coco_id"] is not None
             ]
     except BrokenItem as error:
@@ -96,11 +97,11 @@ def _entries(path: Path) -> Iterable[Any]:
     if path.suffix == ".p":
         return read_refs(path)
     if path.suffix == ".jsonl":
-        return map(json.loads, _lines(path))
+        return map(load_json, _lines(path))
     if path.suffix != ".json":
         return _lines(path)
     with path.open("rb") as file:
-        is_list = first_letter(file) == b"["
+        is_list = first_letter(file, path) == b"["
         stream = JsonStream(file, path)
         found = (("images", *e) for e in stream.elements()) if is_list else stream.tables()
         spans = [(start, length) for name, _, start, length in found if name == "images"]
@@ -108,8 +109,7 @@ def _entries(path: Path) -> Iterable[Any]:
 
 
 def _lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in split_lines(decode_text(path.read_bytes()))]
 
 
 def _name(entry: Any) -> Iterator[str]:

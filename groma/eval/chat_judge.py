@@ -23,6 +23,7 @@ from groma.eval.benchmark import Answers, Benchmark, Case, Score, read_text
 from groma.eval.coco_file import reading
 from groma.eval.intervals import ratio
 from groma.eval.measures import Figure, sums
+from groma.foreign import decode_text, load_json, split_lines
 from groma.types import GromaError
 
 JUDGE_SETTINGS = {"temperature": 0.2, "max_tokens": 1024}
@@ -101,7 +102,7 @@ class ChatJudge(Benchmark[Question]):
         self._rules: Mapping[str, Mapping[str, str]] = RULES
         if rules:
             with reading(rules):
-                self._rules = json.loads(rules.read_bytes())
+                self._rules = load_json(rules.read_bytes())
         with reading(rules or questions):
             self.prompts = {case.key: _rule(self._rules, case.kind) for case in cases}
         self._judge, self._connect = judge, connect
@@ -257,9 +258,7 @@ def describe(line: Mapping[str, Any]) -> str:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            yield json.loads(line)
+    yield from map(load_json, split_lines(decode_text(path.read_bytes())))
 
 
 def _file_name(name: str) -> str:

@@ -5,7 +5,6 @@ and what is there, paired from the best on; recall of the pairs that overlap by 
 phrases mean alike. On masks, as published, or on boxes, which is what Groma shows.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +32,7 @@ from groma.eval.detections import AREAS, Ranking, Shape, make_cell
 from groma.eval.intervals import ratio
 from groma.eval.measures import Figure, Floats, Measure, mean, sums
 from groma.eval.region_caption import one_line
+from groma.foreign import load_json
 from groma.types import GromaError, Size
 
 Overlap = Literal["boxes", "masks"]
@@ -267,7 +267,7 @@ def read_folder(folder: Path) -> Answers:
     answers = {}
     for path in sorted(folder.glob("*.json")):
         with reading(path):
-            data = json.loads(path.read_bytes())
+            data = load_json(path.read_bytes())
             # Some releases put everything below the picture's name.
             data = data if "caption" in data else next(iter(data.values()))
             answers[path.stem] = {

@@ -12,7 +12,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from groma.chat import Groma
-from groma.data.examples import find_picture
+from groma.data.file_names import find_picture
 from groma.eval.answer_file import AnswerFile, Fields
 from groma.eval.asking import Asker, Protocol
 from groma.eval.benchmark import Answers, Benchmark, Case

@@ -4,7 +4,6 @@ Heavy imports wait until it runs.
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,10 +52,11 @@ def read_report(path: Path) -> Report:
     Raises:
         GromaError: if it is no result of REC.
     """
+    from groma.foreign import load_json
     from groma.types import GromaError
 
     try:
-        report = json.loads(path.read_bytes())
+        report = load_json(path.read_bytes())
         figure, settings = report["figures"]["accuracy"], report["run"]
         is_rec = settings["benchmark"] == "rec" and figure["value"] is not None
         is_rec = is_rec and figure.keys() >= _FIELDS and "fingerprint" in settings

@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from groma.chat import Groma
+from groma.data.file_names import find_picture
 from groma.data.groma_instruct import format_item
 from groma.data.talks import talk_to_sample
 from groma.image import ImageSource
@@ -40,7 +41,9 @@ def annotate(
     todo = [key for key in keys if key not in journal.entries]
     for key in tqdm(todo, initial=len(keys) - len(todo), total=len(keys), unit="picture"):
         try:
-            journal.append(annotate_one(groma, key, folder / key, question, **settings))
+            journal.append(
+                annotate_one(groma, key, find_picture(folder, key), question, **settings)
+            )
         except GromaError as error:
             journal.append({"key": key, "status": "rejected", "reasons": [str(error)]})
 

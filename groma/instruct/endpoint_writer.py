@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from groma.data.examples import find_picture
+from groma.data.file_names import find_picture
 from groma.endpoint import ChatEndpoint, Message
 from groma.image import load_image
 from groma.instruct.marks import resize_for_marks

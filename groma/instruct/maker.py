@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from groma.data.examples import find_picture
+from groma.data.file_names import find_picture
 from groma.data.groma_instruct import UNNAMED, format_item, parse_item
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces
 from groma.endpoint import EndpointError, UnusableEndpointError

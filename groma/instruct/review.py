@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from groma.data.examples import find_picture
+from groma.data.file_names import find_picture
 from groma.data.groma_instruct import parse_item
 from groma.data.sample import GroundedSample
 from groma.image import load_image

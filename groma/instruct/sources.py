@@ -1,16 +1,16 @@
 """Where regions and their descriptions come from: Visual Genome files, or our own proposals."""
 
-import json
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from PIL import Image
 
 from groma.chat import Groma
+from groma.data.file_names import find_picture
 from groma.data.sources.items import BrokenItem, refused, words
 from groma.data.sources.visual_genome import open_visual_genome, read_pictures
-from groma.image import normalise_boxes
+from groma.foreign import load_json, printable_name, to_identifier
+from groma.image import PICTURE_ENDINGS, normalise_boxes
 from groma.instruct.material import Material
 from groma.instruct.regions import RegionChoice, choose_regions, merge_texts
 from groma.types import Box, EncodedImage, GromaError, to_box
@@ -106,7 +106,7 @@ class ProposalSource:
 
     def material(self, key: str) -> Material:
         """See `Source`."""
-        encoded = self._groma.encode_image(self._folder / key)
+        encoded = self._groma.encode_image(find_picture(self._folder, key))
         regions = self._groma.regions(encoded)
         boxes = normalise_boxes([region.box for region in regions], encoded.original_size)
         scores = torch.tensor([region.objectness for region in regions])
@@ -131,18 +131,17 @@ def list_pictures(folder: Path) -> list[str]:
     Raises:
         GromaError: if there is no such folder, or no picture in it.
     """
-    endings = Image.registered_extensions()
     names = sorted(
-        path.relative_to(folder).as_posix()
+        printable_name(path.relative_to(folder))
         for path in folder.rglob("*")
-        if path.suffix.lower() in endings and path.is_file()
+        if path.suffix.lower() in PICTURE_ENDINGS and path.is_file()
     )
     if not names:
         raise GromaError(f"{folder} is no folder with pictures.")
     return names
 
 
-def read_questions(path: Path) -> dict[int, list[tuple[str, str]]]:
+def read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
     """The first questions about every picture of `question_answers.json`, with answers.
 
     Raises:
@@ -151,17 +150,17 @@ def read_questions(path: Path) -> dict[int, list[tuple[str, str]]]:
     try:
         with refused():
             return {
-                int(item.get("id", item.get("image_id"))): [
+                to_identifier(item.get("id", item.get("image_id"))): [
                     (words(qa["question"]), words(qa["answer"]))
                     for qa in item["qas"][:MOST_QUESTIONS]
                 ]
-                for item in json.loads(path.read_bytes())
+                for item in load_json(path.read_bytes())
             }
     except BrokenItem as error:
         raise GromaError(f"{path} is no `question_answers.json`: {error}.") from error
 
 
-def read_captions(path: Path, image_data: Path) -> dict[int, list[str]]:
+def read_captions(path: Path, image_data: Path) -> dict[Any, list[str]]:
     """COCO captions by Visual Genome's ids of the pictures.
 
     Args:
@@ -171,13 +170,16 @@ def read_captions(path: Path, image_data: Path) -> dict[int, list[str]]:
     Raises:
         GromaError: if a file is something else.
     """
-    found: dict[int, list[str]] = {}
+    found: dict[Any, list[str]] = {}
     try:
         with refused():
-            pictures = json.loads(image_data.read_bytes())
-            numbers = {item.get("coco_id"): int(item["image_id"]) for item in pictures}
-            for annotation in json.loads(path.read_bytes())["annotations"]:
-                number = numbers.get(annotation["image_id"])
+            pictures = load_json(image_data.read_bytes())
+            numbers = {
+                to_identifier(item.get("coco_id")): to_identifier(item["image_id"])
+                for item in pictures
+            }
+            for annotation in load_json(path.read_bytes())["annotations"]:
+                number = numbers.get(to_identifier(annotation["image_id"]))
                 if number is not None and len(found.setdefault(number, [])) < MOST_CAPTIONS:
                     found[number].append(words(annotation["caption"]))
     except BrokenItem as error:

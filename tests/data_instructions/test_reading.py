@@ -310,7 +310,7 @@ def test_what_is_no_set_is_said_in_one_sentence(text: str, reason: str, tmp_path
 def test_files_that_are_not_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(GromaError, match="no file"):
         read_set(tmp_path / "set.json")
-    (tmp_path / "set.json").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "set.json").write_bytes(b"\xff\x81\x82\x83")
     with pytest.raises(GromaError, match="UTF-8"):
         read_set(tmp_path / "set.json")
     with pytest.raises(GromaError, match="UTF-8"):

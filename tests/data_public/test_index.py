@@ -22,13 +22,15 @@ from groma.data.index import (
 from groma.data.sources.items import BrokenItem
 from groma.types import GromaError
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+"""NUL and halves of characters are replaced."""
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=8,
 )
-OBJECTS = st.lists(st.dictionaries(st.text(), VALUES, max_size=3), max_size=6)
+OBJECTS = st.lists(st.dictionaries(TEXTS, VALUES, max_size=3), max_size=6)
 STYLES = st.fixed_dictionaries(
     {"indent": st.sampled_from([None, 0, 3]), "ensure_ascii": st.booleans()}
 )

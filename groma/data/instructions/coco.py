@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from groma.data.geometry import box_of, without_idle_crowds
 from groma.data.instructions.items import Note
 from groma.data.instructions.labelled import LabelledPicture
-from groma.data.instructions.values import read_box, read_size, read_text
+from groma.data.instructions.values import read_box, read_size
 from groma.data.sample import QA
 from groma.data.sources.items import BrokenItem, refused
 from groma.data.sources.spans import grounded_pieces
+from groma.foreign import read_text, to_identifier
 
 Annotation = Mapping[str, Any]
 
@@ -31,13 +33,17 @@ def read_pictures(data: Mapping[str, Any]) -> tuple[list[LabelledPicture], list[
     images, strays = _objects(data["images"])
     annotations, others = _objects(data["annotations"])
     classes = _read_classes(data.get("categories"))
+    missed: Counter[str] = Counter()
+    read = without_idle_crowds(annotations)
+    missed["all-crowd"] = len(read) if read != annotations else 0
+    annotations = read
     by_image: dict[Any, list[Annotation]] = {}
     for annotation in annotations:
-        by_image.setdefault(_key(annotation.get("image_id")), []).append(annotation)
+        by_image.setdefault(to_identifier(annotation.get("image_id")), []).append(annotation)
     pictures = []
-    missed: Counter[str] = Counter()
     for image in images:
-        found = by_image.pop(_key(image.get("id")), [])
+        number = to_identifier(image.get("id"))
+        found = [] if number is None else by_image.pop(number, [])
         picture = _read_picture(image, found, classes, missed)
         if any(picture.labels) or picture.captions or picture.flaws:
             pictures.append(picture)
@@ -54,9 +60,9 @@ def _read_picture(
     classes: Mapping[Any, str],
     missed: Counter[str],
 ) -> LabelledPicture:
-    crowds = {_key(a.get("category_id")) for a in annotations if a.get("iscrowd")}
-    missed["crowd"] += sum(_key(a.get("category_id")) in crowds for a in annotations)
-    kept = [a for a in annotations if _key(a.get("category_id")) not in crowds]
+    crowds = {to_identifier(a.get("category_id")) for a in annotations if a.get("iscrowd")}
+    missed["crowd"] += sum(to_identifier(a.get("category_id")) in crowds for a in annotations)
+    kept = [a for a in annotations if to_identifier(a.get("category_id")) not in crowds]
     caption = read_text(image.get("caption"))
     spans = [span for i, a in enumerate(kept) for span in _spans(a, i)]
     flaws: list[str] = []
@@ -74,7 +80,7 @@ def _read_picture(
     return LabelledPicture(
         read_text(image.get("file_name")),
         read_size(image),
-        tuple(read_box(a.get("bbox")) for a in kept),
+        tuple(read_box(box_of(a)) for a in kept),
         tuple(labels) if not captions else ("",) * len(kept),
         tuple(captions),
         tuple(flaws),
@@ -83,7 +89,7 @@ def _read_picture(
 
 def _label(annotation: Annotation, shared: str, classes: Mapping[Any, str]) -> str:
     own = read_text(annotation.get("caption")) or shared
-    return own or classes.get(_key(annotation.get("category_id")), "")
+    return own or classes.get(to_identifier(annotation.get("category_id")), "")
 
 
 def _spans(annotation: Annotation, box: int) -> list[tuple[int, int, int]]:
@@ -97,7 +103,8 @@ def _spans(annotation: Annotation, box: int) -> list[tuple[int, int, int]]:
 
 def _read_classes(value: Any) -> dict[Any, str]:
     entries, _ = _objects(value)
-    return {_key(entry.get("id")): read_text(entry.get("name")) for entry in entries}
+    named = {to_identifier(entry.get("id")): read_text(entry.get("name")) for entry in entries}
+    return {number: name for number, name in named.items() if number is not None}
 
 
 def _objects(value: Any) -> tuple[list[Annotation], int]:
@@ -107,17 +114,13 @@ def _objects(value: Any) -> tuple[list[Annotation], int]:
     return objects, len(listed) - len(objects)
 
 
-def _key(value: Any) -> Any:
-    """An id: numbers and text of the same letters are the same."""
-    return str(value)
-
-
 def _explain(missed: Counter[str]) -> Iterator[Note]:
     sentences = {
         "empty": "{} pictures have no box with a caption or class; they are left out.",
         "stray": "{} boxes belong to no picture of the file; they are left out.",
         "label": "{} boxes have neither a caption nor a class; nothing is asked about them.",
         "crowd": "{} boxes of classes with a crowd are left out, for not all of them are marked.",
+        "all-crowd": "All {} boxes are marked as crowds, as by mask tools, and read as things.",
         "object": "{} entries are no JSON objects; they are left out.",
     }
     for reason, sentence in sentences.items():

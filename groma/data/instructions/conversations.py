@@ -7,6 +7,7 @@ from typing import Any
 from groma.data.groma_instruct import HUMAN, ROLES, escape, escape_question
 from groma.data.instructions.items import Item, Message, Note, RawBox
 from groma.data.instructions.values import read_box, read_size
+from groma.foreign import clean_text
 from groma.tokens import GROUND_BOX, IMAGE
 
 CONVERSATION = "conversation"
@@ -15,6 +16,8 @@ PLAIN = ("conversations", "messages")
 """Fields of others, in which texts mean boxes only if the item has some."""
 BOXES = ("boxes", "bboxes", "bbox")
 """What people call the field of boxes; the first is right."""
+_SHOWN = ("image", "image_url", "path", "url", "file_name")
+"""Fields of a part of a message, or of an entry of `images`, that name a picture."""
 
 
 def is_grounded(item: Any) -> bool:
@@ -166,12 +169,33 @@ def _read_indices(value: Any, flaws: list[str]) -> tuple[int, ...]:
 
 
 def _read_picture(item: Mapping[str, Any], fields: Sequence[str], flaws: list[str]) -> str:
-    name = next((item[field] for field in fields if field in item), "")
+    """Name of the picture, beside the conversation or among the parts of its messages."""
+    name = next((item[field] for field in fields if item.get(field)), None) or _shown(item)
     if isinstance(name, list):
         if len(name) > 1:
             flaws.append("it has several pictures, but Groma sees one at a time")
         name = name[0] if name else ""
+    name = _name_of_part(name)
     if not isinstance(name, str):
         flaws.append("the name of its picture is no text")
         return ""
-    return name.strip()
+    return clean_text(name).strip()
+
+
+def _shown(item: Mapping[str, Any]) -> list[Any]:
+    """Pictures among the parts of messages, each once."""
+    said = _conversation(item)
+    found: list[Any] = []
+    for message in said if isinstance(said, list) else ():
+        parts = message.get("content", message.get("value")) if isinstance(message, Mapping) else ()
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, Mapping) and (name := _name_of_part(part)) and name not in found:
+                found.append(name)
+    return found
+
+
+def _name_of_part(part: Any) -> Any:
+    """Name of a picture that a part of a message shows: `image`, `image_url`, `path`, `url`."""
+    while isinstance(part, Mapping):
+        part = next((part[field] for field in _SHOWN if part.get(field)), "")
+    return part

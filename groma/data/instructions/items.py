@@ -99,6 +99,7 @@ class PictureFile:
         problem: why it cannot.
         reason: the same in one sentence.
         near: another name under which there is a picture that might be meant.
+        is_guess: whether it is elsewhere than its name says, and the only one of its file name.
     """
 
     path: Path | None = None
@@ -106,6 +107,7 @@ class PictureFile:
     problem: Literal["", "missing", "outside", "unreadable"] = ""
     reason: str = ""
     near: str = ""
+    is_guess: bool = False
 
 
 class Note(NamedTuple):

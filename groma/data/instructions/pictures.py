@@ -2,21 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from groma.data.examples import find_picture
+from groma.data.file_names import find_picture, fold, spellings
 from groma.data.instructions.items import PictureFile
-from groma.data.instructions.unpacking import PICTURE_ENDINGS
 from groma.data.sources.items import BrokenItem
-from groma.image import load_image
+from groma.foreign import printable_name
+from groma.image import PICTURE_ENDINGS, load_image
 from groma.types import GromaError
 
 MOST_FILES = 500_000
 """So many files are looked through at most."""
 
 _READERS = 4
+_SHOWN = 200
+"""Letters of a name that a sentence quotes."""
 
 
 class PictureFolder:
@@ -50,20 +53,19 @@ class PictureFolder:
         except BrokenItem:
             reason = f"{name!r} leads out of the folder of pictures."
             return PictureFile(problem="outside", reason=reason)
-        except (OSError, ValueError):
-            return PictureFile(problem="missing", reason=f"{name[:60]!r} is no name of a file.")
-        base = _base(name)
-        if same := self._by_name.get(base):
-            return PictureFile(same[0]) if len(same) == 1 else _several(same)
-        similar = self._by_stem.get(_stem(base), ())
+        for spelling in spellings(name):
+            if same := self._by_name.get(fold(spelling)):
+                found = PictureFile(same[0], is_guess=True)
+                return found if len(same) == 1 else _several(same)
+        similar = self._by_stem.get(_stem(name), ())
         near = self._name(similar[0]) if len(similar) == 1 else ""
-        reason = f"There is no picture {name!r}."
+        reason = f"There is no picture {name[:_SHOWN]!r}."
         return PictureFile(problem="missing", reason=reason, near=near)
 
     def _unless_doubtful(self, path: Path, root: Path, name: str) -> PictureFile:
         """A file, unless it was found by less than its name, and others could be meant as well."""
-        if path.parent == root and _base(name) != name:
-            same = self._by_name.get(path.name, [])
+        if path.parent == root and fold(name) != name:
+            same = self._by_name.get(fold(path.name), [])
             if len(same) > 1:
                 return _several(same)
         return PictureFile(path)
@@ -81,20 +83,20 @@ class PictureFolder:
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
-        return _group((path.name, path) for path in self._files)
+        return _group((fold(printable_name(path)), path) for path in self._files)
 
     @cached_property
     def _by_stem(self) -> dict[str, list[Path]]:
-        return _group((_stem(path.name), path) for path in self._files)
+        return _group((_stem(printable_name(path)), path) for path in self._files)
 
     def _name(self, path: Path) -> str:
         """What a file is called below its root."""
         root = next(root for root in self._roots if path.is_relative_to(root))
-        return path.relative_to(root).as_posix()
+        return printable_name(path.relative_to(root))
 
 
 def _several(same: Sequence[Path]) -> PictureFile:
-    reason = f"There are {len(same)} pictures called {same[0].name!r}."
+    reason = f"There are {len(same)} pictures called {fold(printable_name(same[0]))!r}."
     return PictureFile(problem="missing", reason=reason)
 
 
@@ -118,15 +120,11 @@ def _measure(file: PictureFile) -> PictureFile:
         return PictureFile(problem="unreadable", reason=str(error))
     except OSError as error:
         return PictureFile(problem="unreadable", reason=f"It cannot be opened: {error.strerror}.")
-    return PictureFile(file.path, (image.height, image.width))
-
-
-def _base(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).name
+    return replace(file, size=(image.height, image.width))
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem.casefold()
+    return PurePosixPath(fold(name)).stem.casefold()
 
 
 def _group(named: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:

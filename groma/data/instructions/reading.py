@@ -1,6 +1,5 @@
 """Instruction sets from files: what kind they are is seen from what is in them."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shutil import rmtree
@@ -22,6 +21,7 @@ from groma.data.instructions.items import (
 from groma.data.instructions.labelled import make_items
 from groma.data.instructions.pictures import PictureFolder
 from groma.data.instructions.unpacking import DATA_ENDINGS, unpack
+from groma.foreign import clean_json, decode_text, load_json, split_lines
 from groma.types import GromaError
 
 MOST_BYTES = 1 << 30
@@ -95,11 +95,18 @@ def parse_set(data: Any, images: Iterable[Path]) -> InstructionSet:
     if len(items) > MOST_ITEMS:
         raise GromaError(f"The set has {len(items):,} items; at most {MOST_ITEMS:,} can be read.")
     pictures = PictureFolder(images).look_up(item.picture for item in items)
+    guessed = sum(picture.is_guess for picture in pictures.values())
+    if guessed:
+        sentence = (
+            f"{guessed:,} pictures are not where their names say; the only ones of the same file "
+            "name are taken."
+        )
+        notes = [*notes, Note("picture-elsewhere", sentence, "note")]
     return InstructionSet(tuple(items), MappingProxyType(pictures), layout, tuple(notes))
 
 
 def read_json(path: Path) -> Any:
-    """What a file of JSON, or of JSON lines, holds.
+    r"""What a file of JSON, or of JSON lines, holds; a line ends at \n alone.
 
     A line that is no JSON becomes None, so that its item is known to be broken.
 
@@ -109,17 +116,15 @@ def read_json(path: Path) -> Any:
     if path.stat().st_size > MOST_BYTES:
         raise GromaError(f"{path} is too large: at most {MOST_BYTES >> 20:,} MB can be read.")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = clean_json(decode_text(path.read_bytes()))
     except UnicodeDecodeError as error:
-        raise GromaError(f"{path} is no JSON text in UTF-8{_READABLE}.") from error
+        raise GromaError(f"{path} is no JSON text in UTF-8 or UTF-16{_READABLE}.") from error
     if not text.strip():
         raise GromaError(f"{path} is empty.")
     try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise GromaError(f"{path} is nested too deeply.") from error
+        return load_json(text)
     except ValueError as error:
-        lines = [_decode(line) for line in text.splitlines() if line.strip()]
+        lines = [_decode(line) for line in split_lines(text)]
         if len(lines) > 1 and isinstance(lines[0], Mapping):
             return lines
         why = f": {error}" if text.lstrip()[0] in "[{" else _READABLE
@@ -187,6 +192,6 @@ def _is_known(data: Any) -> bool:
 
 def _decode(line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return load_json(line)
+    except ValueError:
         return None

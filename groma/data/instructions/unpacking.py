@@ -1,8 +1,11 @@
 """Zip files of strangers: what is unpacked is pictures and JSON, below one folder, and not much."""
 
+import lzma
 import re
 import shutil
 import stat
+import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Generator
@@ -10,17 +13,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from groma.image import PICTURE_ENDINGS
 from groma.types import GromaError
 
-PICTURE_ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm")
-)
 DATA_ENDINGS = frozenset((".json", ".jsonl"))
 
 _DIRECTORY_ENTRY = 512
 """Bytes that the zip's directory may use per file, 46 of them at least."""
 _END_RECORD = 22
 _CHUNK = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_OTHER_METHODS = {6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, ValueError),
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ def unpack(
             for entry in entries:
                 _check_entry(entry, limits)
             wanted = [entry for entry in entries if is_wanted(entry)]
+            for entry in wanted:
+                _check_method(entry)
             _check_names(wanted)
             for entry in wanted:
                 _extract(opened, entry, folder)
@@ -108,7 +117,7 @@ def _check_entry(entry: zipfile.ZipInfo, limits: Limits) -> None:
         raise GromaError(f"{name!r} leads out of the folder.")
     if name.startswith(("/", "\\")) or re.match("[A-Za-z]:", name):
         raise GromaError(f"{name!r} is an absolute name.")
-    if not name.isprintable() or "\0" in entry.orig_filename:
+    if any(map(_is_control, name)) or "\0" in entry.orig_filename:
         raise GromaError(f"{name!r} is no name of a file.")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise GromaError(f"{name!r} is a link or a device, not a file.")
@@ -116,6 +125,20 @@ def _check_entry(entry: zipfile.ZipInfo, limits: Limits) -> None:
         raise GromaError("it is encrypted; please unpack it with its password first.")
     if entry.file_size > (1 << 20) + limits.ratio * entry.compress_size:
         raise GromaError(f"{name!r} grows more than {limits.ratio}-fold when it is unpacked.")
+
+
+def _is_control(letter: str) -> bool:
+    """Whether it is no letter, sign or space: a line's end, NUL, half a character."""
+    return unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def _check_method(entry: zipfile.ZipInfo) -> None:
+    if entry.compress_type not in _METHODS:
+        method = _OTHER_METHODS.get(entry.compress_type, str(entry.compress_type))
+        raise GromaError(
+            f"{entry.filename!r} is compressed by the method {method}, which cannot be read here; "
+            'zip it again with the method "Deflate", or uncompressed ("Store").'
+        )
 
 
 def _check_names(entries: list[zipfile.ZipInfo]) -> None:
@@ -146,10 +169,12 @@ def _explained(archive: Path) -> Generator[None]:
         yield
     except GromaError as error:
         raise GromaError(f"{archive.name} is refused: {error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except _DAMAGED as error:
         raise GromaError(f"{archive.name} is no zip file, or it is damaged.") from error
     except OSError as error:
-        raise GromaError(f"{archive.name} cannot be unpacked: {error.strerror}.") from error
+        raise GromaError(
+            f"{archive.name} cannot be unpacked: {error.strerror or error}."
+        ) from error
     except RuntimeError as error:
         raise GromaError(f"{archive.name} cannot be unpacked: {error}.") from error
 

@@ -44,11 +44,6 @@ def read_size(fields: Mapping[str, Any]) -> Size | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def read_text(value: Any) -> str:
-    """Text with single spaces; empty where there is none."""
-    return " ".join(value.split()) if isinstance(value, str) else ""
-
-
 def _read_named_box(value: Mapping[str, Any]) -> RawBox:
     for names, is_corner in _SIDES:
         if all(name in value for name in names):

@@ -6,7 +6,8 @@ from typing import Any
 
 from groma.data.instructions.items import Note, RawBox
 from groma.data.instructions.labelled import LabelledPicture
-from groma.data.instructions.values import read_box, read_text
+from groma.data.instructions.values import read_box
+from groma.foreign import read_text
 
 _PROJECT = "_via_img_metadata"
 _LABELS = (
@@ -65,7 +66,9 @@ def _read_label(attributes: Any) -> str:
         return ""
     texts = {str(name).lower(): _read_attribute(value) for name, value in attributes.items()}
     known = [texts[name] for name in _LABELS if texts.get(name)]
-    return next(iter(known or filter(None, texts.values())), "")
+    # A number may be a name, but not under any heading.
+    words = (text for text in texts.values() if text and not text.isdecimal())
+    return next(iter(known or words), "")
 
 
 def _read_attribute(value: Any) -> str:

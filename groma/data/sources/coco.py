@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from groma.data.geometry import box_of
 from groma.data.index import JsonTables
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.data.sources.items import (
@@ -23,6 +24,7 @@ from groma.data.sources.items import (
     words,
 )
 from groma.data.sources.spans import grounded_pieces
+from groma.foreign import to_identifier
 from groma.types import Box, Size
 
 Image = Mapping[str, Any]
@@ -74,7 +76,7 @@ def open_flickr_json(annotations: Path, cache: Path | None) -> Items:
     return Items(JsonTables(annotations, cache), parse_grounded_caption, "conversation")
 
 
-def parse_detection(record: Record, names: Mapping[int, str], head: Head) -> DetectionSample:
+def parse_detection(record: Record, names: Mapping[int | str, str], head: Head) -> DetectionSample:
     """Boxes of whole objects; crowds and broken boxes are left out.
 
     Args:
@@ -93,7 +95,7 @@ def parse_detection(record: Record, names: Mapping[int, str], head: Head) -> Det
     return DetectionSample(words(image["file_name"]), size, boxes, classes, head)
 
 
-def parse_classes(record: Record, names: Mapping[int, str]) -> GroundedSample:
+def parse_classes(record: Record, names: Mapping[int | str, str]) -> GroundedSample:
     """One question per class that is in the picture; the answer points to all of it.
 
     A class of which there is a crowd is left out, because its truth is incomplete; of the others
@@ -101,8 +103,8 @@ def parse_classes(record: Record, names: Mapping[int, str]) -> GroundedSample:
     """
     image, annotations = record
     size = picture_size(image)
-    crowds = {a.get("category_id") for a in annotations if a.get("iscrowd")}
-    single = [a for a in annotations if a.get("category_id") not in crowds]
+    crowds = {to_identifier(a.get("category_id")) for a in annotations if a.get("iscrowd")}
+    single = [a for a in annotations if to_identifier(a.get("category_id")) not in crowds]
     found = read_parts(single, partial(_read_instance, size=size, names=names))
     classes: dict[str, list[int]] = {}
     for region, (_, name) in enumerate(found):
@@ -120,7 +122,7 @@ def parse_expression(record: Record, task: RegionTask) -> GroundedSample:
     if not annotations:
         raise BrokenItem("no box")
     size, expression = picture_size(image), words(image["caption"])
-    box = box_from_xywh(annotations[0]["bbox"], size)
+    box = box_from_xywh(box_of(annotations[0]), size)
     turn = region_turn(expression, 0, task)
     return GroundedSample(words(image["file_name"]), size, (box,), (expression,), (turn,))
 
@@ -129,7 +131,7 @@ def parse_region_captions(record: Record, task: RegionTask) -> GroundedSample:
     """A round of conversation for every captioned box of a picture; broken ones are left out."""
     image, annotations = record
     size = picture_size(image)
-    found = read_parts(annotations, lambda a: (box_from_xywh(a["bbox"], size), words(a["caption"])))
+    found = read_parts(annotations, lambda a: (box_from_xywh(box_of(a), size), words(a["caption"])))
     boxes, captions = zip(*found, strict=True)
     turns = tuple(region_turn(caption, i, task) for i, caption in enumerate(captions))
     return GroundedSample(words(image["file_name"]), size, boxes, captions, turns)
@@ -143,7 +145,7 @@ def parse_grounded_caption(record: Record) -> GroundedSample:
     image, annotations = record
     size, caption = picture_size(image), image["caption"]
     found = read_parts(
-        annotations, lambda a: (box_from_xywh(a["bbox"], size), list(a["tokens_positive"]))
+        annotations, lambda a: (box_from_xywh(box_of(a), size), list(a["tokens_positive"]))
     )
     boxes = tuple(box for box, _ in found)
     spans = [
@@ -167,10 +169,11 @@ def region_turn(text: str, region: int, task: RegionTask) -> QA:
 
 
 def _read_instance(
-    annotation: Mapping[str, Any], size: Size, names: Mapping[int, str]
+    annotation: Mapping[str, Any], size: Size, names: Mapping[int | str, str]
 ) -> tuple[Box, str]:
     """Box and class."""
-    box = box_from_xywh(annotation["bbox"], size)
-    if annotation.get("category_id") not in names:
+    box = box_from_xywh(box_of(annotation), size)
+    category = to_identifier(annotation.get("category_id"))
+    if category is None or category not in names:
         raise BrokenItem("a box of an unknown class")
-    return box, names[annotation["category_id"]]
+    return box, names[category]

@@ -18,6 +18,7 @@ from groma.data.sources.items import (
     refused,
     words,
 )
+from groma.foreign import split_lines
 from groma.types import Box, GromaError
 
 _PHRASE = re.compile(r"\[/EN#(\d+)(?:/[^\s\]]+)?\s+([^\]]+)\]")
@@ -53,8 +54,8 @@ def join_files(folder: Path, split: Path | None) -> Iterator[dict[str, Any]]:
     chosen = None if split is None else set(split.read_text(encoding="utf-8").split())
     for file in sorted((folder / "Sentences").glob("*.txt")):
         if chosen is None or file.stem in chosen:
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            item = {"sentences": [line for line in lines if line.strip()]}
+            lines = split_lines(file.read_text(encoding="utf-8", errors="replace"))
+            item = {"sentences": list(lines)}
             yield item | _read_boxes(folder / "Annotations" / f"{file.stem}.xml")
 
 

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol, TypeVar
 
 from groma.data.sample import GroundedSample
+from groma.foreign import read_text
 from groma.types import Box, GromaError, Size
 
 Head = Literal["coco", "sa1b"]
@@ -44,6 +45,7 @@ Part = TypeVar("Part")
 
 _ENDING = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif|jp2|ppm)$", re.IGNORECASE)
 _OLD_COCO_NAME = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})(_\d+)?")
+_MALFORMED = (*(TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),)
 _LOST: ContextVar[Counter[str] | None] = ContextVar("lost parts", default=None)
 
 
@@ -127,7 +129,7 @@ def refused() -> Generator[None]:
         raise BrokenItem(str(error)) from error
     except KeyError as error:
         raise BrokenItem(f"no field {error}") from error
-    except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+    except _MALFORMED as error:
         raise BrokenItem("a field of the wrong type") from error
 
 
@@ -222,11 +224,11 @@ def box_from_xyxy(values: Sequence[float], size: Size = (1, 1)) -> Box:
 
 
 def words(value: Any) -> str:
-    """Text with single spaces, never empty.
+    """Text with single spaces, or a number as text; never empty.
 
     Raises:
         BrokenItem: if there is none.
     """
-    if not isinstance(value, str) or not (text := " ".join(value.split())):
+    if not (text := read_text(value)):
         raise BrokenItem("an empty text")
     return text

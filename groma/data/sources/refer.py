@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from groma.data.geometry import box_of
 from groma.data.index import JsonItems, JsonTables, derive_lines
 from groma.data.sample import GroundedSample
 from groma.data.sources.coco import RegionTask, region_turn
@@ -18,6 +19,7 @@ from groma.data.sources.items import (
     picture_size,
     words,
 )
+from groma.foreign import to_identifier
 from groma.types import GromaError
 
 _IMAGE_FIELDS = ("file_name", "height", "width")
@@ -80,9 +82,9 @@ def join_refs(
 ) -> Iterator[dict[str, Any]]:
     """The refs of a split with the box and the picture they mean, where there are such."""
     wanted = [ref for ref in refs if ref.get("split") == split]
-    found = _find_things(instances, {_identifier(ref, "ann_id") for ref in wanted} - {None})
+    found = _find_things(instances, {to_identifier(ref.get("ann_id")) for ref in wanted} - {None})
     for ref in wanted:
-        yield found.get(_identifier(ref, "ann_id"), {}) | {"sentences": _sentences(ref)}
+        yield found.get(to_identifier(ref.get("ann_id")), {}) | {"sentences": _sentences(ref)}
 
 
 def _find_things(instances: JsonTables, ids: set[Any]) -> dict[Any, dict[str, Any]]:
@@ -92,19 +94,13 @@ def _find_things(instances: JsonTables, ids: set[Any]) -> dict[Any, dict[str, An
         with suppress(BrokenItem):
             image, annotations = instances[index]
             for annotation in annotations:
-                if (number := _identifier(annotation, "id")) in ids:
-                    kind = _identifier(annotation, "category_id")
+                if (number := to_identifier(annotation.get("id"))) in ids:
+                    kind = to_identifier(annotation.get("category_id"))
                     found[number] = {k: image[k] for k in _IMAGE_FIELDS if k in image} | {
-                        "bbox": annotation.get("bbox"),
+                        "bbox": box_of(annotation),
                         "name": instances.categories.get(kind, "object"),
                     }
     return found
-
-
-def _identifier(fields: Mapping[str, Any], name: str) -> Any:
-    """A field that may be the key of a dictionary; None where it may not."""
-    value = fields.get(name)
-    return value if isinstance(value, int | float | str) else None
 
 
 def _sentences(ref: Mapping[str, Any]) -> list[str | None]:

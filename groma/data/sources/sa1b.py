@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from groma.data.geometry import box_of
 from groma.data.index import JsonItems, decode, derive_lines
 from groma.data.sources.items import (
     BrokenItem,
@@ -78,6 +79,6 @@ def parse(record: Record) -> DetectionSample:
     folder, item = record
     image = item["image"]
     size = picture_size(image)
-    boxes = tuple(read_parts(item["annotations"], lambda a: box_from_xywh(a["bbox"], size)))
+    boxes = tuple(read_parts(item["annotations"], lambda a: box_from_xywh(box_of(a), size)))
     picture = PurePosixPath(folder, words(image["file_name"])).as_posix()
     return DetectionSample(picture, size, boxes, (), "sa1b")

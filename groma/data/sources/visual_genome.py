@@ -1,6 +1,5 @@
 """Visual Genome: descriptions of regions, one or several of a picture (paper Tab. 1)."""
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,9 +18,10 @@ from groma.data.sources.items import (
     refused,
     words,
 )
+from groma.foreign import load_json, to_identifier
 from groma.types import Box, GromaError, Size
 
-Pictures = dict[int, tuple[str, Size]]
+Pictures = dict[Any, tuple[str, Size]]
 
 
 def open_visual_genome(
@@ -61,7 +61,7 @@ def read_pictures(path: Path) -> Pictures:
     """
     try:
         with refused():
-            return dict(read_parts(json.loads(path.read_bytes()), _read_picture))
+            return dict(read_parts(load_json(path.read_bytes()), _read_picture))
     except BrokenItem as error:
         raise GromaError(f"{path} is no `image_data.json` of Visual Genome: {error}.") from error
 
@@ -71,7 +71,7 @@ def parse(
 ) -> GroundedSample:
     """One region of a picture, or a round of conversation for each that is not broken."""
     item, part = record
-    number = item["id"] if "id" in item else item["image_id"]
+    number = to_identifier(item["id"] if "id" in item else item["image_id"])
     if number not in pictures:
         raise BrokenItem("a picture that image_data does not know")
     picture, size = pictures[number]
@@ -81,10 +81,10 @@ def parse(
     return GroundedSample(picture, size, boxes, phrases, turns)
 
 
-def _read_picture(item: Mapping[str, Any]) -> tuple[int, tuple[str, Size]]:
+def _read_picture(item: Mapping[str, Any]) -> tuple[Any, tuple[str, Size]]:
     """Id, file name and size."""
     name = "/".join(PurePosixPath(urlsplit(item["url"]).path).parts[-2:])
-    return int(item["image_id"]), (name, picture_size(item))
+    return to_identifier(item["image_id"]), (name, picture_size(item))
 
 
 def _read_region(region: Mapping[str, Any], size: Size) -> tuple[Box, str]:

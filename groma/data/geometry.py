@@ -1,0 +1,85 @@
+"""Boxes of things that other programs draw as polygons or masks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from groma.data.sources.items import BrokenItem
+
+XYWH = tuple[float, float, float, float]
+
+
+def box_around(segmentation: Any) -> XYWH | None:
+    """Left, top, width and height in pixels of what polygons or run lengths cover.
+
+    Args:
+        segmentation: of a COCO annotation: polygons x1, y1, x2, y2, …, or `counts` and `size`.
+
+    Returns:
+        None where it covers nothing, or is something else.
+    """
+    try:
+        if isinstance(segmentation, Mapping):
+            return _around_runs(segmentation["counts"], segmentation["size"])
+        return _around_points(segmentation)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def box_of(annotation: Mapping[str, Any]) -> Any:
+    """The `bbox` of a COCO annotation, or the box around its `segmentation` where it has none."""
+    return annotation.get("bbox") or box_around(annotation.get("segmentation"))
+
+
+def area_of(annotation: Mapping[str, Any]) -> float:
+    """The `area` of a COCO annotation in square pixels, or that of its box where it has none.
+
+    Raises:
+        BrokenItem: if it has neither.
+    """
+    area = annotation.get("area")
+    if isinstance(area, int | float) and not isinstance(area, bool):
+        return float(area)
+    try:
+        _, _, width, height = box_of(annotation)
+        return float(width) * float(height)
+    except (TypeError, ValueError) as error:
+        raise BrokenItem("an annotation has neither an area nor a box") from error
+
+
+def without_idle_crowds(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Annotations without `iscrowd` where all have it: some mask tools set it everywhere."""
+    if annotations and all(annotation.get("iscrowd") for annotation in annotations):
+        return [{**annotation, "iscrowd": 0} for annotation in annotations]
+    return list(annotations)
+
+
+def _around_points(polygons: Sequence[Any]) -> XYWH | None:
+    """Polygons of at least three points, or one that is in no list."""
+    if polygons and not isinstance(polygons[0], Sequence):
+        polygons = [polygons]
+    xs = [float(x) for polygon in polygons if len(polygon) >= 6 for x in polygon[::2]]
+    ys = [float(y) for polygon in polygons if len(polygon) >= 6 for y in polygon[1::2]]
+    if not xs:
+        return None
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def _around_runs(counts: Any, size: Any) -> XYWH | None:
+    """Run lengths down the columns, from the first pixel that is not covered."""
+    height, width = (int(side) for side in size)
+    if not (0 < height < 1 << 16 and 0 < width < 1 << 16):
+        return None
+    if isinstance(counts, Sequence) and not isinstance(counts, str):
+        runs = coco_mask.frPyObjects(
+            {"counts": list(counts), "size": [height, width]}, height, width
+        )
+    else:
+        # A string that breaks off within a number would be read beyond its end.
+        letters = counts.encode("ascii")
+        if not letters or (letters[-1] - 48) & 0x20:
+            return None
+        runs = {"counts": letters, "size": [height, width]}
+    left, top, across, down = coco_mask.toBbox(runs).tolist()
+    return (left, top, across, down) if across > 0 and down > 0 else None
