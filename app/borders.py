@@ -11,6 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from groma.foreign import clean_json, decode_text
 from groma.types import GromaError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -22,6 +23,8 @@ TOO_MUCH = "This request brings more than can be asked at once; please send less
 
 class Borders:
     """Middleware that turns away requests of other websites, and those that bring too much.
+
+    Of texts that programs and keyboards send, what is no character is replaced (`clean_json`).
 
     Browsers tell the website that asks (`Origin`); it must be this one. What is too long is refused
     before anybody reads it.
@@ -54,7 +57,9 @@ class Borders:
         elif not said.isdecimal() or int(said) > most:
             await JSONResponse({"detail": TOO_MUCH}, 413)(scope, receive, send)
         else:
-            await self._app(scope, _bounded(receive, most), send)
+            bounded = _bounded(receive, most)
+            says_text = scope["method"] == "POST" and most == self._most
+            await self._app(scope, _cleaned(bounded) if says_text else bounded, send)
 
 
 def borders(hosts: Sequence[str] | None, most_bytes: int, most_upload: int) -> list[Middleware]:
@@ -109,5 +114,27 @@ def _bounded(receive: Receive, most: int) -> Receive:
         if left < 0:
             raise HTTPException(413, TOO_MUCH)
         return message
+
+    return read
+
+
+def _cleaned(receive: Receive) -> Receive:
+    """Read a request at once, without broken characters, which no answer could repeat."""
+    is_read = False
+
+    async def read() -> Message:
+        nonlocal is_read
+        if is_read:
+            return await receive()
+        is_read = True
+        body, goes_on = b"", True
+        while goes_on:
+            message = await receive()
+            if message["type"] != "http.request":
+                return message
+            body += message.get("body", b"")
+            goes_on = message.get("more_body", False)
+        clean = clean_json(decode_text(body, "replace")).encode()
+        return {"type": "http.request", "body": clean, "more_body": False}
 
     return read

@@ -26,6 +26,7 @@ from groma.conversation import Conversation
 from groma.data.groma_instruct import format_item
 from groma.data.talks import talk_to_sample
 from groma.drawing import draw_boxes
+from groma.foreign import load_json
 from groma.image import load_image
 from groma.types import GromaError, RegionRef, regions_to_detections
 
@@ -125,7 +126,7 @@ def read_talk(file: Path) -> tuple[Path, Conversation]:
         GromaError: if it is no such file.
     """
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = load_json(file.read_bytes())
         content = base64.b64decode(data["picture"], validate=True)
         conversation = Conversation.from_dict(data["conversation"])
     except GromaError:

@@ -15,6 +15,7 @@ from groma.config import GromaConfig
 from groma.conversation import Conversation, GenerationSettings, Turn, check_question
 from groma.decoder import PrefixDecoder
 from groma.embedder import PromptEmbedder
+from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
@@ -318,6 +319,7 @@ class Chat:
         """Everything that can be wrong with a question is found here, before any computing."""
         self._check_idle()
         check_question(text, boxes)
+        text = clean_text(text)
         config, policy = self._groma.config, self._groma.policy(settings)
         new = name_regions(before.regions, self.image, boxes, policy, config.max_regions)
         named = (*before.regions, *new)

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 UNKNOWN = "\ufffd"
 """Stands where a character was that is none."""
@@ -36,13 +36,13 @@ def clean_json(text: str) -> str:
     return clean_text(text)
 
 
-def decode_text(data: bytes) -> str:
+def decode_text(data: bytes, errors: Literal["strict", "replace"] = "strict") -> str:
     """Text of a file: UTF-8, or UTF-16 or UTF-32, with or without a mark at its start.
 
     Raises:
-        UnicodeDecodeError: if it is none of them.
+        UnicodeDecodeError: if it is none of them, and this is not to be passed over.
     """
-    return data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+    return data.decode(json.detect_encoding(data), errors).removeprefix("\ufeff")
 
 
 def load_json(data: bytes | str) -> Any:

@@ -96,6 +96,13 @@ def load(
     return model.eval(), tokenizer
 
 
+NEEDED = [
+    *("config.json", "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt"),
+]
+"""Files of a checkpoint that are asked for; the others of the Hub may be missing."""
+
+
 def resolve(source: str | Path) -> Path:
     """The folder of a checkpoint, downloaded from the Hub where it is not on disk.
 
@@ -110,7 +117,7 @@ def resolve(source: str | Path) -> Path:
         )
     if not folder.exists():
         try:
-            folder = Path(snapshot_download(str(source)))
+            folder = Path(snapshot_download(str(source), allow_patterns=NEEDED))
         except (OSError, ValueError, HFValidationError) as error:
             raise GromaError(
                 f"There is no model folder {str(source)!r}, and no model of that name could be "

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
+from groma.foreign import clean_json, load_json
 from groma.types import GromaError
 
 Fields = dict[str, Any]
@@ -74,7 +75,7 @@ class AnswerFile:
 
 
 def _to_line(fields: Fields) -> str:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return clean_json(json.dumps(fields, ensure_ascii=False, separators=(",", ":"))) + "\n"
 
 
 def _no_answers(path: Path) -> GromaError:
@@ -85,9 +86,9 @@ def _split(path: Path, data: bytes) -> tuple[list[Fields], int]:
     """The lines of a file's data that are whole, and the bytes they take."""
     whole, _, _ = data.rpartition(b"\n")
     lines: list[Fields] = []
-    for number, line in enumerate(whole.splitlines(), start=1):
+    for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
         try:
-            fields = json.loads(line)
+            fields = load_json(line)
         except ValueError as error:
             raise GromaError(f"Line {number} of {path} is damaged: it is not JSON.") from error
         if not isinstance(fields, dict):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from groma.foreign import clean_json, load_json
 from groma.types import GromaError
 
 Entry = dict[str, Any]
@@ -59,9 +60,9 @@ def read_lines(path: Path) -> list[Entry]:
     """
     data = path.read_bytes() if path.exists() else b""
     lines = []
-    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].split(b"\n")[:-1], start=1):
         try:
-            entry = json.loads(line)
+            entry = load_json(line)
         except ValueError:
             entry = None
         if not isinstance(entry, dict) or (number > 1 and not isinstance(entry.get("key"), str)):
@@ -71,4 +72,4 @@ def read_lines(path: Path) -> list[Entry]:
 
 
 def _to_line(entry: Entry) -> str:
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return clean_json(json.dumps(entry, ensure_ascii=False, separators=(",", ":"))) + "\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from groma.data.index import replacing
+from groma.foreign import clean_json
 from groma.instruct.journal import Journal, read_lines
 from groma.types import GromaError
 
@@ -78,7 +79,7 @@ def write_json(path: Path, data: Any) -> None:
         GromaError: if the folder cannot be written.
     """
     with replacing(path) as file:
-        file.write(json.dumps(data, indent=1, ensure_ascii=False).encode())
+        file.write(clean_json(json.dumps(data, indent=1, ensure_ascii=False)).encode())
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""No text and no name stops a run or a tab: the application, its API, and folders of pictures."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from groma import cli, loading
+from groma.data.instructions.reading import read_set
+from groma.foreign import load_json
+from groma.types import GromaError
+from tests import talk
+from tests.app.scripted import ScriptedGroma, picture
+from tests.attacks.caller import SETTINGS, Caller
+
+HALVES = ["What is \ud83d here?", "\udc00\ud83d", "a\0b", "\u202eabc\u2028def\u200f", "\ufeff"]
+
+
+@pytest.fixture(scope="module")
+def caller() -> Iterator[Caller]:
+    from app.main import launch
+
+    url = launch(ScriptedGroma(), "groma-mini", prevent_thread_lock=True, quiet=True)
+    with Caller(url) as calling:
+        yield calling
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    picture().save(tmp_path / "scene.png")
+    return tmp_path / "scene.png"
+
+
+@pytest.mark.parametrize("question", HALVES)
+def test_no_question_wedges_a_tab(caller: Caller, scene: Path, question: str) -> None:
+    canvas, tab = {"image": caller.upload(scene), "boxes": []}, f"tab{len(question)}"
+    ask = caller.number("Question", "submit")
+    for asked in (question, "What is here?"):
+        last = [m for m in caller.fire(ask, canvas, asked, *SETTINGS, tab=tab) if "output" in m][-1]
+        assert last["success"], last
+        json.dumps(last, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("question", HALVES)
+def test_no_question_of_a_program_goes_unanswered(
+    caller: Caller, scene: Path, question: str
+) -> None:
+    event, _ = caller.call("ask", caller.upload(scene), question, [], {})[-1]
+    assert event == "complete"
+
+
+def test_the_picture_of_a_name_that_is_no_text_is_annotated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder, save = tmp_path / "pictures", tmp_path / "out"
+    folder.mkdir()
+    for seed, name in enumerate((b"good.png", b"ros\xe9.png", b"zebra.png")):
+        talk.picture(seed).save(tmp_path / "picture.png")
+        shutil.move(tmp_path / "picture.png", folder / os.fsdecode(name))
+    monkeypatch.setattr(cli, "_load", lambda _: talk.groma())
+    for _ in range(2):
+        assert cli.main(["annotate", str(folder), "--save", str(save)]) == 0
+    assert "3 pictures: 3 accepted" in capsys.readouterr().out
+    items = load_json((save / "groma_instruct.json").read_bytes())
+    assert [item["file_name"] for item in items] == ["good.png", r"ros\xe9.png", "zebra.png"]
+    found = read_set(save / "groma_instruct.json", folder)
+    assert all(found.picture(item).path for item in found.items)
+
+
+def test_offline_only_what_is_needed_must_be_here(
+    case: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = case("offline-without-readme") / "trees-abc123.json"
+    hub = tmp_path / "hub/models--some--groma"
+    for name in ("refs", "trees", "snapshots/abc123"):
+        (hub / name).mkdir(parents=True)
+    (hub / "refs/main").write_text("abc123")
+    shutil.copy(listed, hub / "trees/abc123.json")
+    here = hub / "snapshots/abc123"
+    for name in json.loads(listed.read_text())["files"]:
+        if name in ("README.md", ".gitattributes"):
+            continue
+        shutil.copy(Path("weights/groma-mini") / name, here / name)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert loading.resolve("some/groma") == here
+    (here / "tokenizer.json").unlink()
+    with pytest.raises(GromaError, match="could be downloaded"):
+        loading.resolve("some/groma")
