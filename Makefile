@@ -9,7 +9,7 @@ install = $(UV) $(1) || $(PIP) $(1)
 unexport PYTHONDONTWRITEBYTECODE
 BENCHMARKS := $(filter-out app,$(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))))
 
-.PHONY: help install demo test check lint bench weights weights-photo
+.PHONY: help install demo test check lint hostile bench weights weights-photo
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -30,6 +30,9 @@ lint: .venv/.dev  ## format, lint, types and import rules
 	$(BIN)/ruff check
 	$(BIN)/ty check
 	$(BIN)/lint-imports
+
+hostile: .venv/.dev  ## 100,000 files gone wrong for every reader, an hour; what fails is printed, shrunk
+	HOSTILE=100000 $(BIN)/python -m pytest tests/hostile/test_mutations.py
 
 bench: .venv/.dev  ## speed and memory, as tables (the application: python -m benchmarks.app --model FOLDER)
 	$(foreach name,$(BENCHMARKS),$(BIN)/python -m benchmarks.$(name) &&) true

@@ -249,7 +249,7 @@ class CsvGroups(Indexed):
     @cached_property
     def header(self) -> list[str]:
         """Names of the columns."""
-        with self.path.open(encoding="utf-8-sig", newline="") as file:
+        with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             return next(csv.reader(file), [])
 
     def _build(self) -> Arrays:

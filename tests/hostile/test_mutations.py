@@ -1,0 +1,199 @@
+"""Whatever becomes of a file, every reader ends in a result, or says in a sentence why not.
+
+`HOSTILE` in the environment is how many files are made; `make hostile` makes 100,000.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from app.export import read_talk
+from app.pictures import displayable
+from groma import loading
+from groma.data.doctor.checking import check, repair
+from groma.data.instructions.items import to_samples
+from groma.data.instructions.reading import read_set
+from groma.data.instructions.writing import to_json
+from groma.data.left_out import list_pictures
+from groma.data.sources import coco, conversations, flickr, grit, open_images, refer, sa1b
+from groma.data.sources import visual_genome as vg
+from groma.eval.answer_file import AnswerFile
+from groma.eval.detection import Detection
+from groma.eval.lvis_ground import LvisGround
+from groma.eval.region_caption import RegionCaption
+from groma.image import load_image
+from groma.instruct.journal import Journal
+from groma.instruct.sources import read_captions, read_questions
+from groma.types import GromaError
+from tests.data_public.reading import read
+from tests.hostile.mutations import BYTES, VALUES, Step, mutate, steps
+
+PUBLIC, EVAL = Path("tests/data/public"), Path("tests/data/eval")
+VG, REFCOCO = PUBLIC / "visual_genome", PUBLIC / "refcoco"
+
+Reader = Callable[[Path, Path], Any]
+"""Takes the changed file and an empty folder beside it."""
+
+
+def _learn(path: Path, _: Path) -> None:
+    """What `groma data check` and a training do with a set."""
+    found = read_set(path)
+    check(found)
+    to_samples(found)
+    repaired, _ = repair(found)
+    if len(repaired):
+        to_json(repaired).encode()
+
+
+def _source(open_source: Callable[..., Any]) -> Reader:
+    return lambda path, folder: read(open_source(path, folder / "index"))
+
+
+def _folder(open_source: Callable[..., Any], name: str) -> Reader:
+    """A source that is a folder, of which one file is changed."""
+
+    def look(path: Path, folder: Path) -> None:
+        target = folder / "all" / name
+        target.parent.mkdir(parents=True)
+        shutil.copy(path, target)
+        read(open_source(folder / "all", folder / "index"))
+
+    return look
+
+
+def _flickr(path: Path, folder: Path) -> None:
+    for name in ("Sentences", "Annotations"):
+        shutil.copytree(PUBLIC / "flickr30k" / name, folder / "all" / name)
+    shutil.copy(path, folder / "all" / "Annotations/1000.xml")
+    shutil.copy(path, folder / "all" / "Sentences/1001.txt")
+    read(flickr.open_flickr30k(folder / "all", folder / "index"))
+
+
+def _config(path: Path, folder: Path) -> None:
+    shutil.copy(path, folder / "config.json")
+    loading.read_config(folder)
+
+
+def _weights(path: Path, folder: Path) -> None:
+    shutil.copy(path, folder / "model.safetensors.index.json")
+    loading.weight_files(folder)
+
+
+def _shown(path: Path, _: Path) -> None:
+    seen = load_image(path)
+    assert load_image(displayable(path)).size == seen.size
+
+
+FILES: dict[str, tuple[Path, Reader]] = {
+    "coco": (PUBLIC / "coco/instances.json", _source(coco.open_coco)),
+    "coco-find": (PUBLIC / "coco/instances.json", _source(partial(coco.open_coco, task="find"))),
+    "expressions": (REFCOCO / "refcoco_train.json", _source(coco.open_expressions)),
+    "region-captions": (REFCOCO / "refcocog_cap_train.json", _source(coco.open_region_captions)),
+    "flickr-json": (
+        PUBLIC / "flickr30k/flickr_entities_train.json",
+        _source(coco.open_flickr_json),
+    ),
+    "flickr-xml": (PUBLIC / "flickr30k/Annotations/1000.xml", _flickr),
+    "flickr-txt": (PUBLIC / "flickr30k/Sentences/1001.txt", _flickr),
+    "conversations": (
+        PUBLIC / "conversations/llava_conversation_reasoning.json",
+        _source(conversations.open_conversations),
+    ),
+    "json-lines": (
+        PUBLIC / "conversations/share-captioner.jsonl",
+        _source(conversations.open_conversations),
+    ),
+    "groma-instruct": (
+        PUBLIC / "conversations/groma_instruct.json",
+        _source(conversations.open_groma_instruct),
+    ),
+    "grit": (PUBLIC / "grit/grit_filtered.json", _source(grit.open_grit)),
+    "sa1b": (PUBLIC / "sa1b/sa_000000/sa_1.json", _folder(sa1b.open_sa1b, "sa_1.json")),
+    "open-images": (
+        PUBLIC / "openimages/train-annotations-bbox.csv",
+        _source(open_images.open_images),
+    ),
+    "vg": (
+        VG / "region_descriptions.json",
+        _source(partial(vg.open_visual_genome, image_data=VG / "image_data.json")),
+    ),
+    "vg-pictures": (VG / "image_data.json", lambda path, _: vg.read_pictures(path)),
+    "vg-questions": (VG / "region_descriptions.json", lambda path, _: read_questions(path)),
+    "captions": (
+        PUBLIC / "coco/instances.json",
+        lambda path, _: read_captions(path, VG / "image_data.json"),
+    ),
+    "refs": (
+        PUBLIC / "refcocog/refs(umd).json",
+        _source(partial(refer.open_refer, instances=REFCOCO / "instances.json")),
+    ),
+    "refs-pickle": (
+        REFCOCO / "refs(unc).p",
+        _source(partial(refer.open_refer, instances=REFCOCO / "instances.json")),
+    ),
+    "left-out": (REFCOCO / "refcoco_train.json", lambda path, _: list_pictures(path)),
+    "detection": (EVAL / "instances_val2017.json", lambda path, _: Detection(path)),
+    "lvis": (EVAL / "lvis_test.json", lambda path, _: LvisGround(path)),
+    "region-caption": (EVAL / "refcocog_cap_val.json", lambda path, _: RegionCaption(path)),
+    "set-coco": (PUBLIC / "coco/instances.json", _learn),
+    "set-groma": (PUBLIC / "conversations/groma_instruct.json", _learn),
+    "set-llava": (PUBLIC / "conversations/sharegpt4v_instruct.json", _learn),
+    "set-lines": (PUBLIC / "conversations/share-captioner.jsonl", _learn),
+    "set-parts": (Path("tests/data/cases/picture-in-content/url.json"), _learn),
+    "set-masks": (Path("tests/data/cases/masks/set.json"), _learn),
+    "set-zip": (Path("tests/data/cases/unicode-names/flag-nfd.zip"), _learn),
+    "set-old-zip": (Path("tests/data/cases/deflate64/set.zip"), _learn),
+    "config": (Path("weights/groma-mini/config.json"), _config),
+    "weights": (Path("weights/groma-mini/model.safetensors.index.json"), _weights),
+    "picture-jpg": (Path("tests/data/cases/orientation/xmp.jpg"), _shown),
+    "picture-png": (Path("tests/data/cases/orientation/xmp.png"), _shown),
+    "picture-webp": (Path("tests/data/cases/orientation/exif.webp"), _shown),
+    "talk": (Path("tests/data/cases/masks/set.json"), lambda path, _: read_talk(path)),
+    "journal": (
+        PUBLIC / "conversations/share-captioner.jsonl",
+        lambda path, _: Journal(path, {"begun": 1}),
+    ),
+    "answers": (EVAL / "qa90_questions.jsonl", lambda path, _: AnswerFile.read(path)),
+}
+"""Files, and what reads them."""
+
+NUMBER = int(os.environ.get("HOSTILE", "1000")) // len(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_readers_end_in_a_result_or_a_sentence(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source, reader = FILES[name]
+    data = source.read_bytes()
+    kinds = BYTES + VALUES if source.suffix == ".json" else BYTES
+
+    @given(steps(kinds))
+    @settings(
+        max_examples=NUMBER,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    def try_one(changes: list[Step]) -> None:
+        folder = tmp_path_factory.mktemp(name)
+        path = folder / source.name
+        path.write_bytes(mutate(data, changes))
+        (folder / "beside").mkdir()
+        try:
+            reader(path, folder / "beside")
+        except GromaError as error:
+            sentence = str(error)
+            assert sentence.strip(), changes
+            assert "\n" not in sentence
+            sentence.encode()
+        finally:
+            shutil.rmtree(folder)
+
+    try_one()
