@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import (
@@ -26,6 +26,7 @@ from transformers.utils import (
 
 from groma import embedded, machine
 from groma.config import GromaConfig
+from groma.foreign import load_json
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import (
     SIXTEEN_BIT_PARTS,
@@ -136,13 +137,20 @@ def read_config(folder: Path) -> GromaConfig:
         GromaError: if config.json is broken or describes another architecture.
     """
     try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        raw = load_json((folder / "config.json").read_bytes())
     except ValueError as error:
         raise GromaError(f"{folder / 'config.json'} is not valid JSON; fetch it again.") from error
-    found = raw.get("model_type")
+    found = raw.get("model_type") if isinstance(raw, dict) else None
     if found != GromaConfig.model_type:
         raise GromaError(f"{folder} holds a {found or 'nameless'} model, not a Groma model.")
-    return GromaConfig.from_dict(raw)
+    try:
+        return GromaConfig.from_dict(raw)
+    except GromaError:
+        raise
+    except (StrictDataclassError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise GromaError(
+            f"{folder / 'config.json'} has a value of the wrong kind; fetch it again."
+        ) from error
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -172,7 +180,7 @@ def weight_files(folder: Path) -> list[Path]:
 def _shard_names(index: Path) -> list[str]:
     """Weight files that an index names."""
     try:
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        named = load_json(index.read_bytes())["weight_map"].values()
         return sorted({Path(name).name for name in named})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GromaError(f"{index} is damaged; download it again.") from error

@@ -250,7 +250,10 @@ class CsvGroups(Indexed):
     def header(self) -> list[str]:
         """Names of the columns."""
         with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            return next(csv.reader(file), [])
+            try:
+                return next(csv.reader(file), [])
+            except csv.Error as error:
+                raise GromaError(f"The first line of {self.path} is no CSV: {error}.") from error
 
     def _build(self) -> Arrays:
         known: dict[bytes, int] = {}

@@ -46,9 +46,7 @@ def _learn(path: Path, _: Path) -> None:
     found = read_set(path)
     check(found)
     to_samples(found)
-    repaired, _ = repair(found)
-    if len(repaired):
-        to_json(repaired).encode()
+    to_json(repair(found)).encode()
 
 
 def _source(open_source: Callable[..., Any]) -> Reader:
@@ -118,6 +116,10 @@ FILES: dict[str, tuple[Path, Reader]] = {
     "open-images": (
         PUBLIC / "openimages/train-annotations-bbox.csv",
         _source(open_images.open_images),
+    ),
+    "open-images-classes": (
+        PUBLIC / "openimages/class-descriptions-boxable.csv",
+        lambda path, _: open_images.read_classes(path),
     ),
     "vg": (
         VG / "region_descriptions.json",

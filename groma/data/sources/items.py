@@ -1,5 +1,6 @@
 """What parsers make of an item of a public data set, and how they refuse one."""
 
+import csv
 import math
 import re
 from collections import Counter
@@ -45,7 +46,10 @@ Part = TypeVar("Part")
 
 _ENDING = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif|jp2|ppm)$", re.IGNORECASE)
 _OLD_COCO_NAME = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})(_\d+)?")
-_MALFORMED = (*(TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),)
+_MALFORMED = (
+    *(TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),
+    csv.Error,
+)
 _LOST: ContextVar[Counter[str] | None] = ContextVar("lost parts", default=None)
 
 

@@ -42,11 +42,18 @@ def open_images(annotations: Path, cache: Path | None, *, classes: Path | None =
 
 
 def read_classes(path: Path | None) -> dict[str, str]:
-    """Names of classes by their code."""
+    """Names of classes by their code.
+
+    Raises:
+        GromaError: if the file cannot be read.
+    """
     if path is None:
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise GromaError(f"{path} is no list of classes: {error}.") from error
 
 
 def parse(rows: Sequence[Mapping[str, str]], names: Mapping[str, str]) -> DetectionSample:

@@ -1,6 +1,5 @@
 """RefCOCO, RefCOCO+ and RefCOCOg as published: refs and instances (paper Tab. 1)."""
 
-import json
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,12 +18,12 @@ from groma.data.sources.items import (
     picture_size,
     words,
 )
-from groma.foreign import to_identifier
+from groma.foreign import load_json, to_identifier
 from groma.types import GromaError
 
 _IMAGE_FIELDS = ("file_name", "height", "width")
 _UNREADABLE = (
-    *(ValueError, EOFError, LookupError, TypeError, AttributeError),
+    *(ValueError, EOFError, LookupError, TypeError, AttributeError, RecursionError),
     pickle.UnpicklingError,
 )
 
@@ -69,7 +68,8 @@ def read_refs(path: Path) -> list[dict[str, Any]]:
     """
     try:
         with path.open("rb") as file:
-            refs = json.load(file) if path.suffix == ".json" else _PlainUnpickler(file).load()
+            is_json = path.suffix == ".json"
+            refs = load_json(file.read()) if is_json else _PlainUnpickler(file).load()
     except _UNREADABLE as error:
         raise GromaError(f"{path} cannot be read as a list of refs: {error}") from error
     if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
