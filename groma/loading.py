@@ -147,7 +147,7 @@ def read_config(folder: Path) -> GromaConfig:
         return GromaConfig.from_dict(raw)
     except GromaError:
         raise
-    except (StrictDataclassError, TypeError, ValueError, AttributeError, KeyError) as error:
+    except (StrictDataclassError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise GromaError(
             f"{folder / 'config.json'} has a value of the wrong kind; fetch it again."
         ) from error
