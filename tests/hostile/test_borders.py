@@ -23,8 +23,9 @@ HALVES = ["What is \ud83d here?", "\udc00\ud83d", "a\0b", "\u202eabc\u2028def\u2
 @pytest.fixture(scope="module")
 def caller() -> Iterator[Caller]:
     from app.main import launch
+    from app.models import Models
 
-    url = launch(ScriptedGroma(), "groma-mini", prevent_thread_lock=True, quiet=True)
+    url = launch(Models("groma-mini", ScriptedGroma()), prevent_thread_lock=True, quiet=True)
     with Caller(url) as calling:
         yield calling
 
