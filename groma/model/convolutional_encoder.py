@@ -25,7 +25,6 @@ class ConvolutionalEncoder(nn.Module):
         self.config = config.vision_config
         self.nms_threshold = config.nms_threshold
         self.detector = ConvolutionalDetector(config.vision_config)
-        self.frozen = True
 
     @torch.no_grad()
     def forward(self, pixel_values: Tensor) -> list[Tensor]:

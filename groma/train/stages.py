@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from groma.model.groma import GromaForConditionalGeneration
+from groma.types import GromaError
 
 PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "language_model")
 NEW_TOKENS = "new_tokens"
@@ -60,7 +61,13 @@ def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
 
     Raises:
         ValueError: if the stage names a part that does not exist.
+        GromaError: if the visual parts are a convolutional detector's, which no stage trains.
     """
+    if model.config.is_convolutional:
+        raise GromaError(
+            "No stage trains a model with a convolutional detector; `groma train lora` teaches it "
+            "your pictures."
+        )
     unknown = set(stage.trains) - {*PARTS, NEW_TOKENS}
     if unknown:
         raise ValueError(f"Stage {stage.name} trains {sorted(unknown)}, but parts are {PARTS}.")

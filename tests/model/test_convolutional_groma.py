@@ -11,6 +11,7 @@ from groma.config import ConvolutionalEncoderConfig, GromaConfig, RegionCodeConf
 from groma.model.coded_regions import FAINT, SURE, UNSURE, Findings
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy, select_regions
+from groma.train.stages import Stage, freeze_for
 from groma.types import GromaError
 from tests.train import tiny_language
 
@@ -177,3 +178,9 @@ def test_colour_is_told_of_things_that_have_one(model):
     colours = said(model, dog, "colours")
     assert colours[0] == pytest.approx(1, abs=0.05)
     assert max(said(model, person, "colours"), key=abs) == pytest.approx(0, abs=1e-3)
+
+
+def test_no_stage_trains_it(model):
+    stage = Stage("instruction", ("language_model",), batch_size=1, steps=1, lr=1e-3)
+    with pytest.raises(GromaError, match="groma train lora"):
+        freeze_for(model, stage)
