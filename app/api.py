@@ -22,8 +22,8 @@ from app.gpu import (
 )
 from app.mistakes import answered
 from app.pictures import read_picture
-from groma.chat import Groma
-from groma.conversation import GenerationSettings, check_question
+from groma.chat.chat import Groma
+from groma.text.conversation import GenerationSettings, check_question
 from groma.types import GromaError, GroundedReply
 
 SECONDS_BETWEEN_LOOKS = 0.5

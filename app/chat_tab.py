@@ -13,7 +13,7 @@ from app.mistakes import sentence_about
 from app.pictures import displayable
 from app.render import Pending, render_talk, shown_boxes
 from app.state import Session, Sessions
-from groma.conversation import Conversation, GenerationSettings, check_question
+from groma.text.conversation import Conversation, GenerationSettings, check_question
 from groma.types import Box, GromaError, GroundedReply
 
 _Inputs = ParamSpec("_Inputs")

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from groma.config import NUM_REGION_TOKENS
-from groma.drawing import region_colour
+from groma.drawing.boxes import region_colour
 from groma.image import load_image
 from groma.types import Box, to_box
 

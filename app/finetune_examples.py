@@ -18,11 +18,7 @@ from PIL import Image
 
 from app.pictures import displayable, read_picture, to_thumbnail
 from groma.config import NUM_REGION_TOKENS
-from groma.conversation import Conversation
-from groma.data.groma_instruct import NUMBER, format_item, numbered
-from groma.data.index import replacing
-from groma.data.instructions.reading import read_set
-from groma.data.instructions.writing import NAME, write_set
+from groma.data.records.index import replacing
 from groma.data.sample import (
     QA,
     GroundedSample,
@@ -33,8 +29,12 @@ from groma.data.sample import (
     join_pieces,
     plain_text,
 )
-from groma.data.talks import talk_to_sample
 from groma.image import check_boxes, normalise_boxes
+from groma.instruction_sets.groma_instruct import NUMBER, format_item, numbered
+from groma.instruction_sets.readers.reading import read_set
+from groma.instruction_sets.readers.writing import NAME, write_set
+from groma.instruction_sets.talks import talk_to_sample
+from groma.text.conversation import Conversation
 from groma.types import Box, GromaError, Size
 
 ZIP_NAME = "my-examples.zip"

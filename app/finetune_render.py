@@ -7,13 +7,13 @@ from typing import Literal
 from app.finetune_examples import Kept, OwnSet
 from app.pictures import to_thumbnail
 from app.render import user_colours
-from groma.data.doctor.finding import Finding
 from groma.data.sample import Phrase
-from groma.eval.comparison import ComparedReply
+from groma.eval.harness.comparison import ComparedReply
+from groma.finetune.lora_settings import LoraSettings
+from groma.finetune.memory_estimate import Estimate
+from groma.finetune.run_folder import Progress
 from groma.image import load_image
-from groma.train.lora.folder import Progress
-from groma.train.lora.memory import Estimate
-from groma.train.lora.settings import LoraSettings
+from groma.instruction_sets.doctor.finding import Finding
 from groma.types import Box, Size
 
 MOST_FINDINGS = 200

@@ -28,23 +28,23 @@ from app.finetune_render import (
 from app.mistakes import without_folders
 from app.pictures import displayable, read_picture
 from app.state import Sessions
-from groma import loading
-from groma.chat import Groma
-from groma.data.doctor.checking import check, fix, repair, worst_first
-from groma.data.doctor.finding import Finding
-from groma.data.doctor.showing import overlay, supervised_text
-from groma.data.index import replacing
-from groma.data.instructions.items import InstructionSet, left_out, to_sample, to_samples
-from groma.data.instructions.reading import read_set
-from groma.data.instructions.unpacking import Limits, unpack
-from groma.data.instructions.writing import write_set
+from groma.chat.chat import Groma
+from groma.checkpoint import load as loading
+from groma.data.records.index import replacing
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
-from groma.eval.comparison import ComparedReply, compare
-from groma.train.lora.folder import RunFolder, State
-from groma.train.lora.jobs import Jobs
-from groma.train.lora.planning import plan
-from groma.train.lora.settings import LoraSettings
+from groma.eval.harness.comparison import ComparedReply, compare
+from groma.finetune.jobs import Jobs
+from groma.finetune.lora_settings import LoraSettings
+from groma.finetune.planning import plan
+from groma.finetune.run_folder import RunFolder, State
+from groma.instruction_sets.doctor.checking import check, fix, repair, worst_first
+from groma.instruction_sets.doctor.finding import Finding
+from groma.instruction_sets.doctor.showing import overlay, supervised_text
+from groma.instruction_sets.readers.reading import read_set
+from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample, to_samples
+from groma.instruction_sets.readers.unpacking import Limits, unpack
+from groma.instruction_sets.readers.writing import write_set
 from groma.types import GromaError, Region
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")

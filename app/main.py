@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from app.models import Models
     from app.state import Sessions
-    from groma.train.lora.settings import LoraSettings
+    from groma.finetune.lora_settings import LoraSettings
 
 _log = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]"
     """
     from app.borders import is_allowed
     from app.zero_gpu import is_zero_gpu
-    from groma.train.lora.settings import LoraSettings
+    from groma.finetune.lora_settings import LoraSettings
 
     allowed = is_allowed("GROMA_FINETUNE", is_public(options))
     if is_zero_gpu():
@@ -281,6 +281,7 @@ def launch(
     from app.status import describe
     from app.ui import Page
     from app.zero_gpu import ZeroGpuSessions, is_zero_gpu
+    from groma.finetune.jobs import Jobs
     from groma.limits import (
         MOST_BYTES,
         MOST_REQUEST_BYTES,
@@ -288,7 +289,6 @@ def launch(
         MOST_SETS_BYTES,
         MOST_TEACHING_BYTES,
     )
-    from groma.train.lora.jobs import Jobs
 
     sessions = ZeroGpuSessions(models) if is_zero_gpu() else Sessions(models, budget)
     teaching = None

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import groma
 from groma import embedded
-from groma.chat import Groma
+from groma.chat.chat import Groma
 from groma.types import GromaError
 
 Loader = Callable[[], Groma]

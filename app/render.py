@@ -9,8 +9,8 @@ from re import Match, compile
 from typing import Any
 
 from groma.config import NUM_REGION_TOKENS
-from groma.conversation import Conversation
-from groma.drawing import region_colour, text_colour
+from groma.drawing.boxes import region_colour, text_colour
+from groma.text.conversation import Conversation
 from groma.types import Box, GroundedReply, GroundedSpan, Region, RegionRef
 
 HERE = Path(__file__).parent

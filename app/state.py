@@ -12,8 +12,8 @@ from app.gpu import free_memory, retrying, stream_retrying
 from app.models import Models
 from app.pictures import keep_file, read_picture
 from app.tickets import Tickets
-from groma.chat import Boxes, Chat, Groma
-from groma.conversation import Conversation, Turn
+from groma.chat.chat import Boxes, Chat, Groma
+from groma.text.conversation import Conversation, Turn
 from groma.types import GromaError, GroundedReply, Region
 
 Clock = Callable[[], float]

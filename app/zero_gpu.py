@@ -20,8 +20,8 @@ from app.gpu import SECONDS_TO_START, seconds_to_answer, too_little_memory
 from app.models import Models
 from app.pictures import read_picture
 from app.state import Session, Sessions
-from groma.chat import Boxes
-from groma.conversation import Conversation, Turn
+from groma.chat.chat import Boxes
+from groma.text.conversation import Conversation, Turn
 from groma.types import GromaError, GroundedReply, Region
 
 Parts = Generator[GroundedReply | Conversation | GromaError]

@@ -28,8 +28,8 @@ from app.canvas import Drawing
 from app.chat_tab import ChatTab, Settings, View
 from app.models import Models, title_of
 from app.state import Sessions
-from groma.data.scenes.generator import SceneGenerator
 from groma.embedded import DEFAULT_MODEL
+from recipes.scenes.pictures.generator import SceneGenerator
 
 QUESTIONS = ("Describe the picture.", "How many things are there?", "What is on the left?")
 TURNS_OF_A_TALK = 4

@@ -18,16 +18,17 @@ import torch
 from PIL import Image
 
 import groma
-from groma import loading, machine
-from groma.decoder import PrefixDecoder
-from groma.embedder import PromptEmbedder
+from groma import machine
+from groma.chat.decoder import PrefixDecoder
+from groma.chat.embedder import PromptEmbedder
+from groma.chat.region_names import list_regions, name_regions
+from groma.checkpoint import load as loading
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
-from groma.region_names import list_regions, name_regions
 from groma.tokens import TokenIds
-from tests.model import released
+from tests.groma.model import released
 
 OFFICIAL = {"first forward": 1335.0, "decode, per token": 13.2, "second turn": 1335.0}
 """Milliseconds; one thread, fp32, AMD EPYC with AVX-512: the official code on fixture A."""

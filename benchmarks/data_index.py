@@ -18,9 +18,9 @@ from typing import Any
 
 from PIL import Image
 
-from groma.data.examples import ExampleCollator, collate_detection
+from groma.data.dataset import ExampleCollator, collate_detection
 from groma.data.mixture import Mixture, SourceConfig
-from tests.train import tiny_language
+from tests.groma.train import tiny_language
 
 BATCH, SIDE = 16, 224
 CAPTION = "Several things stand beside each other on a wide green meadow under some clouds. " * 4

@@ -21,24 +21,24 @@ from PIL import Image
 
 import groma
 from groma import embedded
-from groma.chat import Groma
+from groma.chat.chat import Groma
 from groma.data.sample import QA, Expected, GroundedSample, Mention, Phrase
-from groma.data.scenes.backgrounds import make_backdrop
-from groma.data.scenes.canvas import Canvas
-from groma.data.scenes.cast import SIZE_RANGES, draw_cast
-from groma.data.scenes.dice import Dice
-from groma.data.scenes.language import converse
-from groma.data.scenes.patch import draw_patch
-from groma.data.scenes.photo import photograph
-from groma.data.scenes.scene import Scene, Split, Thing
-from groma.data.scenes.sprites import STYLES, Sprite, load_style
-from groma.eval.intervals import proportion
-from groma.eval.scenes.figures import REC_KINDS, answers_to
-from groma.eval.scenes.judging import points_first
-from groma.eval.scenes.run import Settings, answer_all
-from groma.train.lora.planning import prepare
-from groma.train.lora.run import train
-from groma.train.lora.settings import LoraSettings
+from groma.dice import Dice, Split
+from groma.eval.statistics.intervals import proportion
+from groma.finetune.lora_run import train
+from groma.finetune.lora_settings import LoraSettings
+from groma.finetune.planning import prepare
+from recipes.scenes.evaluation.figures import REC_KINDS, answers_to
+from recipes.scenes.evaluation.scene_judging import points_first
+from recipes.scenes.evaluation.scene_run import Settings, answer_all
+from recipes.scenes.language.conversations import converse
+from recipes.scenes.pictures.backgrounds import make_backdrop
+from recipes.scenes.pictures.camera import photograph
+from recipes.scenes.pictures.canvas import Canvas
+from recipes.scenes.pictures.cast import SIZE_RANGES, draw_cast
+from recipes.scenes.pictures.patch import draw_patch
+from recipes.scenes.pictures.sprites import STYLES, Sprite, load_style
+from recipes.scenes.scene import Scene, Thing
 
 NAME = "blicket"
 SIDE = 224

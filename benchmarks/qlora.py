@@ -15,15 +15,15 @@ import bitsandbytes as bnb
 import torch
 from torch import Tensor, nn
 
-from groma.adapters import LINEARS, add_lora
+from groma.checkpoint.adapters import LINEARS, add_lora
 from groma.config import GromaConfig
+from groma.finetune.lora_settings import LoraSettings
+from groma.finetune.lora_trainer import memory_in_use
+from groma.finetune.memory_estimate import estimate
 from groma.machine import resolve_dtype
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
 from groma.tokens import NEW_TOKENS
-from groma.train.lora.memory import estimate
-from groma.train.lora.settings import LoraSettings
-from groma.train.lora.trainer import memory_in_use
 
 
 def released_size(width: int, layers: int) -> GromaConfig:

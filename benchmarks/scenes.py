@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import cv2
 
-from groma.data.scenes.dice import Dice
-from groma.data.scenes.generator import SceneGenerator
-from groma.data.scenes.language import converse, language_dice
-from groma.data.scenes.sprites import UNSEEN_STYLE
-from groma.data.scenes.symbolic import SymbolicScenes, symbolic_regions
+from groma.dice import Dice
+from recipes.scenes.language.conversations import converse, language_dice
+from recipes.scenes.pictures.generator import SceneGenerator
+from recipes.scenes.pictures.sprites import UNSEEN_STYLE
+from recipes.scenes.symbols import SymbolicScenes, symbolic_regions
 
 
 def rate(make: Callable[[int], object], seconds: float) -> float:

@@ -7,8 +7,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from groma.chat import Groma
-    from groma.loading import Quantization
+    from groma.chat.chat import Groma
+    from groma.checkpoint.load import Quantization
 
 
 def load(
@@ -19,7 +19,7 @@ def load(
     device_map: str | dict[str, Any] | None = None,
     adapter: "str | Path | None" = None,
 ) -> "Groma":
-    """Load a model that can talk about pictures; see `groma.loading.load`.
+    """Load a model that can talk about pictures; see `groma.checkpoint.load.load`.
 
     Args:
         source: a folder, or the id of a model on the Hugging Face Hub; the released layout or ours.
@@ -34,8 +34,8 @@ def load(
             adapter was made for another model.
     """
     # Late, so that `groma --help` need not wait for torch.
-    from groma import loading
-    from groma.chat import Groma
+    from groma.chat.chat import Groma
+    from groma.checkpoint import load as loading
 
     groma = Groma(*loading.load(source, quantization, device, dtype, device_map))
     return groma if adapter is None else groma.with_adapter(adapter)

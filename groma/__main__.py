@@ -2,6 +2,6 @@
 
 import sys
 
-from groma.cli import main
+from groma.cli.main import main
 
 sys.exit(main())

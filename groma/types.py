@@ -10,7 +10,7 @@ import supervision as sv
 from PIL import Image
 from torch import Tensor
 
-from groma.drawing import draw_boxes
+from groma.drawing.boxes import draw_boxes
 
 IGNORED = -100
 """Label of a position that is not supervised."""

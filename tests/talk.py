@@ -5,11 +5,11 @@ from functools import cache
 import torch
 from PIL import Image
 
-from groma.chat import Groma
+from groma.chat.chat import Groma
 from groma.tokens import NEW_TOKENS
 from groma.types import EncodedImage
-from tests.model.tiny import tiny_config, tiny_model
-from tests.text import toy
+from tests.groma.model.tiny import tiny_config, tiny_model
+from tests.groma.text import toy
 
 SIZE = (60, 80)
 DOG = (10.0, 10.0, 40.0, 50.0)

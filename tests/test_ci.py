@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize("demand", [{}, {"GROMA_BROWSER_TESTS": "required"}], ids=["", "required"])

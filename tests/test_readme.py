@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 import groma
-from groma.cli import main
+from groma.cli.main import main
 from tests import talk
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 _, FRONT_MATTER, README = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
 DOCUMENTS = {"README.md": README, "weights/README.md": (ROOT / "weights/README.md").read_text()}
 

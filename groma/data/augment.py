@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from groma.data.sample import GroundedSample, plain_text
-from groma.data.scenes.dice import Dice
 from groma.data.sources.items import BrokenItem, DetectionSample, Head, Sample
+from groma.dice import Dice
 from groma.types import Box
 
 SMALLEST_CROP = 0.5

@@ -20,8 +20,8 @@
 
     [[validation]]                # sources as above, which are never learnt from; optional
 
-`groma.data.left_out` says what a list of pictures may be; what `[mixture]` leaves out of training
-stays in the validation. Other tables of the file are none of this module's business.
+`groma.data.records.left_out` says what a list of pictures may be; what `[mixture]` leaves out of
+training stays in the validation. Other tables of the file are none of this module's business.
 """
 
 import tomllib
@@ -32,15 +32,15 @@ from pathlib import Path
 from typing import Any
 
 from groma.data.augment import Augmentation
-from groma.data.examples import (
+from groma.data.dataset import (
     ConversationEncoder,
     DetectionEncoder,
     Encoder,
     Examples,
     Source,
 )
-from groma.data.left_out import read_left_out
 from groma.data.order import Order
+from groma.data.records.left_out import read_left_out
 from groma.data.sources.formats import FORMATS, read_options
 from groma.data.sources.items import Items, Kind
 from groma.text.template import Template

@@ -7,7 +7,7 @@ nothing for a description. `pose` puts words around it. Conversations have their
 from dataclasses import replace
 
 from groma.data.sample import QA, GroundedSample, Pieces, join_pieces
-from groma.data.scenes.dice import Dice
+from groma.dice import Dice
 
 SUBJECT = "{}"
 """Where what is asked about stands in a phrasing."""

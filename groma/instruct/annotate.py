@@ -6,13 +6,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from groma.chat import Groma
+from groma.chat.chat import Groma
 from groma.data.file_names import find_picture
-from groma.data.groma_instruct import format_item
-from groma.data.talks import talk_to_sample
 from groma.image import ImageSource
 from groma.instruct.journal import Journal
 from groma.instruct.output import COCO, write_items, write_json
+from groma.instruction_sets.groma_instruct import format_item
+from groma.instruction_sets.talks import talk_to_sample
 from groma.types import GromaError, GroundedReply
 
 QUESTION = "Describe the picture."

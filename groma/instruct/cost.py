@@ -6,7 +6,7 @@ from random import Random
 from groma.endpoint import Estimate, Message
 from groma.instruct.endpoint_writer import EndpointWriter
 from groma.instruct.maker import Maker
-from groma.instruct.sources import Source
+from groma.instruct.picture_sources import Source
 from groma.types import GromaError
 
 SAMPLE = 8

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from groma.instruct.journal import Journal
 from groma.instruct.maker import Maker, Outcome
-from groma.instruct.sources import Source
+from groma.instruct.picture_sources import Source
 from groma.types import GromaError
 
 

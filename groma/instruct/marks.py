@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from groma.drawing import region_colour, text_colour
+from groma.drawing.boxes import region_colour, text_colour
 from groma.types import Box, Size
 
 HIDDEN = 0.12

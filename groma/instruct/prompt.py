@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from PIL import Image
 
 from groma.endpoint import Message, image_message
-from groma.instruct.examples import EXAMPLES
 from groma.instruct.marks import draw_marks
 from groma.instruct.material import Material
+from groma.instruct.prompt_examples import EXAMPLES
 from groma.instruct.writer import Complaint
 from groma.types import Box
 

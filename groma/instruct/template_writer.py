@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from random import Random
 
 from groma.data.sample import QA, Mention, Phrase, Piece, Pieces
-from groma.data.scenes.grammar import capitalised, listing, sentence
 from groma.instruct.material import Material
 from groma.instruct.notation import write_draft
 from groma.instruct.writer import Complaint
+from recipes.scenes.language.grammar import capitalised, listing, sentence
 
 _CLAUSE = re.compile(r"^(.{2,60}?) ((?:is|are|was|were|has|have) .+)$", re.I)
 _NAME = re.compile(r"^[^\W_][\w' -]*$")

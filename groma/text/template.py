@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from groma.conversation import Conversation
+from groma.text.conversation import Conversation
 from groma.text.plain_text import PlainText
 from groma.tokens import (
     GROUNDING,

@@ -15,6 +15,7 @@ from groma.train.stages import NEW_TOKENS, PARTS, Stage
 from groma.types import GromaError
 
 FOLDER = Path(__file__).parent / "configs"
+_SCENES = Path(__file__).parents[2] / "recipes" / "scenes" / "configs"
 _DATA_TABLES = {"scenes", "mixture", "sources", "validation"}
 _Table = TypeVar("_Table")
 
@@ -116,8 +117,9 @@ class Configuration:
 
 def shipped() -> list[str]:
     """Names of all shipped configurations."""
-    files = sorted(FOLDER.rglob("*.toml"))
-    return [file.relative_to(FOLDER).with_suffix("").as_posix() for file in files]
+    folders = (FOLDER, _SCENES)
+    found = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.toml"))]
+    return [file.relative_to(folder).with_suffix("").as_posix() for folder, file in found]
 
 
 def find(name: str) -> Path:
@@ -129,7 +131,7 @@ def find(name: str) -> Path:
     Raises:
         GromaError: if there is neither.
     """
-    for path in (Path(name), FOLDER / f"{name}.toml"):
+    for path in (Path(name), FOLDER / f"{name}.toml", _SCENES / f"{name}.toml"):
         if path.is_file():
             return path
     raise GromaError(

@@ -6,12 +6,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 from transformers import EvalPrediction
 
-from groma.data.examples import Examples
+from groma.data.dataset import Examples
 from groma.image import normalise_pixels
 from groma.model.detection_loss import detection_loss
 from groma.ops.boxes import box_cxcywh_to_xyxy, pairwise_iou
-from groma.train.detection import ClassAgnosticDetection
-from groma.train.instruction import GroundedConversations
+from groma.train.objectives.class_agnostic_detection import ClassAgnosticDetection
+from groma.train.objectives.grounded_conversations import GroundedConversations
 from groma.types import IGNORED
 
 

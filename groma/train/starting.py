@@ -10,15 +10,15 @@ from safetensors.torch import load_file
 from transformers import Dinov2Config, Dinov2Model, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from groma import machine
+from groma.checkpoint.load import load_tokenizer
 from groma.config import GromaConfig
-from groma.loading import load_tokenizer
 from groma.model.groma import GromaForConditionalGeneration
 from groma.tokens import NEW_TOKENS
 from groma.train.checkpoints import load_visual_parts
 from groma.train.configuration import Start
-from groma.train.presets import groma_mini_config
-from groma.train.symbolic import SymbolicRegionEncoder
 from groma.types import GromaError
+from recipes.scenes.objectives.symbolic_pretraining import SymbolicRegionEncoder
+from recipes.scenes.sizes import groma_mini_config
 
 PRESETS = {"groma-mini": groma_mini_config}
 REGIONS_NAME = "symbolic_regions.safetensors"

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import groma
-from groma.eval.table import section_table
-from groma.train.command import configure
-from groma.train.run import run_stage
+from groma.cli.train import configure
+from groma.eval.harness.table import section_table
+from groma.train.stage_run import run_stage
 from groma.train.starting import REGIONS_NAME
 from recipes.photographs.assemble import assemble
-from recipes.photographs.evaluate import evaluate
-from recipes.photographs.language import language_job
-from recipes.photographs.words import make_words
+from recipes.photographs.photograph_language import language_job
+from recipes.photographs.symbol_evaluation import evaluate
+from recipes.photographs.word_transfer import make_words
 
 _FOLDER = Path(__file__).parent
 

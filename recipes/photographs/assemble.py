@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from groma.checkpoint.load import load_tokenizer
 from groma.config import ConvolutionalEncoderConfig, GromaConfig, RegionCodeConfig
-from groma.loading import load_tokenizer
 from groma.model.groma import GromaForConditionalGeneration
 from groma.train.starting import REGIONS_NAME
 from recipes.photographs.vocabulary import NOUN_INDEX, NOUNS, PHOTOGRAPHS, TABLE

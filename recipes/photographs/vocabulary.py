@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from groma.data.scenes.vocabulary import Vocabulary
 from groma.ops.colours import NAMES as COLOURS
+from recipes.scenes.vocabulary import Vocabulary
 
 TABLE: dict[str, Any] = json.loads(
     Path(__file__).with_name("names.json").read_text(encoding="utf-8")

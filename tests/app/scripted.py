@@ -12,7 +12,7 @@ from weakref import ref
 import torch
 from PIL import Image, ImageDraw
 
-from groma.chat import Chat, Groma
+from groma.chat.chat import Chat, Groma
 from groma.text.constraints import GroundingGrammar
 from groma.types import EncodedImage, Proposals
 from tests import talk

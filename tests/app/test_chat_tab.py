@@ -109,7 +109,7 @@ def test_unexpected_errors_are_one_sentence(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr("groma.chat.Chat.stream", fail)
+    monkeypatch.setattr("groma.chat.chat.Chat.stream", fail)
     view = ask(tab, drawing)[-1]
     assert "Something went wrong" in view.warning
     assert (view.question, view.is_answering) == ("Describe", False)
@@ -304,7 +304,7 @@ def test_whatever_fails_is_one_sentence_and_the_talk_stays(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("groma.chat.Groma.encode_image", fail)
+        patch.setattr("groma.chat.chat.Groma.encode_image", fail)
         patch.setattr(ScriptedGroma, "encode_image", fail)
         view = ACTIONS[action](tab, drawing)
     assert view.warning.startswith(sentence)

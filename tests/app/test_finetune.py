@@ -17,17 +17,17 @@ from app.finetune_render import render_comparison, render_findings, render_super
 from app.finetune_tab import BASE, Desk, FinetuneTab
 from app.models import Models
 from app.state import Sessions
-from groma.adapters import Fingerprint, add_lora, share, write_adapter
-from groma.chat import Groma
-from groma.data.doctor.finding import Finding
-from groma.data.groma_instruct import format_item
+from groma.chat.chat import Groma
+from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
-from groma.eval.comparison import compare_replies
-from groma.train.lora.folder import RunFolder
-from groma.train.lora.jobs import Jobs
+from groma.eval.harness.comparison import compare_replies
+from groma.finetune.jobs import Jobs
+from groma.finetune.run_folder import RunFolder
+from groma.instruction_sets.doctor.finding import Finding
+from groma.instruction_sets.groma_instruct import format_item
 from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
 from tests import talk
-from tests.train import lora_case
+from tests.groma.finetune import lora_case
 
 
 class FakeJobs(Jobs):
@@ -289,7 +289,7 @@ def test_a_run_is_resumed_while_its_cancelled_process_is_leaving(
         assert jobs.current is None
         jobs.cancel(run)
     asked = []
-    monkeypatch.setattr("groma.train.lora.jobs.os.kill", lambda *each: asked.append(each))
+    monkeypatch.setattr("groma.finetune.jobs.os.kill", lambda *each: asked.append(each))
     with run.occupied():
         run.write_state("training")
         jobs.cancel(run)

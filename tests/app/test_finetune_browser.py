@@ -8,11 +8,11 @@ from playwright.sync_api import Locator, Page, expect
 
 from app.main import launch
 from app.models import Models
-from groma.chat import Groma
+from groma.chat.chat import Groma
 from tests import talk
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma
-from tests.train import lora_case
+from tests.groma.finetune import lora_case
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from groma.adapters import Fingerprint, add_lora, share, write_adapter
-from groma.data.groma_instruct import format_item
-from groma.train.lora.folder import RunFolder
+from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
+from groma.finetune.run_folder import RunFolder
+from groma.instruction_sets.groma_instruct import format_item
 from tests import talk
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import DOG, ScriptedGroma
 from tests.app.test_finetune_browser import Maker, ask, serve
-from tests.train import lora_case
+from tests.groma.finetune import lora_case
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium")
 

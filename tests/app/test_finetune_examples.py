@@ -13,9 +13,9 @@ from app.finetune_render import render_made
 from app.mistakes import without_folders
 from app.models import Models
 from app.state import Sessions
-from groma.data.instructions.items import to_samples
-from groma.data.instructions.reading import read_set
 from groma.data.sample import GroundedSample, Mention, Phrase
+from groma.instruction_sets.readers.reading import read_set
+from groma.instruction_sets.readers.set_items import to_samples
 from groma.types import GromaError
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.models import NOTES, OTHER_NOTE, Models, title_of
 from groma import embedded
-from groma.chat import Groma
+from groma.chat.chat import Groma
 from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma
 

@@ -15,7 +15,7 @@ from app.render import (
     render_talk,
     shown_boxes,
 )
-from groma.conversation import Conversation, GenerationSettings, Turn
+from groma.text.conversation import Conversation, GenerationSettings, Turn
 from groma.types import GroundedReply, GroundedSpan, Region, RegionRef
 
 SIZE = (60, 80)

@@ -10,15 +10,16 @@ from playwright.sync_api import Page, expect
 from app.main import launch
 from app.models import Models
 from app.review_tab import open_review
-from groma import cli
-from groma.data.groma_instruct import parse_item
+from groma.cli import main as cli
 from groma.data.sample import plain_text
 from groma.instruct.output import open_journal
+from groma.instruction_sets.groma_instruct import parse_item
 from groma.types import GromaError
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import ScriptedGroma
+from tests.paths import DATA
 
-VISUAL_GENOME = Path(__file__).parents[1] / "data" / "public" / "visual_genome"
+VISUAL_GENOME = DATA / "public" / "visual_genome"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from app.main import tidying
 from app.models import Models
 from app.state import Sessions
-from groma.chat import Chat
+from groma.chat.chat import Chat
 from groma.types import GromaError, GroundedReply
 from tests.app.scripted import ScriptedGroma, picture
 

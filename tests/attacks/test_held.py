@@ -16,12 +16,13 @@ import pytest
 from PIL import Image
 
 from app.tickets import Tickets
-from groma.data.instructions.unpacking import Limits, unpack
+from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma
 from tests.attacks.caller import SETTINGS, Caller
+from tests.paths import ROOT
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = ROOT
 
 
 @pytest.mark.parametrize(

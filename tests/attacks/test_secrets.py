@@ -7,8 +7,8 @@ import pytest
 
 from groma.endpoint import ChatEndpoint, EndpointError, masked
 from groma.types import GromaError
-from tests.instruct import run_maker
-from tests.instruct.fake_server import Reply, completion, serving, status
+from tests.groma.instruct import run_maker
+from tests.groma.instruct.fake_server import Reply, completion, serving, status
 
 KEY = "sk-live/0123456789+abcdef"
 HELLO = [{"role": "user", "content": "Hello?"}]

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from app.mistakes import UNFORESEEN, sentence_about, told
-from groma import loading
-from groma.train.lora.jobs import Jobs
+from groma.checkpoint import load as loading
+from groma.finetune.jobs import Jobs
 from groma.types import GromaError
 from tests import talk
 from tests.attacks.caller import SETTINGS, Caller
 from tests.attacks.test_trainings import SLEEPING
-from tests.train import lora_case
+from tests.groma.finetune import lora_case
 
 
 def begun(caller: Caller, scene: Path, tab: str) -> dict:

@@ -10,19 +10,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from groma.train.lora.jobs import Jobs
+from groma.finetune.jobs import Jobs
 from groma.types import GromaError
-from tests.train import lora_case
+from tests.groma.finetune import lora_case
 
 SLEEPING = (sys.executable, "-c", "import time; time.sleep(60)")
 
 START = """
 import sys
 from pathlib import Path
-from groma.train.lora.jobs import Jobs
+from groma.finetune.jobs import Jobs
 from groma.types import GromaError
 from tests.attacks.test_trainings import SLEEPING
-from tests.train import lora_case
+from tests.groma.finetune import lora_case
 root, name = Path(sys.argv[1]), sys.argv[2]
 jobs = Jobs(root / "runs", SLEEPING)
 samples = lora_case.samples(root / name)

@@ -12,12 +12,12 @@ import pytest
 from app import main as starter
 from app.main import REVIEW_IS_OFF, build_parser, known_hosts, launch, serve
 from app.models import Models
+from groma.finetune.run_folder import EXAMPLES_NAME, RunFolder
 from groma.train.curves import PLOT_NAME
-from groma.train.lora.folder import EXAMPLES_NAME, RunFolder
 from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma
 from tests.attacks.caller import SETTINGS, Caller
-from tests.train import lora_case
+from tests.groma.finetune import lora_case
 
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}|<function|<bound method|functools\.partial")
 """Of something in memory."""

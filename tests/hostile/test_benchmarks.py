@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from groma.data.geometry import area_of, box_around
-from groma.eval.coco_file import CocoFile
-from groma.eval.detection import Detection
-from groma.eval.lvis_ground import LvisGround
+from groma.eval.benchmarks.coco_file import CocoFile
+from groma.eval.benchmarks.detection_benchmark import Detection
+from groma.eval.benchmarks.lvis_ground import LvisGround
 from groma.types import GromaError
 
 Case = Callable[[str], Path]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from groma import cli, loading
-from groma.data.instructions.reading import read_set
+from groma.checkpoint import load as loading
+from groma.cli import main as cli
 from groma.foreign import load_json
+from groma.instruction_sets.readers.reading import read_set
 from groma.types import GromaError
 from tests import talk
 from tests.app.scripted import ScriptedGroma, picture

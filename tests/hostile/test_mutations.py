@@ -15,23 +15,24 @@ from hypothesis import HealthCheck, given, settings
 
 from app.export import read_talk
 from app.pictures import displayable
-from groma import loading
-from groma.data.doctor.checking import check, repair
-from groma.data.instructions.items import to_samples
-from groma.data.instructions.reading import read_set
-from groma.data.instructions.writing import to_json
-from groma.data.left_out import list_pictures
-from groma.data.sources import coco, conversations, flickr, grit, open_images, refer, sa1b
+from groma.checkpoint import load as loading
+from groma.data.records.left_out import list_pictures
+from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b
+from groma.data.sources import llava as conversations
 from groma.data.sources import visual_genome as vg
-from groma.eval.answer_file import AnswerFile
-from groma.eval.detection import Detection
-from groma.eval.lvis_ground import LvisGround
-from groma.eval.region_caption import RegionCaption
+from groma.eval.benchmarks.detection_benchmark import Detection
+from groma.eval.benchmarks.lvis_ground import LvisGround
+from groma.eval.benchmarks.region_caption import RegionCaption
+from groma.eval.harness.answer_file import AnswerFile
 from groma.image import load_image
 from groma.instruct.journal import Journal
-from groma.instruct.sources import read_captions, read_questions
+from groma.instruct.picture_sources import read_captions, read_questions
+from groma.instruction_sets.doctor.checking import check, repair
+from groma.instruction_sets.readers.reading import read_set
+from groma.instruction_sets.readers.set_items import to_samples
+from groma.instruction_sets.readers.writing import to_json
 from groma.types import GromaError
-from tests.data_public.reading import read
+from tests.groma.data.reading import read
 from tests.hostile.mutations import BYTES, VALUES, Step, mutate, steps
 
 PUBLIC, EVAL = Path("tests/data/public"), Path("tests/data/eval")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groma.data.instructions.items import to_samples
-from groma.data.instructions.reading import read_set
 from groma.data.sources import coco
-from groma.eval.coco_file import CocoFile
+from groma.eval.benchmarks.coco_file import CocoFile
 from groma.foreign import clean_text, load_json, read_text, to_identifier
+from groma.instruction_sets.readers.reading import read_set
+from groma.instruction_sets.readers.set_items import to_samples
 
 SPELT: list[tuple[Any, Any]] = [(7, "7"), ("7", 7), (7.0, 7), (7, " 7 "), ("img_7", "img_7")]
 """An identifier where it is given, and where it is named."""

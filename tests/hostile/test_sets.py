@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from groma.data.instructions.items import InstructionSet, to_samples
-from groma.data.instructions.reading import read_json, read_set
+from groma.instruction_sets.readers.reading import read_json, read_set
+from groma.instruction_sets.readers.set_items import InstructionSet, to_samples
 from groma.types import GromaError
 
 Case = Callable[[str], Path]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from groma.data.geometry import box_of
-from groma.data.index import JsonTables
+from groma.data.records.index import JsonTables
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.data.sources.items import (
     BrokenItem,

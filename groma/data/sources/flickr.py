@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from groma.data.index import JsonItems, derive_lines
+from groma.data.records.index import JsonItems, derive_lines
 from groma.data.sample import QA, GroundedSample, Phrase, Piece, join_pieces
 from groma.data.sources.items import (
     BrokenItem,

@@ -6,16 +6,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from groma.data.sources import (
-    coco,
-    conversations,
-    flickr,
-    grit,
-    open_images,
-    refer,
-    sa1b,
-    visual_genome,
-)
+from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b, visual_genome
+from groma.data.sources import llava as conversations
 from groma.data.sources.items import Items
 from groma.types import GromaError
 

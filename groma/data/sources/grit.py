@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from groma.data.index import JsonItems
-from groma.data.parquet import ParquetRows
+from groma.data.records.index import JsonItems
+from groma.data.records.parquet import ParquetRows
 from groma.data.sample import QA, GroundedSample, Phrase
 from groma.data.sources.items import Items, box_from_xyxy, picture_size, read_parts, words
 from groma.data.sources.spans import grounded_pieces, group_spans

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from groma.data.index import CsvGroups
+from groma.data.records.index import CsvGroups
 from groma.data.sources.items import (
     UNKNOWN_SIZE,
     DetectionSample,

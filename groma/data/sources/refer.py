@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from groma.data.geometry import box_of
-from groma.data.index import JsonItems, JsonTables, derive_lines
+from groma.data.records.index import JsonItems, JsonTables, derive_lines
 from groma.data.sample import GroundedSample
 from groma.data.sources.coco import RegionTask, region_turn
 from groma.data.sources.items import (

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from groma.data.geometry import box_of
-from groma.data.index import JsonItems, decode, derive_lines
+from groma.data.records.index import JsonItems, decode, derive_lines
 from groma.data.sources.items import (
     BrokenItem,
     DetectionSample,

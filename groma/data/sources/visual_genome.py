@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from groma.data.index import JsonItems
+from groma.data.records.index import JsonItems
 from groma.data.sample import GroundedSample
 from groma.data.sources.coco import RegionTask, region_turn
 from groma.data.sources.items import (

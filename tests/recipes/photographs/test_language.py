@@ -2,10 +2,9 @@
 
 import torch
 
-from groma.data.scenes.dice import Dice
+from groma.dice import Dice
 from groma.tokens import REGION
-from groma.train.symbolic import SymbolicCollator, SymbolicPretraining
-from recipes.photographs.language import (
+from recipes.photographs.photograph_language import (
     KINDS,
     PARTS,
     PhotographConversations,
@@ -13,8 +12,9 @@ from recipes.photographs.language import (
     draw_names,
     region_code,
 )
-from recipes.photographs.scenes import PhotographScenes
-from tests.train import tiny_language
+from recipes.photographs.photograph_scenes import PhotographScenes
+from recipes.scenes.objectives.symbolic_pretraining import SymbolicCollator, SymbolicPretraining
+from tests.groma.train import tiny_language
 
 
 def conversations() -> PhotographConversations:

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from groma.data.sample import Phrase, plain_text
-from groma.data.scenes.dice import Dice
-from groma.data.scenes.facts import Facts
-from groma.data.scenes.grammar import plural_of
-from groma.data.scenes.language import ask_about, language_dice
-from groma.data.scenes.scene import Doubt, Scene, Thing
+from groma.dice import Dice
 from groma.model.coded_regions import FAINT, SURE, UNSURE
-from recipes.photographs.scenes import SIDE, PhotographScenes, seen_regions, size_of
-from recipes.photographs.talk import KINDS, PHOTOGRAPHED, talk, tempting_nouns
+from recipes.photographs.photograph_scenes import SIDE, PhotographScenes, seen_regions, size_of
+from recipes.photographs.photograph_talk import KINDS, PHOTOGRAPHED, talk, tempting_nouns
 from recipes.photographs.vocabulary import NOUNS, PHOTOGRAPHS
+from recipes.scenes.language.conversations import ask_about, language_dice
+from recipes.scenes.language.facts import Facts
+from recipes.scenes.language.grammar import plural_of
+from recipes.scenes.scene import Doubt, Scene, Thing
 
 COUNT = 150
 SCENES = PhotographScenes("val", 3)

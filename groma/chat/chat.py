@@ -1,0 +1,412 @@
+"""Talking about a picture: encode once, ask many times, compute only what is new (paper 3.2)."""
+
+import copy
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from groma.chat.decoder import PrefixDecoder
+from groma.chat.embedder import PromptEmbedder
+from groma.chat.region_names import list_regions, name_regions
+from groma.config import GromaConfig
+from groma.foreign import clean_text
+from groma.image import ImageSource, load_image, to_pixels
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.region_selection import SelectionPolicy
+from groma.model.splice import expand_placeholders
+from groma.text.constraints import GroundingGrammar
+from groma.text.conversation import Conversation, GenerationSettings, Turn, check_question
+from groma.text.grounding import ReplyBuilder
+from groma.text.template import Template, check_mentions
+from groma.tokens import TokenIds
+from groma.types import EncodedImage, GromaError, GroundedReply, Region
+
+Picture = ImageSource | EncodedImage
+"""A picture in any form, or what `Groma.encode_image` made of it."""
+
+Boxes = Sequence[Sequence[float]]
+"""Boxes xyxy in pixels of the original picture."""
+
+Stream = Generator[GroundedReply]
+"""Growing replies; closing it ends the answer where it is."""
+
+
+class Groma:
+    """A model and its tokenizer: pictures in, grounded conversations out.
+
+    Args:
+        model: in eval mode.
+        tokenizer: of the language model's base vocabulary.
+    """
+
+    def __init__(
+        self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        self.model = model
+        self.template = Template(tokenizer, TokenIds.of(model.config))
+
+    @property
+    def config(self) -> GromaConfig:
+        """Sizes and thresholds of the model."""
+        return self.model.config
+
+    def with_adapter(self, folder: str | Path) -> "Groma":
+        """This model with what an adapter (LoRA) has learnt.
+
+        The two share their weights and answer side by side; this one stays as it is. A picture
+        that one has encoded must be encoded anew for the other.
+
+        Args:
+            folder: of the adapter.
+
+        Raises:
+            GromaError: if it is no adapter, or was made for another model.
+        """
+        from groma.checkpoint.adapters import (
+            attach,  # late: peft takes a while, and most talks need none
+        )
+
+        adapted = copy.copy(self)
+        adapted.model = attach(self.model, folder)
+        return adapted
+
+    @torch.inference_mode()
+    def encode_image(self, image: Picture) -> EncodedImage:
+        """Compute everything about a picture that does not depend on the conversation.
+
+        Args:
+            image: anything `groma.image.load_image` reads; an encoded picture is returned as it is.
+
+        Raises:
+            GromaError: if it is no picture, damaged or too large.
+        """
+        if isinstance(image, EncodedImage):
+            return image
+        picture = to_pixels(load_image(image), self.config.image_size)
+        parameter = next(self.model.image_encoder.parameters())
+        pixels = picture.pixels[None].to(parameter.device, parameter.dtype)
+        return self.model.encode_image(pixels, [picture.original_size])[0]
+
+    def regions(self, image: Picture, **settings: Any) -> tuple[Region, ...]:
+        """The regions a conversation about a picture starts with, best first.
+
+        Args:
+            image: see `encode_image`.
+            settings: fields of `GenerationSettings`.
+        """
+        policy = self.policy(GenerationSettings(**settings))
+        return name_regions((), self.encode_image(image), (), policy, self.config.max_regions)
+
+    def chat(
+        self, image: Picture, conversation: Conversation | None = None, **settings: Any
+    ) -> "Chat":
+        """Start a conversation about a picture, or continue one.
+
+        Args:
+            image: see `encode_image`.
+            conversation: what was said so far, for instance from `Conversation.from_dict`.
+            settings: defaults of this conversation, fields of `GenerationSettings`.
+
+        Raises:
+            GromaError: if the conversation is about a picture of another size.
+        """
+        encoded = self.encode_image(image)
+        if conversation is None:
+            conversation = Conversation(encoded.original_size)
+        if conversation.image_size != encoded.original_size:
+            sizes = [f"{w} x {h}" for h, w in (conversation.image_size, encoded.original_size)]
+            raise GromaError(
+                "The conversation is about a picture of {} pixels, but this one has {}.".format(
+                    *sizes
+                )
+            )
+        return Chat(self, encoded, conversation, GenerationSettings(**settings))
+
+    def policy(self, settings: GenerationSettings) -> SelectionPolicy:
+        """The model's own thresholds, where the settings do not replace them."""
+        policy = SelectionPolicy.of(self.config)
+        if settings.score_threshold is not None:
+            policy = replace(policy, score_threshold=settings.score_threshold)
+        if settings.max_regions is not None:
+            policy = replace(policy, limit=settings.max_regions)
+        return policy
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question, ready for the language model.
+
+    Attributes:
+        asked_in: the conversation when the question was asked.
+        before: that part of it which the answer follows.
+        question: as typed.
+        settings: how to answer.
+        new: regions that get their names with this question.
+        listed: ids of the regions the model is shown.
+        ids: T tokens, all placeholders expanded.
+        limit: most tokens of the answer.
+    """
+
+    asked_in: Conversation
+    before: Conversation
+    question: str
+    settings: GenerationSettings
+    new: tuple[Region, ...]
+    listed: tuple[int, ...]
+    ids: tuple[int, ...]
+    limit: int
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Every region that has a name; row N is `<rN>`."""
+        return (*self.before.regions, *self.new)
+
+    def with_answer(self, reply: GroundedReply, ids: tuple[int, ...] | None) -> Conversation:
+        """The conversation that an answer makes, with its exact tokens where they are known."""
+        return self.before.with_turn(Turn(self.question, self.new, self.settings, reply, ids))
+
+
+class Chat:
+    """A conversation about one picture; made by `Groma.chat`.
+
+    Args:
+        groma: the model.
+        image: the picture.
+        conversation: what was said so far.
+        settings: what `ask` and `stream` use where they are not told otherwise.
+    """
+
+    def __init__(
+        self,
+        groma: Groma,
+        image: EncodedImage,
+        conversation: Conversation,
+        settings: GenerationSettings,
+    ) -> None:
+        self.image = image
+        self.settings = settings
+        self._groma = groma
+        self._template = groma.template
+        self._tokens = groma.template.tokens
+        self._conversation = conversation
+        self._embedder = PromptEmbedder(groma.model, image, self._tokens)
+        self._decoder = PrefixDecoder(groma.model.language_model)
+        self._growing: tuple[Request, ReplyBuilder] | None = None
+
+    @property
+    def conversation(self) -> Conversation:
+        """Everything said so far; immutable, `to_dict` saves it."""
+        return self._conversation
+
+    @property
+    def unfinished(self) -> Conversation:
+        """What the conversation becomes if the answer that is being made ends here."""
+        if self._growing is None:
+            return self._conversation
+        request, builder = self._growing
+        return request.with_answer(builder.reply("cancelled"), None)
+
+    @property
+    def num_cached_bytes(self) -> int:
+        """Memory this conversation holds besides the encoded picture."""
+        return self._decoder.num_bytes + self._embedder.num_bytes
+
+    def release(self) -> None:
+        """Free that memory; the next question computes it again."""
+        self._check_idle()
+        self._decoder.release()
+        self._embedder.release()
+
+    def ask(self, text: str, boxes: Boxes = (), **settings: Any) -> GroundedReply:
+        """Ask about the picture and wait for the whole answer.
+
+        Args:
+            text: the question; `[K]` means user region K, counted over the whole conversation in
+                the order they were drawn.
+            boxes: user regions drawn with this question, xyxy in pixels of the original picture;
+                if the text mentions no region, these are mentioned at its end.
+            settings: fields of `GenerationSettings`, instead of the conversation's own.
+
+        Raises:
+            GromaError: if the question is empty, too long or mentions a region that there is not,
+                a box is wrong, or the conversation is too long.
+        """
+        return _last(self.stream(text, boxes, **settings))
+
+    def stream(
+        self,
+        text: str,
+        boxes: Boxes = (),
+        stop: Callable[[], bool] | None = None,
+        **settings: Any,
+    ) -> Stream:
+        """Ask, and see the answer grow; otherwise as `ask`, which joins this.
+
+        Args:
+            text: see `ask`.
+            boxes: see `ask`.
+            stop: asked before every token whether to end here. Closing the generator ends the
+                answer too; either way what was said so far is kept, marked "cancelled".
+            settings: see `ask`.
+
+        Returns:
+            Replies, each with more text or spans than the one before; the last is complete.
+        """
+        request = self._request(self._conversation, text, boxes, replace(self.settings, **settings))
+        return self._answer(request, stop)
+
+    def regenerate(self, **settings: Any) -> GroundedReply:
+        """Answer the last question anew; settings as in `stream_again`."""
+        return _last(self.stream_again(**settings))
+
+    def edit(self, text: str, boxes: Boxes | None = None, **settings: Any) -> GroundedReply:
+        """Replace the last question and answer the new one; arguments as in `stream_again`."""
+        return _last(self.stream_again(text, boxes, **settings))
+
+    def stream_again(
+        self,
+        text: str | None = None,
+        boxes: Boxes | None = None,
+        stop: Callable[[], bool] | None = None,
+        **settings: Any,
+    ) -> Stream:
+        """Replace the last turn; it stays until the new answer is there.
+
+        Args:
+            text: the question instead of the last one; None keeps it.
+            boxes: the user regions instead of those drawn with it; None keeps them.
+            stop: see `stream`.
+            settings: fields of `GenerationSettings`, instead of those of the last turn.
+
+        Raises:
+            GromaError: if there is no turn; see also `ask`.
+        """
+        before, last = self._conversation.without_last(), self._conversation.turns[-1]
+        request = self._request(
+            before,
+            last.question if text is None else text,
+            last.boxes if boxes is None else boxes,
+            replace(last.settings, **settings),
+        )
+        return self._answer(request, stop)
+
+    def undo(self) -> Turn:
+        """Forget the last turn, its user regions included, and return it.
+
+        Raises:
+            GromaError: if there is no turn.
+        """
+        self._check_idle()
+        before, last = self._conversation.without_last(), self._conversation.turns[-1]
+        self._conversation = before
+        return last
+
+    def to_dict(self) -> dict[str, Any]:
+        """The conversation, JSON-ready; `Conversation.from_dict` and `Groma.chat` continue it."""
+        return self._conversation.to_dict()
+
+    def _check_idle(self) -> None:
+        if self._growing is not None:
+            raise GromaError("This conversation is still answering; stop that answer first.")
+
+    def _request(
+        self, before: Conversation, text: str, boxes: Boxes, settings: GenerationSettings
+    ) -> Request:
+        """Everything that can be wrong with a question is found here, before any computing."""
+        self._check_idle()
+        check_question(text, boxes)
+        text = clean_text(text)
+        config, policy = self._groma.config, self._groma.policy(settings)
+        new = name_regions(before.regions, self.image, boxes, policy, config.max_regions)
+        named = (*before.regions, *new)
+        check_mentions(text, sum(region.user is not None for region in named))
+        listed = list_regions(named, before.mentioned, policy)
+        template = self._template
+        question = template.ask(text, before.regions, new, settings.grounding)
+        prompt = template.prompt(template.exchanges(before), question)
+        ids = expand_placeholders(
+            torch.tensor(prompt), torch.tensor(listed), self._tokens, config.num_image_tokens
+        ).tolist()
+        longest = config.text_config.max_position_embeddings
+        if len(ids) >= longest:
+            raise GromaError(
+                f"The conversation is too long: it takes {len(ids)} tokens with this question, and "
+                f"the model reads {longest}; please start a new one."
+            )
+        return Request(
+            asked_in=self._conversation,
+            before=before,
+            question=text,
+            settings=settings,
+            new=new,
+            listed=tuple(listed),
+            ids=tuple(ids),
+            limit=min(settings.max_new_tokens, longest - len(ids)),
+        )
+
+    def _answer(self, request: Request, stop: Callable[[], bool] | None) -> Stream:
+        self._check_idle()
+        if request.asked_in is not self._conversation:
+            raise GromaError("The conversation went on since this question; please ask it again.")
+        plain, size = self._template.plain, request.before.image_size
+        builder = ReplyBuilder(plain, self._tokens, request.regions, size)
+        self._growing = request, builder
+        try:
+            ids = yield from self._grow(request, builder, stop)
+        except GeneratorExit:
+            self._commit(request, builder.reply("cancelled"), None)
+            raise
+        finally:
+            self._growing = None
+        if ids is None:
+            yield self._commit(request, builder.reply("cancelled"), None)
+        else:
+            finish = "length" if len(ids) == request.limit else "stop"
+            yield self._commit(request, builder.reply(finish), ids)
+
+    def _grow(
+        self, request: Request, builder: ReplyBuilder, stop: Callable[[], bool] | None
+    ) -> Generator[GroundedReply, None, tuple[int, ...] | None]:
+        """Yield the reply whenever it has grown; return its tokens, or None if it was stopped."""
+        ids, regions, eos = request.ids, request.regions, self._template.plain.eos
+        in_order = self._groma.config.region_order != "score"
+        grammar = GroundingGrammar(self._tokens, request.listed, eos, request.limit, in_order)
+        keys = self._embedder.keys(ids, regions)
+        logits = self._decoder.read(keys, partial(self._embedder.embed, ids, regions))
+        steps = self._decoder.generate(logits, grammar, request.settings, request.limit, eos)
+        generated: list[int] = []
+        shown = builder.reply()
+        for token, choice in steps:
+            if stop is not None and stop():
+                return None
+            generated.append(token)
+            builder.push(token, self._region_score(token, choice, request.listed))
+            if (reply := builder.reply()) != shown:
+                yield reply
+                shown = reply
+        return tuple(generated)
+
+    def _commit(
+        self, request: Request, reply: GroundedReply, ids: tuple[int, ...] | None
+    ) -> GroundedReply:
+        self._conversation = request.with_answer(reply, ids)
+        return reply
+
+    def _region_score(self, token: int, logits: Tensor, listed: Sequence[int]) -> float:
+        """Probability of a region token among the regions; 1.0 for any other token."""
+        index = self._tokens.region_index(token)
+        if index is None:
+            return 1.0
+        names = logits[[self._tokens.region(i) for i in listed]]
+        return float(names.softmax(dim=0)[listed.index(index)])
+
+
+def _last(stream: Stream) -> GroundedReply:
+    *_, reply = stream
+    return reply

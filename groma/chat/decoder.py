@@ -1,0 +1,150 @@
+"""Runs the language model token by token and computes only what it has not seen before."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import takewhile
+
+import torch
+from torch import Tensor
+from transformers import (
+    DynamicCache,
+    LlamaForCausalLM,
+    LogitsProcessor,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.cache_utils import DynamicLayer
+
+from groma.text.conversation import GenerationSettings
+
+
+class PrefixDecoder:
+    """A language model that remembers the last sequence it read (KV cache).
+
+    A new sequence costs only what follows the longest common beginning.
+
+    Args:
+        language_model: of the LLaMA family.
+    """
+
+    def __init__(self, language_model: LlamaForCausalLM) -> None:
+        self._model = language_model
+        self.release()
+
+    def release(self) -> None:
+        """Forget everything; the next sequence is read from its beginning."""
+        self._cache = DynamicCache()
+        self._held: list[Hashable] = []
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the remembered sequence takes."""
+        layers = [layer for layer in self._cache.layers if isinstance(layer, DynamicLayer)]
+        tensors = [tensor for layer in layers for tensor in (layer.keys, layer.values)]
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+    @torch.inference_mode()
+    def read(self, keys: Sequence[Hashable], embed: Callable[[int], Tensor]) -> Tensor:
+        """Read a whole sequence.
+
+        Args:
+            keys: T of them, at least one; what stands at each position. Equal keys with equal
+                keys before them must stand for equal embeddings.
+            embed: gives the (T - t, D) embeddings from position t on.
+
+        Returns:
+            (V,) float32 logits of the next token.
+        """
+        pairs = zip(self._held, keys, strict=False)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        # The last position is read in any case, for its logits.
+        shared = min(shared, len(keys) - 1)
+        cache, surplus = self._cache, len(self._held) - shared
+        # If reading fails, for want of memory, no half-filled cache may stay behind.
+        self.release()
+        cache.crop(-surplus)
+        logits = self._forward(embed(shared), cache)
+        self._cache, self._held = cache, list(keys)
+        return logits
+
+    @torch.inference_mode()
+    def extend(self, token: int) -> Tensor:
+        """Read one more token.
+
+        Returns:
+            (V,) float32 logits of the next token.
+        """
+        cache, held = self._cache, self._held
+        self.release()
+        embeddings = self._model.get_input_embeddings()
+        ids = torch.tensor([token], device=next(embeddings.parameters()).device)
+        logits = self._forward(embeddings(ids), cache)
+        held.append(token)
+        self._cache, self._held = cache, held
+        return logits
+
+    def generate(
+        self,
+        logits: Tensor,
+        grammar: LogitsProcessor,
+        settings: GenerationSettings,
+        limit: int,
+        eos: int,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Continue the sequence that was read.
+
+        Args:
+            logits: (V,) from `read`.
+            grammar: rules out tokens, judging by those generated.
+            settings: greedy or drawn at random.
+            limit: most tokens.
+            eos: ends the answer and is not part of it.
+
+        Yields:
+            A token and the (V,) logits it was chosen from, before any rule.
+        """
+        processors = [grammar, *_warpers(settings)]
+        generator = _seeded(settings.seed)
+        generated: list[int] = []
+        while True:
+            scores = logits[None]
+            for processor in processors:
+                scores = processor(torch.LongTensor([generated]), scores)
+            token = _pick(scores[0], settings, generator)
+            if token == eos:
+                return
+            generated.append(token)
+            yield token, logits
+            if len(generated) >= limit:
+                return
+            logits = self.extend(token)
+
+    def _forward(self, embeddings: Tensor, cache: DynamicCache) -> Tensor:
+        output = self._model(
+            inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
+        return output.logits[0, -1].float()
+
+
+def _warpers(settings: GenerationSettings) -> list[LogitsProcessor]:
+    warpers: list[LogitsProcessor] = []
+    if settings.temperature > 0:
+        warpers.append(TemperatureLogitsWarper(float(settings.temperature)))
+    if settings.temperature > 0 and settings.top_p < 1:
+        warpers.append(TopPLogitsWarper(settings.top_p))
+    return warpers
+
+
+def _seeded(seed: int | None) -> torch.Generator:
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return generator
+
+
+def _pick(scores: Tensor, settings: GenerationSettings, generator: torch.Generator) -> int:
+    if settings.temperature == 0:
+        return int(scores.argmax())
+    # On the CPU, so that a seed gives the same answer on every device.
+    return int(torch.multinomial(scores.softmax(dim=0).cpu(), 1, generator=generator))

@@ -1,0 +1,187 @@
+"""`groma data stats | show`: arguments, and what they do; heavy imports wait until they run."""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from groma.data.dataset import Source
+    from groma.data.mixture import Mixture
+    from groma.text.template import Template
+
+HEAD = (
+    *("source", "format", "items", "a pass", "read", "boxes", "lost boxes", "turns"),
+    *("left out", "broken", "why"),
+)
+_REASONS = 3
+_UNSEEN = "validation: "
+"""Stands before the name of a source that is never learnt from."""
+
+
+def add_stats_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `stats` reads."""
+    _add_config(parser)
+    parser.add_argument(
+        "--limit", type=int, default=1000, metavar="N", help="items read per source (1000); 0: all"
+    )
+    parser.add_argument(
+        "--no-pictures", action="store_false", dest="pictures", help="do not look for the pictures"
+    )
+
+
+def add_show_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `show` reads."""
+    _add_config(parser)
+    parser.add_argument(
+        "number", type=int, metavar="N", help="position in the mixture, or item of --source"
+    )
+    parser.add_argument(
+        "--source",
+        metavar="NAME",
+        help="show an item of this source, as `groma data stats` names it",
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="OUT.png", help="picture to write (NAME-N.png)"
+    )
+
+
+def stats(options: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """What a configuration's sources hold.
+
+    Returns:
+        Head and rows of a table: per source its items, how many of them are one pass, and, of
+        those read, boxes, boxes that are broken while the rest of the item is not, turns, how many
+        items are left out because of their pictures, and how many are broken; and why, mostly.
+        Sources that are never learnt from come last.
+
+    Raises:
+        GromaError: if the configuration or a file of it cannot be read.
+    """
+    from groma.data.mixture import read_mixture
+    from groma.types import GromaError
+
+    if options.limit < 0:
+        raise GromaError("--limit must not be negative.")
+    mixture = read_mixture(options.config, options.root)
+    mixture.prepare()
+    rows = list(_rows(mixture, "", options))
+    if mixture.validation is not None:
+        rows += _rows(mixture.validation, _UNSEEN, options)
+    return HEAD, rows
+
+
+def show(options: argparse.Namespace, template: "Callable[[], Template]") -> str:
+    """Draw one sample, and spell what is learnt of it.
+
+    Args:
+        options: of the command line.
+        template: loads the language model's template; called for conversations alone.
+
+    Returns:
+        What there is to read.
+
+    Raises:
+        GromaError: if there is no such sample, or it cannot be used, with the reason.
+    """
+    from groma.data.collate import write
+    from groma.data.dataset import make_dice
+    from groma.data.mixture import read_mixture
+    from groma.data.sample import GroundedSample
+    from groma.data.set_preview import describe_sample, draw_sample, mark_learnt
+    from groma.types import GromaError
+
+    mixture = read_mixture(options.config, options.root)
+    source, item = _choose(mixture, options)
+    try:
+        sample, image = source.load(item, make_dice(mixture.seed, options.number))
+    except GromaError as error:
+        raise GromaError(f"Item {item} of {source.name} cannot be used: {error}.") from error
+    target = options.save or Path(f"{source.name}-{item}.png")
+    draw_sample(image, sample).save(target)
+    lines = [f"{source.name} {item} -> {target}", describe_sample(sample)]
+    if isinstance(sample, GroundedSample):
+        spelling = template()
+        lines.append(mark_learnt(write(sample, spelling, 1 << 30), spelling))
+    return "\n".join(lines)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", metavar="CONFIG", help="TOML file with [[sources]], or name of a shipped one"
+    )
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="where relative paths start")
+
+
+def _choose(mixture: "Mixture", options: argparse.Namespace) -> "tuple[Source, int]":
+    """The item that the command line names."""
+    from groma.types import GromaError
+
+    if options.source is None:
+        order = mixture.order(1)
+        if not 0 <= options.number < len(order):
+            raise GromaError(f"N must be from 0 to {len(order) - 1}, not {options.number}.")
+        source, item = order[options.number]
+        return mixture.opened[source], item
+    found = {source.name: source for source in mixture.opened}
+    if mixture.validation is not None:
+        found |= {_UNSEEN + source.name: source for source in mixture.validation.opened}
+    source = found.get(options.source) or found.get(_UNSEEN + options.source)
+    if source is None:
+        raise GromaError(f"There is no source {options.source!r}, only {', '.join(found)}.")
+    if not 0 <= options.number < len(source.items):
+        raise GromaError(f"N must be from 0 to {len(source.items) - 1}, not {options.number}.")
+    return source, options.number
+
+
+def _rows(
+    mixture: "Mixture", prefix: str, options: argparse.Namespace
+) -> Iterator[tuple[str, ...]]:
+    """A row for each source."""
+    for config, source, share in zip(
+        mixture.sources, mixture.opened, mixture.order(1).steps, strict=True
+    ):
+        total = f"{len(source.items):,}"
+        counts = _count(source, options.limit, options.pictures)
+        yield prefix + config.name, config.format, total, f"{share:,}", *counts
+
+
+def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
+    """Items read, boxes, lost ones, turns, items left out, broken ones and why, of a source."""
+    from groma.data.order import permute
+    from groma.data.sample import GroundedSample
+    from groma.data.sources.items import BrokenItem, LeftOut, counting_lost_parts
+
+    length = len(source.items)
+    read = min(limit or length, length)
+    boxes = turns = left_out = 0
+    broken: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for position in range(read):
+        index = position if read == length else permute(position, length, 0)
+        try:
+            with counting_lost_parts() as parts:
+                sample = source.items[index]
+            if pictures:
+                source.find(sample)
+        except LeftOut:
+            left_out += 1
+            continue
+        except BrokenItem as error:
+            broken[str(error)] += 1
+            continue
+        boxes += len(sample.boxes)
+        lost += parts
+        turns += len(sample.turns) if isinstance(sample, GroundedSample) else 0
+    numbers = (read, boxes, lost.total(), turns, left_out, broken.total())
+    why = (_reasons("items", broken), _reasons("boxes", lost))
+    return (*(f"{number:,}" for number in numbers), " | ".join(filter(None, why)))
+
+
+def _reasons(what: str, counts: Counter[str]) -> str:
+    """The most frequent reasons; nothing where there are none."""
+    if not counts:
+        return ""
+    listed = "; ".join(f"{reason} ({count})" for reason, count in counts.most_common(_REASONS))
+    return f"{what}: {listed}" + ("; …" if len(counts) > _REASONS else "")

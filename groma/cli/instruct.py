@@ -1,0 +1,247 @@
+"""`groma instruct` and `groma annotate`: their arguments, and what they do; heavy imports wait."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from groma.chat.chat import Groma
+    from groma.endpoint import Estimate
+    from groma.instruct.endpoint_writer import EndpointWriter
+    from groma.instruct.listed_regions import RegionChoice
+    from groma.instruct.picture_sources import Source
+    from groma.instruct.template_writer import TemplateWriter
+
+
+def add_instruct_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `run_instruct` reads."""
+    parser.add_argument("pictures", type=Path, metavar="FOLDER", help="of the pictures")
+    parser.add_argument("--save", type=Path, required=True, metavar="FOLDER", help="for the run")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=_range, default=(3, 5), metavar="A-B", help="(3-5)")
+    parser.add_argument("--drafts", type=int, default=2, help="most for one conversation (2)")
+    parser.add_argument(
+        "--retry", action="store_true", help="do again what failed, sending requests anew"
+    )
+    group = parser.add_argument_group("regions", "without --regions the model proposes them")
+    group.add_argument("--regions", type=Path, metavar="FILE", help="region_descriptions.json")
+    group.add_argument("--image-data", type=Path, metavar="FILE", help="image_data.json")
+    group.add_argument("--questions", type=Path, metavar="FILE", help="question_answers.json")
+    group.add_argument("--captions", type=Path, metavar="FILE", help="COCO captions")
+    group.add_argument("--count", type=_range, default=(3, 10), metavar="A-B", help="(3-10)")
+    group.add_argument("--max-iou", type=float, default=0.3, metavar="X", help="(0.3)")
+    _add_writer_arguments(parser)
+
+
+def _add_writer_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("writer", "without --endpoint templates write, offline")
+    group.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible address")
+    group.add_argument("--writer", metavar="NAME", help="the model there; it must see pictures")
+    group.add_argument(
+        "--key-variable",
+        default="GROMA_API_KEY",
+        metavar="NAME",
+        help="environment variable that holds the key (GROMA_API_KEY)",
+    )
+    group.add_argument("--per-minute", type=float, default=60.0, help="most requests (60)")
+    group.add_argument("--threads", type=int, default=4, help="conversations at a time (4)")
+    group.add_argument("--timeout", type=float, default=120.0, help="of one request, in s (120)")
+    group.add_argument("--attempts", type=int, default=6, help="most for one request (6)")
+    group.add_argument("--max-tokens", type=int, default=2000, help="of an answer (2000)")
+    group.add_argument(
+        "--prices",
+        type=_prices,
+        metavar="IN,OUT",
+        help="of a million tokens read and written, to estimate the cost",
+    )
+    group.add_argument("--dry-run", action="store_true", help="estimate, and send nothing")
+
+
+def add_annotate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `run_annotate` reads."""
+    parser.add_argument("pictures", type=Path, metavar="FOLDER", help="of the pictures")
+    parser.add_argument("--save", type=Path, required=True, metavar="FOLDER", help="for the files")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    parser.add_argument("--question", metavar="TEXT", help="instead of one for a description")
+    parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
+    parser.add_argument("--score-threshold", type=float, metavar="X", help="of regions")
+    parser.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+
+
+def run_instruct(options: argparse.Namespace, load: "Callable[[], Groma]") -> str:
+    """Make a Groma Instruct data set.
+
+    Args:
+        options: see `add_instruct_arguments`.
+        load: reads the model; called only where it is needed.
+
+    Returns:
+        What became of the pictures.
+
+    Raises:
+        GromaError: if the options make no sense, or the writer cannot be reached.
+    """
+    from groma.instruct.cost import estimate_job
+    from groma.instruct.endpoint_writer import EndpointWriter
+    from groma.instruct.job import pending, run_job
+    from groma.instruct.listed_regions import RegionChoice
+    from groma.instruct.maker import Maker
+    from groma.instruct.output import open_journal, write_items
+    from groma.instruct.quality import QualityRules
+
+    _check(options)
+    journal = open_journal(options.save, _settings(options))
+    rules = QualityRules(*options.rounds)
+    choice = RegionChoice(*options.count, max_iou=options.max_iou)
+    source = _source(options, choice, load)
+    if options.limit is not None:
+        source.keys = source.keys[: options.limit]
+    writer = _writer(options)
+    maker = Maker(writer, options.pictures, rules, options.drafts, options.seed)
+    keys = pending(source, journal, options.retry)
+    if isinstance(writer, EndpointWriter):
+        cost = _cost(options, estimate_job(writer, source, maker, keys, options.seed))
+        if options.dry_run:
+            return cost
+        sys.stderr.write(f"{cost}\n")
+    try:
+        run_job(source, maker, journal, keys, options.threads)
+    finally:
+        write_items(options.save, source.keys, journal.entries)
+    return _summary(options.save, source.keys, journal.entries)
+
+
+def run_annotate(options: argparse.Namespace, load: "Callable[[], Groma]") -> str:
+    """Write grounded captions and boxes for a folder of pictures.
+
+    Args:
+        options: see `add_annotate_arguments`.
+        load: reads the model; called only where there is something to do.
+
+    Returns:
+        What became of the pictures.
+
+    Raises:
+        GromaError: if the options make no sense.
+    """
+    from groma.instruct.annotate import QUESTION, annotate, write_annotations
+    from groma.instruct.output import open_journal
+    from groma.instruct.picture_sources import list_pictures
+
+    keys = list_pictures(options.pictures)[: options.limit]
+    names = ("max_new_tokens", "score_threshold", "max_regions")
+    settings = {name: getattr(options, name) for name in names}
+    question = options.question or QUESTION
+    head = {"pictures": str(options.pictures.resolve()), "model": options.model}
+    journal = open_journal(options.save, head | {"question": question} | settings)
+    try:
+        if any(key not in journal.entries for key in keys):
+            annotate(load(), options.pictures, keys, journal, question, **settings)
+    finally:
+        write_annotations(options.save, keys, journal.entries)
+    return _summary(options.save, keys, journal.entries)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from groma.types import GromaError
+
+    if bool(options.regions) != bool(options.image_data):
+        raise GromaError("--regions and --image-data go together.")
+    if (options.questions or options.captions) and not options.regions:
+        raise GromaError("--questions and --captions need --regions.")
+    if bool(options.endpoint) != bool(options.writer):
+        raise GromaError("--endpoint and --writer go together.")
+    if min(options.drafts, options.threads) < 1:
+        raise GromaError("--drafts and --threads must be 1 at least.")
+    if not options.pictures.is_dir():
+        raise GromaError(f"There is no folder {options.pictures}.")
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What must not change while a run goes on."""
+    files = {
+        name: str(path.resolve()) if (path := getattr(options, name)) else None
+        for name in ("pictures", "regions", "image_data", "questions", "captions")
+    }
+    names = ("seed", "rounds", "count", "max_iou", "drafts", "endpoint", "writer", "max_tokens")
+    proposer = {} if options.regions else {"model": options.model}
+    return files | {name: getattr(options, name) for name in names} | proposer
+
+
+def _source(
+    options: argparse.Namespace, choice: "RegionChoice", load: "Callable[[], Groma]"
+) -> "Source":
+    from groma.data.records.index import FOLDER_NAME
+    from groma.instruct.picture_sources import ProposalSource, VisualGenomeSource
+
+    if options.regions is None:
+        return ProposalSource(options.pictures, load(), choice)
+    files = (options.questions, options.captions)
+    # The data may lie where nobody can write; the folder of the run is there.
+    cache = options.save / FOLDER_NAME
+    return VisualGenomeSource(options.regions, options.image_data, choice, *files, cache)
+
+
+def _writer(options: argparse.Namespace) -> "EndpointWriter | TemplateWriter":
+    from groma.endpoint import ChatEndpoint
+    from groma.instruct.endpoint_writer import EndpointWriter
+    from groma.instruct.output import REPLIES
+    from groma.instruct.template_writer import TemplateWriter
+
+    if options.endpoint is None:
+        return TemplateWriter(options.seed)
+    endpoint = ChatEndpoint(
+        options.endpoint,
+        options.writer,
+        options.save / REPLIES,
+        settings={"max_tokens": options.max_tokens},
+        key_variable=options.key_variable,
+        requests_per_minute=options.per_minute,
+        timeout=options.timeout,
+        attempts=options.attempts,
+        resend=options.retry,
+    )
+    return EndpointWriter(endpoint, options.pictures)
+
+
+def _summary(folder: Path, keys: list[str], entries: dict[str, dict[str, Any]]) -> str:
+    from groma.instruct.output import ITEMS, REFUSED, count_outcomes
+
+    statuses, reasons = count_outcomes(entries[key] for key in keys if key in entries)
+    counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    lines = [f"{len(keys)} pictures: {counts or 'none done'}; see {folder / ITEMS}."]
+    if reasons:
+        lines.append(f"Most frequent reasons ({folder / REFUSED} has all):")
+        lines += [f"{count:6}  {reason}" for reason, count in reasons.items()]
+    return "\n".join(lines)
+
+
+def _cost(options: argparse.Namespace, estimate: "Estimate") -> str:
+    sentence = (
+        f"About {estimate.requests:,} requests with {estimate.input_tokens:,} tokens to read and "
+        f"{estimate.output_tokens:,} to write at most, without second drafts"
+    )
+    if options.prices is None:
+        return f"{sentence}."
+    return f"{sentence}: a cost of {estimate.cost(*options.prices):,.2f} at most."
+
+
+def _range(text: str) -> tuple[int, int]:
+    """Read "3-10", or "5" for "5-5"."""
+    low, _, high = text.partition("-")
+    try:
+        return int(low), int(high or low)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers A-B") from None
+
+
+def _prices(text: str) -> tuple[float, float]:
+    """Read "2.5,10"."""
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two prices IN,OUT") from None
+    return low, high

@@ -1,0 +1,285 @@
+"""Samples of public data as what is trained on: pictures, tokens and boxes (paper 3.3)."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from groma.data.augment import Augmentation
+from groma.data.collate import pad_conversations, write
+from groma.data.file_names import find_picture
+from groma.data.order import Order, Place, hash_numbers
+from groma.data.sample import GroundedSample
+from groma.data.sources.items import (
+    UNKNOWN_SIZE,
+    BrokenItem,
+    DetectionSample,
+    Items,
+    Sample,
+)
+from groma.data.templates import pose
+from groma.dice import Dice
+from groma.image import load_image
+from groma.text.template import Template
+from groma.tokens import TokenIds
+from groma.types import GromaError, Size
+
+MOST_BROKEN = 1000
+"""So many broken items in a row mean that it is not the items: pictures lie elsewhere, say."""
+
+logger = logging.getLogger(__name__)
+
+Example = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source.
+
+    Attributes:
+        name: what messages call it.
+        items: its samples.
+        images: folder of its pictures.
+    """
+
+    name: str
+    items: Items
+    images: Path
+
+    def load(self, index: int, dice: Dice) -> tuple[Sample, Image.Image]:
+        """A sample with worded questions, and its picture.
+
+        Raises:
+            BrokenItem: with the reason, if one of them cannot be used.
+        """
+        sample = self.items[index]
+        if isinstance(sample, GroundedSample):
+            sample = pose(sample, dice, self.items.turns)
+        path = self.find(sample)
+        try:
+            image = load_image(path)
+        except GromaError as error:
+            raise BrokenItem("a picture that cannot be read") from error
+        size = image.height, image.width
+        if sample.size != UNKNOWN_SIZE and not _same_shape(sample.size, size):
+            raise BrokenItem("a picture of another shape than its annotations say")
+        return replace(sample, size=size), image
+
+    def find(self, sample: Sample) -> Path:
+        """The file of a sample's picture; see `find_picture`."""
+        return find_picture(self.images, sample.picture)
+
+
+class Encoder(Protocol):
+    """Makes tensors of a sample and its picture."""
+
+    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
+        """One example; raises `BrokenItem` where there cannot be one."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetectionEncoder:
+    """Examples for detection pretraining.
+
+    Attributes:
+        image_size: S, side of the pictures in pixels.
+        augmentation: how often they are changed.
+    """
+
+    image_size: int
+    augmentation: Augmentation
+
+    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
+        """One example.
+
+        Returns:
+            `pixels` (3, S, S) uint8, `boxes` (R, 4) xyxy in [0, 1], and `head`, the objectness head
+            they train.
+        """
+        assert isinstance(sample, DetectionSample)
+        view, boxes = self.augmentation.draw(sample, dice).keep(sample)
+        return {
+            "pixels": to_tensor(view.picture(image, self.image_size)),
+            "boxes": torch.tensor(boxes).reshape(-1, 4),
+            "head": sample.head,
+        }
+
+
+@dataclass(frozen=True)
+class ConversationEncoder:
+    """Examples of conversations.
+
+    Attributes:
+        template: of the language model.
+        image_size: S, side of the pictures in pixels.
+        limit: most tokens, before image and regions are expanded.
+        augmentation: how often pictures are changed.
+    """
+
+    template: Template
+    image_size: int
+    limit: int
+    augmentation: Augmentation
+
+    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
+        """One example.
+
+        Returns:
+            `pixels` (3, S, S) uint8; `ids` and `labels` (T,) with placeholders; `refer_boxes`
+            (K, 4) and `ground_boxes` (G, 4) xyxy in [0, 1], one per placeholder.
+
+        Raises:
+            BrokenItem: if not even the first answer fits.
+        """
+        assert isinstance(sample, GroundedSample)
+        view = self.augmentation.draw(sample, dice)
+        sample = view.apply(sample)
+        written = write(sample, self.template, self.limit)
+        if len(written.ids) > self.limit:
+            raise BrokenItem("a first answer that is too long")
+        boxes = torch.tensor(sample.boxes).reshape(-1, 4)
+        return {
+            "pixels": to_tensor(view.picture(image, self.image_size)),
+            "ids": written.ids,
+            "labels": written.labels,
+            "refer_boxes": boxes[written.refer],
+            "ground_boxes": boxes[written.ground],
+        }
+
+
+@dataclass(frozen=True)
+class Examples(Dataset):
+    """A mixture as examples by position; read it in sequence, in batches of `order.batch_size`.
+
+    Order, phrasing and augmentation depend on the position alone: any process may read any part,
+    and a run that skips what it has had goes on exactly. A broken item is replaced by another one
+    of its source.
+
+    Attributes:
+        sources: where items come from.
+        order: which comes when.
+        encode: what is made of them.
+        seed: of phrasings and augmentation.
+        broken: how often an item of a source was broken for a reason, as far as this process saw.
+    """
+
+    sources: Sequence[Source]
+    order: Order
+    encode: Encoder
+    seed: int = 0
+    broken: Counter[tuple[str, str]] = field(default_factory=Counter, compare=False)
+
+    def __len__(self) -> int:
+        """Examples of all passes."""
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Example:
+        """The example at a position.
+
+        Raises:
+            IndexError: beyond the end.
+            GromaError: if `MOST_BROKEN` items in a row are broken.
+        """
+        place = self.order[index]
+        source = self.sources[place.source]
+        for attempt in range(MOST_BROKEN):
+            try:
+                return self._make(place, index)
+            except GromaError as error:
+                self._count(place, str(error))
+            # Not its neighbour: in some files thousands that cannot be used stand together.
+            item = hash_numbers(self.seed, index, attempt) % len(source.items)
+            place = Place(place.source, item)
+        raise GromaError(
+            f"Source {source.name}: {MOST_BROKEN} items in a row cannot be used; "
+            f"{self._reasons(source.name)}."
+        )
+
+    def _make(self, place: Place, position: int) -> Example:
+        dice = make_dice(self.seed, position)
+        sample, image = self.sources[place.source].load(place.item, dice)
+        return self.encode(sample, image, dice)
+
+    def _count(self, place: Place, reason: str) -> None:
+        """Count a broken item, and log the first, the tenth, the hundredth … for a reason."""
+        name = self.sources[place.source].name
+        self.broken[name, reason] += 1
+        count = self.broken[name, reason]
+        if count == 10 ** (len(str(count)) - 1):
+            logger.warning("%s: item %d has %s; %d so far.", name, place.item, reason, count)
+
+    def _reasons(self, name: str) -> str:
+        found = [(count, reason) for (of, reason), count in self.broken.items() if of == name]
+        return ", ".join(f"{reason} ({count})" for count, reason in sorted(found, reverse=True)[:3])
+
+
+@dataclass(frozen=True)
+class ExampleCollator:
+    """Stacks conversations.
+
+    Attributes:
+        tokens: ids of the new tokens.
+    """
+
+    tokens: TokenIds
+
+    def __call__(self, examples: Sequence[Example]) -> Example:
+        """A batch.
+
+        Returns:
+            `pixels` (B, 3, S, S) uint8, `input_ids` and `labels` (B, T), and per row `refer_boxes`
+            and `ground_boxes`, as `GromaForConditionalGeneration.forward` takes them.
+        """
+        ids, labels = ([example[part] for example in examples] for part in ("ids", "labels"))
+        return {
+            "pixels": torch.stack([example["pixels"] for example in examples]),
+            **pad_conversations(ids, labels, self.tokens),
+            **{
+                part: [example[part] for example in examples]
+                for part in ("refer_boxes", "ground_boxes")
+            },
+        }
+
+
+def collate_detection(examples: Sequence[Example]) -> Example:
+    """Stack detection examples.
+
+    Returns:
+        `pixels` (B, 3, S, S) uint8, `boxes` per row, and the one `head` of the batch, as
+        `GromaForConditionalGeneration.detection_loss` takes them.
+
+    Raises:
+        ValueError: if the examples train different heads: a batch comes from one source.
+    """
+    heads = {example["head"] for example in examples}
+    if len(heads) > 1:
+        raise ValueError("A batch trains one objectness head; read the examples in sequence.")
+    return {
+        "pixels": torch.stack([example["pixels"] for example in examples]),
+        "boxes": [example["boxes"] for example in examples],
+        "head": heads.pop(),
+    }
+
+
+def make_dice(*numbers: int) -> Dice:
+    """Randomness that depends on these numbers alone."""
+    return Dice(np.random.SeedSequence(numbers))
+
+
+def _same_shape(annotated: Size, found: Size) -> bool:
+    """Whether two sizes (H, W) differ in scale alone, give or take a pixel in thirty."""
+    return abs(annotated[0] * found[1] / (annotated[1] * found[0]) - 1) < 1 / 30
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """(3, H, W) uint8."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -1,0 +1,133 @@
+"""Lists of pictures that training data leaves out, such as those of test sets.
+
+A picture is in many data sets: COCO's are in RefCOCO's, LVIS and Visual Genome. Lists hold them by
+`picture_key`, and of Visual Genome, which has names of its own, `image_data.json` knows which
+picture of COCO each one is.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from groma.data.records.index import JsonStream, decode, derive_lines, first_letter, read_spans
+from groma.data.sources.items import BrokenItem, picture_key, refused
+from groma.data.sources.refer import read_refs
+from groma.foreign import decode_text, load_json, split_lines
+from groma.types import GromaError
+
+_NAMES = ("file_name", "filename", "coco_url", "image", "url")
+"""Fields that may name the picture of an entry."""
+
+Rows = list[dict[str, str]]
+
+
+def read_left_out(
+    files: Iterable[Path], image_data: Path | None, cache: Path | None
+) -> frozenset[str]:
+    """Keys of all pictures in several lists.
+
+    Args:
+        files: each as `list_pictures` reads it.
+        image_data: Visual Genome's; its pictures that are COCO's are left out with them.
+        cache: folder of what is read once and kept; None is beside each file.
+
+    Raises:
+        GromaError: if a file is missing or names no pictures.
+    """
+    keys = {row["key"] for file in files for row in _kept(file, "left-out", cache, list_pictures)}
+    if keys and image_data is not None:
+        twins = _kept(image_data, "coco-pictures", cache, list_twins)
+        keys |= {row["key"] for row in twins if row["coco"] in keys}
+    return frozenset(keys)
+
+
+def list_pictures(path: Path) -> Rows:
+    """The pictures that a file names.
+
+    Args:
+        path: `refs(….p)` or the same as JSON: the pictures of all splits but train; a COCO-like
+            file: its `images`; JSON or JSON lines: names, numbers, or objects with the name of a
+            picture; any other file: a name or number per line.
+
+    Raises:
+        GromaError: if it names no picture.
+    """
+    try:
+        with refused():
+            rows = [{"key": picture_key(name)} for entry in _entries(path) for name in _name(entry)]
+    except BrokenItem as error:
+        raise GromaError(f"{path} is no list of pictures: {error}.") from error
+    if not rows:
+        raise GromaError(f"{path} names no picture that is to be left out.")
+    return rows
+
+
+def list_twins(path: Path) -> Rows:
+    """Pictures of Visual Genome that are COCO's, with the keys of both.
+
+    Raises:
+        GromaError: if it is no `image_data.json`.
+    """
+    try:
+        with refused():
+            return [
+                {"key": picture_key(item["url"]), "coco": _coco_key(item["coco_id"])}
+                for item in load_json(path.read_bytes())
+                if item["coco_id"] is not None
+            ]
+    except BrokenItem as error:
+        raise GromaError(f"{path} is no `image_data.json` of Visual Genome: {error}.") from error
+
+
+def _kept(
+    file: Path, purpose: str, cache: Path | None, read: Callable[[Path], Rows]
+) -> Iterator[dict[str, str]]:
+    """Rows read from a file once, and from then on from where they were kept."""
+    try:
+        kept = derive_lines([file], purpose, cache, lambda: read(file))
+    except GromaError as error:
+        raise GromaError(f"Pictures cannot be left out: {error}") from error
+    with kept.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _entries(path: Path) -> Iterable[Any]:
+    """What a file lists."""
+    if path.suffix == ".p":
+        return read_refs(path)
+    if path.suffix == ".jsonl":
+        return map(load_json, _lines(path))
+    if path.suffix != ".json":
+        return _lines(path)
+    with path.open("rb") as file:
+        is_list = first_letter(file, path) == b"["
+        stream = JsonStream(file, path)
+        found = (("images", *e) for e in stream.elements()) if is_list else stream.tables()
+        spans = [(start, length) for name, _, start, length in found if name == "images"]
+    return map(decode, read_spans(path, spans))
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in split_lines(decode_text(path.read_bytes()))]
+
+
+def _name(entry: Any) -> Iterator[str]:
+    """Names of the picture that an entry means; a number may be COCO's or a name."""
+    if not isinstance(entry, Mapping):
+        yield str(entry)
+        if str(entry).isdecimal():
+            yield _coco_key(entry)
+    elif "ref_id" in entry:
+        if entry["split"] != "train":
+            yield _coco_key(entry["image_id"])
+    else:
+        names = [entry[field] for field in _NAMES if field in entry]
+        if not names:
+            raise BrokenItem("an entry without the name of a picture")
+        yield names[0]
+
+
+def _coco_key(number: Any) -> str:
+    """What COCO calls a picture."""
+    return f"{int(number):012}"

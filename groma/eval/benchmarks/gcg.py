@@ -1,0 +1,369 @@
+"""Grounded conversation generation: describe the picture, and show what is meant (GLaMM).
+
+METEOR and CIDEr of the description; AP50 of what is shown, without classes; mIoU of what is shown
+and what is there, paired from the best on; recall of the pairs that overlap by a half and whose
+phrases mean alike. On masks, as published, or on boxes, which is what Groma shows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
+from groma.eval.benchmarks.region_caption import one_line
+from groma.eval.harness.answer_file import Fields
+from groma.eval.harness.asking import Asker, Protocol, Wording, phrasing
+from groma.eval.harness.benchmark import (
+    Answers,
+    Benchmark,
+    Case,
+    Score,
+    read_boxes,
+    read_text,
+    rescale,
+    without_answer,
+)
+from groma.eval.statistics.captions import check_java, measure_captions
+from groma.eval.statistics.detections import AREAS, Ranking, Shape, make_cell
+from groma.eval.statistics.intervals import ratio
+from groma.eval.statistics.measures import Figure, Floats, Measure, mean, sums
+from groma.foreign import load_json
+from groma.types import GromaError, Size
+
+Overlap = Literal["boxes", "masks"]
+Similarity = Callable[[Sequence[str], Sequence[str]], Floats]
+"""Makes (A, B) similarities of A and B phrases."""
+
+IOU = 0.5
+"""Least overlap of a pair that counts for recall."""
+SIMILARITY = 0.5
+"""Least similarity of its phrases."""
+_FIELDS = {"boxes": "bbox", "masks": "segmentation"}
+
+
+@dataclass(frozen=True)
+class Description(Case):
+    """A picture, what was said about it, and what that means.
+
+    Attributes:
+        id: what the files call the picture.
+        captions: at least one.
+        phrases: of the first caption, one per annotation.
+        truth: COCO annotations with `bbox` and `segmentation` as run lengths.
+        size: (H, W) of the picture.
+    """
+
+    id: Any
+    captions: tuple[str, ...]
+    phrases: tuple[str, ...]
+    truth: tuple[Entry, ...]
+    size: Size
+
+
+class GroundedGeneration(Benchmark[Description]):
+    """Grounded descriptions.
+
+    Args:
+        annotations: `val_gcg_coco_caption_gt.json`.
+        masks: `val_gcg_coco_mask_gt.json`.
+        overlap: what is compared.
+        similarity: compares phrases; None leaves recall out.
+
+    Raises:
+        GromaError: if a file is something else.
+    """
+
+    name = "gcg"
+
+    def __init__(
+        self, annotations: Path, masks: Path, overlap: Overlap, similarity: Similarity | None
+    ) -> None:
+        with reading(annotations):
+            captions = CocoFile.read(annotations)
+        with reading(masks):
+            cases = list(_read(captions, CocoFile.read(masks)))
+        super().__init__([annotations, masks], cases)
+        self._overlap: Overlap = overlap
+        self._similarity = similarity
+
+    @staticmethod
+    def protocol(wording: Wording) -> Protocol:
+        """At most 512 tokens."""
+        return Protocol(wording, 512)
+
+    def answer(self, asker: Asker, case: Description, number: int) -> Fields:
+        """The description, and for every region named its phrase and box."""
+        reply = asker.ask(phrasing("grounded_caption", number), grounding=True)
+        shown = [(reply.phrase(span), ref.box) for span in reply.spans for ref in span.regions]
+        return {
+            "caption": one_line(reply.text),
+            "phrases": [phrase for phrase, _ in shown],
+            "boxes": rescale((box for _, box in shown), reply.image_size, case.size),
+        }
+
+    def score(self, cases: Sequence[Description], answers: Answers) -> Score:
+        """All five figures, as far as their tools are here."""
+        shown = [
+            read_shapes(answers[case.key], case.key, self._overlap) if case.key in answers else []
+            for case in cases
+        ]
+        score = Score([], without_answer(sum(c.key not in answers for c in cases), len(cases)))
+        answered = [case for case in cases if case.key in answers]
+        try:
+            check_java()
+            said = {c.key: read_text(answers[c.key], "caption", c.key) for c in answered}
+            score.measures += measure_captions({c.key: c.captions for c in answered}, said)
+        except GromaError as error:
+            score.notes.append(str(error))
+        field = _FIELDS[self._overlap]
+        score.measures += [
+            measure_precision(cases, shown, field),
+            measure_overlap(cases, shown, field),
+        ]
+        if self._similarity is None:
+            score.notes.append("Recall is left out: it needs a text encoder.")
+        else:
+            phrases = [list(answers.get(case.key, {}).get("phrases", [])) for case in cases]
+            try:
+                recall = measure_recall(cases, shown, phrases, field, self._similarity)
+                score.measures.append(recall)
+            except MissingEncoderError as error:
+                score.notes.append(f"Recall is left out: {error}")
+        score.notes.append(f"Overlaps are those of {self._overlap}.")
+        return score
+
+
+def measure_precision(
+    cases: Sequence[Description], shown: Sequence[Sequence[Shape]], field: str
+) -> Measure:
+    """AP50 of everything shown, each with the score 1.
+
+    Args:
+        cases: what was asked.
+        shown: shapes per case.
+        field: of the annotations, "bbox" or "segmentation".
+    """
+    cells = [
+        make_cell(unit, 0, [(shape, 1.0) for shape in shown[unit]], case.truth, field)
+        # Among equal scores the order of ids decides, as in pycocotools.
+        for unit, case in sorted(enumerate(cases), key=lambda pair: pair[1].id)
+    ]
+    ranking = Ranking.of(cells, len(cases), AREAS["all"])
+    figure = Figure("ap_50", "AP50", int(ranking.wanted.sum()))
+    return Measure(
+        (figure,),
+        len(cases),
+        lambda weights: np.array([[ranking.precision(row)[0]] for row in weights]),
+        draws=200,
+    )
+
+
+def measure_overlap(
+    cases: Sequence[Description], shown: Sequence[Sequence[Shape]], field: str
+) -> Measure:
+    """Mean over pictures of the mean overlap of pairs; arguments as in `measure_precision`."""
+    values = [
+        pair_up(shape_overlaps(shapes, case.truth, field))
+        for case, shapes in zip(cases, shown, strict=True)
+    ]
+    return mean(Figure("miou", "mIoU", len(cases)), np.array(values))
+
+
+def measure_recall(
+    cases: Sequence[Description],
+    shown: Sequence[Sequence[Shape]],
+    phrases: Sequence[Sequence[str]],
+    field: str,
+    similarity: Similarity,
+) -> Measure:
+    """Share of true phrases that a pair has; arguments as in `measure_precision`.
+
+    Args:
+        cases: see there.
+        shown: see there.
+        phrases: one per shape.
+        field: see there.
+        similarity: compares phrases.
+    """
+    counts = np.zeros((len(cases), 2))
+    for row, case, shapes, said in zip(counts, cases, shown, phrases, strict=True):
+        alike = np.zeros((len(case.phrases), len(said)))
+        if alike.size:
+            alike = similarity(case.phrases, said)
+        row[:] = count_pairs(shape_overlaps(shapes, case.truth, field).T, alike), len(case.phrases)
+    figure = Figure("recall", "recall", int(counts[:, 1].sum()))
+    return sums((figure,), counts, lambda x: ratio(x)[..., None])
+
+
+def pair_up(overlaps: Floats) -> float:
+    """Mean overlap of pairs, the best pair first; 0 where nothing overlaps.
+
+    Args:
+        overlaps: (F, T) of found and true shapes.
+    """
+    overlaps, pairs = overlaps.copy(), []
+    while overlaps.size and overlaps.max() > 0:
+        found, true = np.unravel_index(np.argmax(overlaps), overlaps.shape)
+        pairs.append(overlaps[found, true])
+        overlaps = np.delete(np.delete(overlaps, found, axis=0), true, axis=1)
+    return float(np.mean(pairs)) if pairs else 0.0
+
+
+def count_pairs(overlaps: Floats, alike: Floats) -> int:
+    """How many pairs overlap and have phrases alike, the best overlap first.
+
+    As in GLaMM's own evaluation, the first pair that fails ends the search.
+
+    Args:
+        overlaps: (T, F) of true and found shapes.
+        alike: (T', F') similarities of their phrases; 0 pairs count where a phrase is missing.
+    """
+    overlaps, pairs = overlaps.copy(), 0
+    while overlaps.size:
+        true, found = np.unravel_index(np.argmax(overlaps), overlaps.shape)
+        if true >= alike.shape[0] or found >= alike.shape[1]:
+            return 0
+        if overlaps[true, found] < IOU or alike[true, found] < SIMILARITY:
+            break
+        pairs += 1
+        overlaps[true, :] = overlaps[:, found] = 0
+    return pairs
+
+
+def shape_overlaps(shapes: Sequence[Shape], truth: Sequence[Entry], field: str) -> Floats:
+    """(F, T) intersection over union."""
+    if not (shapes and truth):
+        return np.zeros((len(shapes), len(truth)))
+    return coco_mask.iou(list(shapes), [a[field] for a in truth], [0] * len(truth))
+
+
+def read_shapes(answer: Fields, key: str, overlap: Overlap) -> list[Shape]:
+    """The boxes xywh or masks of an answer; masks are as good as their boxes, not the reverse.
+
+    Raises:
+        GromaError: naming the case, if there are none of that kind.
+    """
+    if "masks" not in answer:
+        if overlap == "masks":
+            raise GromaError(
+                f"The answer to case {key} has no masks; Groma shows boxes: --overlap boxes."
+            )
+        return [to_xywh(box) for box in read_boxes(answer, key)]
+    masks = [to_run_lengths(mask, (0, 0)) for mask in answer["masks"]]
+    return masks if overlap == "masks" else [coco_mask.toBbox(mask).tolist() for mask in masks]
+
+
+def read_folder(folder: Path) -> Answers:
+    """Answers of another model, as GLaMM's inference writes them: one JSON file per picture.
+
+    Raises:
+        GromaError: if a file is something else, or there is none.
+    """
+    answers = {}
+    for path in sorted(folder.glob("*.json")):
+        with reading(path):
+            data = load_json(path.read_bytes())
+            # Some releases put everything below the picture's name.
+            data = data if "caption" in data else next(iter(data.values()))
+            answers[path.stem] = {
+                "caption": data["caption"],
+                "phrases": list(data["phrases"]),
+                "masks": list(data["pred_masks"]),
+            }
+    if not answers:
+        raise GromaError(f"{folder} holds no answers.")
+    return answers
+
+
+def to_run_lengths(segmentation: Any, size: Size) -> Mapping[str, Any]:
+    """A mask as pycocotools compares it: compressed run lengths.
+
+    Args:
+        segmentation: run lengths, compressed or not, or polygons.
+        size: (H, W) of the picture, for polygons.
+    """
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+    if isinstance(segmentation["counts"], list):
+        return coco_mask.frPyObjects(segmentation, *segmentation["size"])
+    return segmentation
+
+
+class MissingEncoderError(GromaError):
+    """A text encoder is not here."""
+
+
+class TextEncoder:
+    """Compares phrases by the mean of a text encoder's last hidden states.
+
+    Args:
+        source: folder or Hugging Face id of an encoder such as `bert-base-uncased`, which the
+            published figures rest on; it is loaded when the first phrases are compared.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._known: dict[str, Floats] = {}
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        """Tokenizer and model."""
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self._source)
+            return tokenizer, AutoModel.from_pretrained(self._source).eval()
+        except (OSError, ValueError) as error:
+            raise MissingEncoderError(
+                f"the text encoder {self._source} cannot be loaded; name a folder that holds it "
+                "with --text-encoder."
+            ) from error
+
+    def __call__(self, first: Sequence[str], second: Sequence[str]) -> Floats:
+        """(A, B) cosine similarities.
+
+        Raises:
+            MissingEncoderError: if the encoder cannot be loaded.
+        """
+        a, b = (np.stack([self._encode(text) for text in texts]) for texts in (first, second))
+        return a @ b.T
+
+    def _encode(self, text: str) -> Floats:
+        """The direction of a text, a vector of length 1."""
+        if text not in self._known:
+            import torch
+
+            tokenizer, model = self._loaded
+            inputs = tokenizer(text, return_tensors="pt", max_length=512, truncation=True)
+            with torch.inference_mode():
+                state = model(**inputs).last_hidden_state[0].mean(dim=0)
+            self._known[text] = (state / state.norm()).double().numpy()
+        return self._known[text]
+
+
+def _read(captions: CocoFile, masks: CocoFile) -> Iterator[Description]:
+    """A case for every picture that has captions; its key is its id."""
+    sizes = {image["id"]: image for image in (*captions.images, *masks.images) if "height" in image}
+    for image in captions.images:
+        number, said = image["id"], captions.annotations.get(image["id"], ())
+        if not said:
+            continue
+        size = size_of(sizes[number])
+        truth = tuple(_with_shapes(a, size) for a in masks.annotations.get(number, ()))
+        picture = image.get("file_name") or f"{number}.jpg"
+        texts = tuple(str(annotation["caption"]) for annotation in said)
+        phrases = tuple(said[0]["labels"])
+        yield Description(str(number), picture, number, texts, phrases, truth, size)
+
+
+def _with_shapes(annotation: Entry, size: Size) -> Entry:
+    """An annotation that has both shapes."""
+    mask = to_run_lengths(annotation["segmentation"], size)
+    box = annotation.get("bbox") or coco_mask.toBbox(mask).tolist()
+    area = annotation.get("area", float(coco_mask.area(mask)))
+    return {**annotation, "segmentation": mask, "bbox": box, "area": area}

@@ -1,0 +1,120 @@
+"""What is asked about a photograph whose things are known: the same for every model."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from groma.dice import Dice
+from groma.types import Box, Size
+from recipes.scenes.language.grammar import a, the
+
+Kind = Literal["name", "where", "present", "absent", "describe"]
+
+SMALL, LARGE = 0.1, 0.3
+"""Sides between which a thing is medium."""
+NUM_ABSENT = 4
+"""Absent categories asked for of each kind: any, and those that are likely here."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One annotated thing.
+
+    Attributes:
+        name: its category.
+        box: xyxy in [0, 1].
+    """
+
+    name: str
+    box: Box
+
+    @property
+    def side(self) -> float:
+        """Square root of the box's share of the picture."""
+        x1, y1, x2, y2 = self.box
+        return ((x2 - x1) * (y2 - y1)) ** 0.5
+
+    @property
+    def size(self) -> str:
+        """Small, medium or large."""
+        return "small" if self.side < SMALL else "large" if self.side > LARGE else "medium"
+
+    def in_pixels(self, size: Size) -> Box:
+        """The box in pixels of a picture of size (H, W)."""
+        (height, width), (x1, y1, x2, y2) = size, self.box
+        return x1 * width, y1 * height, x2 * width, y2 * height
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question, and what it is about.
+
+    Attributes:
+        kind: of question.
+        text: as it is asked.
+        thing: that is marked as [1], or that is looked for; the largest that is asked after.
+        is_likely: whether something absent is seen elsewhere beside what is here.
+    """
+
+    kind: Kind
+    text: str
+    thing: Thing | None = None
+    is_likely: bool = False
+
+
+def ask(
+    things: Sequence[Thing],
+    crowds: Sequence[Thing],
+    companions: Mapping[str, set[str]],
+    dice: Dice,
+) -> Iterator[Question]:
+    """All questions about a photograph.
+
+    Args:
+        things: that are there.
+        crowds: boxes that hold many of their category; nobody is asked about these.
+        companions: every category, with those that share a picture with it somewhere.
+        dice: draws what is absent.
+
+    Yields:
+        Marked things and things without their like, if they are not small; what is there, what is
+        not, and the whole picture.
+    """
+    seen = [thing.name for thing in (*things, *crowds)]
+    visible = [thing for thing in things if thing.size != "small"]
+    for thing in visible:
+        yield Question("name", "What is [1]?", thing)
+    for thing in visible:
+        if seen.count(thing.name) == 1:
+            words = the(thing.name)
+            yield Question("where", f"Where {words.agreement['is']} {words.text}?", thing)
+    largest = {thing.name: thing for thing in sorted(things, key=lambda thing: thing.side)}
+    for name, thing in largest.items():
+        yield Question("present", _is_there(name), thing)
+    absent = [name for name in companions if name not in seen]
+    drawn = dice.sample(absent, NUM_ABSENT)
+    beside = set[str]().union(*(companions[name] for name in seen))
+    likely = [name for name in absent if name in beside and name not in drawn]
+    for name in drawn:
+        yield Question("absent", _is_there(name))
+    for name in dice.sample(likely, NUM_ABSENT):
+        yield Question("absent", _is_there(name), is_likely=True)
+    yield Question("describe", "Describe the picture.")
+
+
+def find_companions(names: Iterable[str], pictures: Iterable[set[str]]) -> dict[str, set[str]]:
+    """Every category, with those that share a picture with it.
+
+    Args:
+        names: of all categories.
+        pictures: the categories in each.
+    """
+    companions: dict[str, set[str]] = {name: set() for name in names}
+    for together in pictures:
+        for name in together:
+            companions[name] |= together - {name}
+    return companions
+
+
+def _is_there(name: str) -> str:
+    return f"Is there {a(name)}?"

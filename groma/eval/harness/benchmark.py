@@ -1,0 +1,222 @@
+"""What a public benchmark is: cases, how each is put to a model, and figures of the answers."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from groma.eval.harness.answer_file import Fields
+from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.statistics.measures import Measure
+from groma.types import Box, GromaError, Size, to_box
+
+Answers = Mapping[str, Fields]
+"""Key of a case -> what the model answered, JSON-ready."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to ask a model; subclasses add the truth.
+
+    Attributes:
+        key: unique within its benchmark.
+        picture: file name, below the folder of pictures.
+    """
+
+    key: str
+    picture: str
+
+
+@dataclass
+class Score:
+    """Figures of some answers.
+
+    Attributes:
+        measures: the figures, in the order of the table.
+        notes: sentences a reader of the table should know.
+    """
+
+    measures: list[Measure]
+    notes: list[str] = field(default_factory=list)
+
+
+AnyCase = TypeVar("AnyCase", bound=Case)
+
+
+class Benchmark(ABC, Generic[AnyCase]):
+    """One benchmark with its annotations read.
+
+    Attributes:
+        sources: the files that say what is asked.
+        cases: everything there is to ask, in the order of the file.
+        split: the part of the files that is asked about; None is all.
+    """
+
+    name: ClassVar[str]
+    """What the command line calls it."""
+
+    def __init__(
+        self, sources: Sequence[Path], cases: Sequence[AnyCase], split: str | None = None
+    ) -> None:
+        self.sources = tuple(sources)
+        self.cases = tuple(cases)
+        self.split = split
+
+    @staticmethod
+    @abstractmethod
+    def protocol(wording: Wording) -> Protocol:
+        """How its answers are made, where nobody says otherwise."""
+
+    @abstractmethod
+    def answer(self, asker: Asker, case: AnyCase, number: int) -> Fields:
+        """Put a case to a model.
+
+        Args:
+            asker: looking at the picture of the case.
+            case: what to ask.
+            number: of the case in the file.
+
+        Returns:
+            JSON-ready; what `score` takes.
+        """
+
+    def complete(
+        self,
+        cases: Sequence[AnyCase],  # noqa: ARG002
+        answers: Answers,
+        header: Fields,  # noqa: ARG002
+        path: Path | None,  # noqa: ARG002
+    ) -> Answers:
+        """Add to answers what scoring needs from elsewhere; most benchmarks need nothing.
+
+        Args:
+            cases: those that are to be measured.
+            answers: of some of them.
+            header: how they were made.
+            path: where they are kept.
+
+        Raises:
+            GromaError: if it cannot be had.
+        """
+        return answers
+
+    @abstractmethod
+    def score(self, cases: Sequence[AnyCase], answers: Answers) -> Score:
+        """Measure answers.
+
+        Args:
+            cases: those that are measured.
+            answers: of some of them; where there is none, nothing was found.
+
+        Raises:
+            GromaError: if an answer is not one of this benchmark, or a tool is missing.
+        """
+
+    def check_tools(self) -> None:
+        """Make sure, before a model answers, that answers can be scored here.
+
+        Raises:
+            GromaError: naming the tool that is missing.
+        """
+
+    @property
+    def label(self) -> str:
+        """What results call the questions: the first file, and the split where there is one.
+
+        The folder of a split is named too, because refs of RefCOCO and RefCOCO+ are called alike.
+        """
+        path = self.sources[0]
+        if self.split is None:
+            return path.name
+        return f"{path.resolve().parent.name} {self.split} of {path.name}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells whether answers belong to these files, and to this split of them."""
+        digest = hashlib.sha256() if self.split is None else hashlib.sha256(self.split.encode())
+        for path in self.sources:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:16]
+
+
+def number_of(values: Sequence[Any]) -> dict[Any, int]:
+    """Numbers for different values, in the order of their first occurrence."""
+    return {value: number for number, value in enumerate(dict.fromkeys(values))}
+
+
+def rescale(boxes: Iterable[Sequence[float]], size: Size, target: Size) -> list[list[float]]:
+    """Boxes in pixels of a picture as they are at another resolution, to a hundredth of a pixel.
+
+    Args:
+        boxes: xyxy.
+        size: (H, W) of the picture that they are of.
+        target: (H, W) that they are wanted in.
+    """
+    down, across = target[0] / size[0], target[1] / size[1]
+    return [
+        [round(x1 * across, 2), round(y1 * down, 2), round(x2 * across, 2), round(y2 * down, 2)]
+        for x1, y1, x2, y2 in boxes
+    ]
+
+
+def read_boxes(answer: Fields, key: str) -> list[Box]:
+    """The `boxes` of an answer, xyxy.
+
+    Raises:
+        GromaError: naming the case, if they are no boxes.
+    """
+    try:
+        return [to_box(box) for box in answer["boxes"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise GromaError(f"The answer to case {key} has no `boxes` xyxy.") from error
+
+
+def without_answer(missing: int, cases: int) -> list[str]:
+    """What to tell about cases that a run did not answer."""
+    return [f"{missing:,} of {cases:,} cases have no answer."] if missing else []
+
+
+def left_out(reasons: Mapping[str, int], cases: int, what: str) -> list[str]:
+    """What to tell about cases of a file that cannot be asked.
+
+    Args:
+        reasons: how many there are, by reason.
+        cases: how many can be asked.
+        what: they are, in the plural.
+    """
+    if not reasons:
+        return []
+    number = sum(reasons.values())
+    why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
+    total = number + cases
+    return [f"{number:,} of the {total:,} {what} in the file cannot be used: {why}."]
+
+
+def read_text(answer: Fields, field: str, key: str) -> str:
+    """A text of an answer.
+
+    Raises:
+        GromaError: naming the case, if there is none.
+    """
+    text = answer.get(field)
+    if not isinstance(text, str):
+        raise GromaError(f"The answer to case {key} has no text `{field}`.")
+    return text
+
+
+def read_scores(answer: Fields, number: int, key: str) -> list[float]:
+    """The `scores` of an answer, one per box.
+
+    Raises:
+        GromaError: naming the case, if they are not.
+    """
+    try:
+        scores = [float(score) for score in answer["scores"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise GromaError(f"The answer to case {key} has no `scores`.") from error
+    if len(scores) != number:
+        raise GromaError(f"The answer to case {key} has {number} boxes, but {len(scores)} scores.")
+    return scores

@@ -1,0 +1,104 @@
+"""The training loop of an adapter: `StageTrainer` that saves and loads the adapter alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from groma.checkpoint.adapters import Fingerprint, load_weights, write_adapter
+from groma.train.trainer import StageTrainer
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+class AdapterTrainer(StageTrainer):
+    """Trains an adapter; its checkpoints hold nothing of the base."""
+
+    def __init__(self, adapted: "PeftModel", base: Fingerprint, **kwargs: Any) -> None:
+        """Arguments as in `StageTrainer`, and two more.
+
+        Args:
+            adapted: the model whose adapter learns.
+            base: what that model is without it.
+            kwargs: of `StageTrainer`.
+        """
+        self.adapted = adapted
+        self.base = base
+        super().__init__(**kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the memory in use to every line of training."""
+        if "loss" in logs:
+            logs["memory"] = float(memory_in_use())
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:  # noqa: ARG002
+        assert output_dir is not None
+        if self.args.should_save:  # it is called in every process
+            write_adapter(self.adapted, Path(output_dir), self.base, {})
+
+    def _load_from_checkpoint(
+        self,
+        resume_from_checkpoint: str,
+        model: nn.Module | None = None,  # noqa: ARG002
+    ) -> None:
+        load_weights(self.adapted, Path(resume_from_checkpoint))
+
+
+class StopWhenAsked(TrainerCallback):
+    """Ends a training where it can be resumed as if it had never stopped.
+
+    That is after a step that is logged: a line of the log tells the mean since the line before.
+
+    Args:
+        is_asked: whether to stop.
+    """
+
+    def __init__(self, is_asked: Callable[[], bool]) -> None:
+        self._is_asked = is_asked
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """Save and stop."""
+        if state.global_step % int(args.logging_steps) == 0 and self._is_asked():
+            control.should_save = control.should_training_stop = True
+
+
+def memory_in_use() -> int:
+    """Most bytes so far on the GPU, or bytes of this process where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return psutil.Process().memory_info().rss
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; a killed process may leave a part of one.
+
+    Args:
+        folder: of a run.
+    """
+    found = list(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
+    found.sort(key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
+    return next(filter(_is_complete, found), None)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    """Whether the file that is written last can be read."""
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

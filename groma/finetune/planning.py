@@ -1,0 +1,67 @@
+"""What can be checked and chosen before an adapter is trained; nothing here loads a model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from groma.checkpoint import load as loading
+from groma.data.sample import GroundedSample
+from groma.finetune.lora_examples import spell, split
+from groma.finetune.lora_settings import LoraSettings
+from groma.finetune.memory_estimate import Estimate, estimate
+from groma.finetune.run_folder import RunFolder
+from groma.text.template import Template
+from groma.tokens import TokenIds
+from groma.types import GromaError
+
+
+def prepare(
+    path: Path,
+    settings: LoraSettings,
+    samples: Sequence[GroundedSample],
+    force: bool = False,
+) -> tuple[RunFolder, Estimate]:
+    """Check everything that can be checked before a run, and lay down its folder.
+
+    Args:
+        path: of the run, a folder that does not exist or is empty.
+        settings: what is left open is chosen now.
+        samples: whose `picture` is a file.
+        force: start even what will not fit in memory.
+
+    Returns:
+        The run, ready for `train`, and what memory it is expected to take.
+
+    Raises:
+        GromaError: if the base, the settings or the samples cannot be used, or it will not fit.
+    """
+    settings, needed = plan(settings, samples)
+    if not force:
+        needed.check()
+    return RunFolder.create(path, settings, samples), needed
+
+
+def plan(
+    settings: LoraSettings, samples: Sequence[GroundedSample]
+) -> tuple[LoraSettings, Estimate]:
+    """Choose what settings leave open, and say what memory they will take.
+
+    Raises:
+        GromaError: as `prepare`, but for the memory.
+    """
+    source = loading.resolve(settings.checked().model)
+    config = loading.read_config(source)
+    settings = replace(settings, quantization=loading.beyond_stored(settings.quantization, config))
+    trained, _ = split(samples, settings.held_out, settings.seed)
+    settings = settings.complete(config.text_config.hidden_size, len(trained))
+    template = Template(loading.load_tokenizer(source), TokenIds.of(config))
+    conversations = spell(samples, template, settings.limit)
+    room = config.text_config.max_position_embeddings
+    room -= config.num_image_tokens + 2 * config.max_regions
+    if conversations.longest > room:
+        raise GromaError(
+            f"A conversation takes {conversations.longest} tokens, but the model reads {room} "
+            f"besides picture and regions; allow at most that many, not {settings.limit}."
+        )
+    pictures = len({sample.picture for sample in samples})
+    return settings, estimate(config, settings, conversations.longest, pictures)

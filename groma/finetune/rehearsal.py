@@ -1,0 +1,131 @@
+"""What a base already says about the pictures of a training set, learnt along lest it be forgotten.
+
+A handful of examples teaches a thing and unteaches others. So the base is asked, before it learns,
+where the things are that it sees, and those of its answers that contradict no example are learnt as
+well: as in learning without forgetting (arXiv 1606.09282), with answers in the place of
+probabilities.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from groma.chat.chat import Chat, Groma
+from groma.data.sample import GroundedSample, plain_text
+from groma.instruction_sets.talks import talk_to_sample
+from groma.ops.boxes import pairwise_iou
+from groma.types import GromaError, GroundedReply
+
+MOST_PICTURES = 100
+QUESTIONS = 3
+"""About each picture, at most."""
+
+_LONGEST = 128
+_SAME_THING = 0.5
+_ARTICLE = re.compile(r"(?:an?|the)\s+(?=\w)", re.IGNORECASE)
+
+
+def rehearse(
+    groma: Groma,
+    samples: Sequence[GroundedSample],
+    seed: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[GroundedSample] | None:
+    """Ask a base where the things are that it sees in the pictures of examples.
+
+    Args:
+        groma: the base, with no adapter.
+        samples: the examples; what they say is not contradicted.
+        seed: of what is asked.
+        stop: asked now and then whether to give up.
+
+    Returns:
+        A talk about each picture of which there is something to say, at most `MOST_PICTURES`; None
+        after `stop`.
+
+    Raises:
+        GromaError: if a picture cannot be read.
+    """
+    by_picture: dict[str, list[GroundedSample]] = {}
+    for sample in samples:
+        by_picture.setdefault(sample.picture, []).append(sample)
+    dice = np.random.default_rng((seed, len(by_picture)))
+    pictures = sorted(dice.permutation(sorted(by_picture))[:MOST_PICTURES].tolist())
+    talks = []
+    for picture in tqdm(pictures, desc="what the base knows", unit="picture"):
+        if stop():
+            return None
+        talk = _talk_about(groma, picture, by_picture[picture], dice)
+        if talk.turns:
+            talks.append(talk)
+    return talks
+
+
+def _talk_about(
+    groma: Groma, picture: str, samples: Sequence[GroundedSample], dice: np.random.Generator
+) -> GroundedSample:
+    chat = groma.chat(picture, max_new_tokens=_LONGEST)
+    taught = _Taught(samples)
+    described = chat.ask("Describe the picture.")
+    chat.undo()
+    named = dict.fromkeys(described.phrase(span) for span in described.spans)
+    things = [_ARTICLE.sub("", phrase, count=1) for phrase in named if _ARTICLE.match(phrase)]
+    for index in dice.permutation(len(things)):
+        _ask(chat, things[index], taught)
+        if len(chat.conversation.turns) == QUESTIONS:
+            break
+    return talk_to_sample(picture, chat.conversation)
+
+
+def _ask(chat: Chat, thing: str, taught: "_Taught") -> None:
+    """Ask where a thing is, and keep an answer that is no other than what is taught."""
+    try:
+        reply = chat.ask(f"Where is the {thing}?")
+    except GromaError:  # the talk is as long as it may be
+        return
+    if not reply.regions or reply.finish != "stop" or taught.contradicts(thing, reply):
+        chat.undo()
+
+
+class _Taught:
+    """What examples say about one picture.
+
+    Args:
+        samples: all about it.
+    """
+
+    def __init__(self, samples: Sequence[GroundedSample]) -> None:
+        height, width = samples[0].size
+        rows = [box for sample in samples for box in sample.boxes]
+        size = torch.tensor([width, height, width, height], dtype=torch.float32)
+        self._boxes_px = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4) * size
+        self._names = [_noun(name) for sample in samples for name in sample.names]
+        self._words = {
+            word
+            for sample in samples
+            for turn in sample.turns
+            for said in (turn.question, turn.answer)
+            for word in _words(plain_text(said, sample.user_regions))
+        }
+
+    def contradicts(self, thing: str, reply: GroundedReply) -> bool:
+        """Whether an answer calls what the examples show by another name, or its name another."""
+        noun = _noun(thing)
+        found = torch.tensor([[float(edge) for edge in region.box] for region in reply.regions])
+        for overlaps in pairwise_iou(found, self._boxes_px):
+            shown = {self._names[row] for row in (overlaps > _SAME_THING).nonzero()[:, 0].tolist()}
+            if shown - {noun} or (not shown and noun in self._words):
+                return True
+        return False
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _noun(phrase: str) -> str:
+    """What a phrase is about: its last word."""
+    return (_words(phrase) or [""])[-1]

@@ -1,0 +1,349 @@
+"""The folder of a run: what was chosen, what it learns from, how far it is.
+
+    settings.json  examples.json  rehearsal.json  pictures/  state.json  log.jsonl  curves.png
+    output.txt  checkpoint-N/  adapter/
+
+Whoever trains in a folder holds its lock; a process that is killed lets go of it.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+from filelock import FileLock, Timeout
+
+from groma.data.sample import GroundedSample
+from groma.finetune.lora_examples import split
+from groma.finetune.lora_settings import LoraSettings
+from groma.train.curves import PLOT_NAME, read_log
+from groma.types import GromaError
+
+SETTINGS_NAME = "settings.json"
+EXAMPLES_NAME = "examples.json"
+REHEARSAL_NAME = "rehearsal.json"
+STATE_NAME = "state.json"
+OUTPUT_NAME = "output.txt"
+ADAPTER_NAME = "adapter"
+_PICTURES_NAME = "pictures"
+_LOCK_NAME = ".lock"
+_STOP_NAME = ".stop"
+_RECENT = 20
+
+State = Literal[
+    "ready", "starting", "training", "stopping", "done", "cancelled", "failed", "interrupted"
+]
+"""Of a run; "stopping" is one that was asked to, "interrupted" one whose process is gone without a
+word."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        state: of the run.
+        step: last step that was logged.
+        steps: of the whole run; 0 before it is known.
+        loss: of the last steps logged, or None.
+        held_out_loss: last measured, or None.
+        tokens_per_second: read by the language model, or None.
+        seconds_left: at the pace of the last steps, or None.
+        memory: bytes in use, or None.
+        message: why it failed; else empty.
+    """
+
+    state: State
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    held_out_loss: float | None = None
+    tokens_per_second: float | None = None
+    seconds_left: float | None = None
+    memory: int | None = None
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run.
+
+    Attributes:
+        path: its folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(
+        cls, path: Path, settings: LoraSettings, samples: Sequence[GroundedSample]
+    ) -> "RunFolder":
+        """Lay down what a run needs.
+
+        Args:
+            path: a folder that does not exist or is empty.
+            settings: of the run.
+            samples: whose `picture` is a file; the run keeps its own link to it, or a copy.
+
+        Raises:
+            GromaError: if the folder holds something already, or a picture is missing.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise GromaError(f"{path} exists already; name a new folder, or resume that run.")
+        pictures = {file: Path(file) for file in dict.fromkeys(s.picture for s in samples)}
+        for picture in pictures.values():
+            if not picture.is_file():
+                raise GromaError(f"The picture {picture} is missing.")
+        (path / _PICTURES_NAME).mkdir(parents=True, exist_ok=True)
+        kept = {
+            file: _keep(picture, path / _PICTURES_NAME / f"{number:05}-{picture.name}")
+            for number, (file, picture) in enumerate(pictures.items())
+        }
+        examples = [sample.to_dict() | {"picture": kept[sample.picture]} for sample in samples]
+        _write_json(path / EXAMPLES_NAME, examples)
+        _write_json(path / SETTINGS_NAME, settings.to_dict())
+        folder = cls(path)
+        folder.write_state("ready")
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """A run that was laid down before.
+
+        Raises:
+            GromaError: if there is none.
+        """
+        if not (path / SETTINGS_NAME).is_file():
+            raise GromaError(f"{path} holds no run: it has no {SETTINGS_NAME}.")
+        return cls(path)
+
+    @classmethod
+    def wait_for(cls, path: Path) -> "RunFolder":
+        """A run that another process of the same launch is just laying down."""
+        while not (path / STATE_NAME).is_file():
+            time.sleep(0.1)
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.path.resolve().name
+
+    @property
+    def adapter(self) -> Path:
+        """Where the adapter is once the run is done."""
+        return self.path / ADAPTER_NAME
+
+    @property
+    def plot(self) -> Path:
+        """The picture of the losses; it need not exist yet."""
+        return self.path / PLOT_NAME
+
+    @property
+    def settings(self) -> LoraSettings:
+        """What was chosen.
+
+        Raises:
+            GromaError: if the file was damaged.
+        """
+        file = self.path / SETTINGS_NAME
+        return LoraSettings.from_dict(_read_json(file), file)
+
+    @property
+    def samples(self) -> list[GroundedSample]:
+        """What it learns from, its pictures by their paths.
+
+        Raises:
+            GromaError: if the file was damaged.
+        """
+        return self._read_samples(self.path / EXAMPLES_NAME)
+
+    @property
+    def rehearsal(self) -> list[GroundedSample] | None:
+        """What the base said of the pictures before it learnt; None before it was asked.
+
+        Raises:
+            GromaError: if the file was damaged.
+        """
+        file = self.path / REHEARSAL_NAME
+        return self._read_samples(file) if file.exists() else None
+
+    def keep_rehearsal(self, talks: Sequence[GroundedSample]) -> None:
+        """Write down what the base said of the pictures."""
+        pictures = [Path(talk.picture).relative_to(self.path).as_posix() for talk in talks]
+        rows = [talk.to_dict() | {"picture": p} for talk, p in zip(talks, pictures, strict=True)]
+        _write_json(self.path / REHEARSAL_NAME, rows)
+
+    def _read_samples(self, file: Path) -> list[GroundedSample]:
+        try:
+            samples = [GroundedSample.from_dict(sample) for sample in _read_json(file)]
+            return [replace(s, picture=str(self.path / PurePosixPath(s.picture))) for s in samples]
+        except (KeyError, TypeError, ValueError) as error:
+            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+
+    @property
+    def held_out(self) -> list[GroundedSample]:
+        """What it is only measured on.
+
+        Raises:
+            GromaError: as `samples`.
+        """
+        samples, settings = self.samples, self.settings
+        _, chosen = split(samples, settings.held_out, settings.seed)
+        return [samples[i] for i in chosen]
+
+    @property
+    def process(self) -> int | None:
+        """Id of the process that trains in this folder, if one does."""
+        return self._state().get("process") if self.is_busy else None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a process trains in this folder."""
+        try:
+            with FileLock(self.path / _LOCK_NAME, timeout=0, is_singleton=False):
+                return False
+        except Timeout:
+            return True
+
+    @contextmanager
+    def occupied(self) -> Generator[None]:
+        """Hold the folder for training.
+
+        Raises:
+            GromaError: if another process trains in it.
+        """
+        lock = FileLock(self.path / _LOCK_NAME, timeout=0, is_singleton=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise GromaError(f"Another process is training in {self.path}.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_state(self, state: State, message: str = "", **more: Any) -> None:
+        """Note how the run is; what was noted of its `steps` stays."""
+        if state != "training":  # it may have been asked to stop before it began
+            (self.path / _STOP_NAME).unlink(missing_ok=True)
+        kept = {"steps": self._state().get("steps", 0)}
+        fields = {"state": state, "message": message, "process": os.getpid()}
+        _write_json(self.path / STATE_NAME, kept | fields | more)
+
+    def note_stop(self) -> None:
+        """Note that the run was asked to stop."""
+        (self.path / _STOP_NAME).touch()
+
+    @property
+    def state(self) -> State:
+        """How the run is."""
+        noted = self._state()
+        state: State = noted["state"] if noted.get("state") in get_args(State) else "ready"
+        if state not in ("starting", "training"):
+            return state
+        if not self.is_busy:
+            return "interrupted"
+        return "stopping" if (self.path / _STOP_NAME).exists() else state
+
+    @property
+    def num_examples(self) -> tuple[int, int]:
+        """How many it learns from, and how many it is only measured on.
+
+        Raises:
+            GromaError: as `samples`.
+        """
+        file = self.path / EXAMPLES_NAME
+        return _count(self, file.stat().st_mtime if file.is_file() else 0.0)
+
+    def progress(self) -> Progress:
+        """How far the run is, from what it has written."""
+        noted, state = self._state(), self.state
+        rows = read_log(self.path)
+        steps = int(noted.get("steps", 0))
+        memory = _last(rows, "memory")
+        return Progress(
+            state=state,
+            step=int(rows[-1]["step"]) if rows else 0,
+            steps=steps,
+            loss=_last(rows, "loss"),
+            held_out_loss=_last(rows, "eval_loss"),
+            tokens_per_second=_tokens_per_second(rows, self.settings),
+            seconds_left=_seconds_left(rows, steps) if state == "training" else None,
+            memory=None if memory is None else int(memory),
+            message=str(noted.get("message", "")),
+        )
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            return dict(_read_json(self.path / STATE_NAME))
+        except (GromaError, TypeError, ValueError):
+            return {}
+
+
+@lru_cache(maxsize=64)
+def _count(run: RunFolder, _: float) -> tuple[int, int]:
+    """Counted once, for as long as the file is the same: a run is looked at every other second."""
+    held_out = len(run.held_out)
+    return len(run.samples) - held_out, held_out
+
+
+def find_runs(root: Path) -> Iterator[RunFolder]:
+    """All runs in a folder, the newest first."""
+    found = [file.parent for file in root.glob(f"*/{SETTINGS_NAME}")]
+    found.sort(key=lambda path: (path / SETTINGS_NAME).stat().st_mtime, reverse=True)
+    return map(RunFolder, found)
+
+
+def _keep(picture: Path, kept: Path) -> str:
+    """Link a picture into a run, or copy it where that cannot be; its path within the run."""
+    try:
+        os.link(picture.resolve(), kept)
+    except OSError:
+        shutil.copyfile(picture, kept)
+    return f"{_PICTURES_NAME}/{kept.name}"
+
+
+def _last(rows: Sequence[dict[str, float]], key: str) -> float | None:
+    return next((row[key] for row in reversed(rows) if key in row), None)
+
+
+def _tokens_per_second(rows: Sequence[dict[str, float]], settings: LoraSettings) -> float | None:
+    tokens, pace = _last(rows, "tokens"), _last(rows, "samples_per_second")
+    return None if tokens is None or pace is None else tokens * pace / settings.batch_size
+
+
+def _seconds_left(rows: Sequence[dict[str, float]], steps: int) -> float | None:
+    """At the median pace of the last lines: a line that waited for a resume tells nothing."""
+    lines = [row for row in rows if "loss" in row][-_RECENT:]
+    paces = sorted(
+        (after["seconds"] - before["seconds"]) / (after["step"] - before["step"])
+        for before, after in pairwise(lines)
+        if after["step"] > before["step"]
+    )
+    return paces[len(paces) // 2] * (steps - lines[-1]["step"]) if paces else None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GromaError(f"{path} is missing or damaged; start a new run.") from error
+
+
+def _write_json(path: Path, data: Any) -> None:
+    """Write a file that is never seen half-written."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,134 @@
+"""The dataset doctor: what is wrong with an instruction set, and what is done about it.
+
+Everything here is pure: pictures are looked at when a set is read.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+
+from groma.instruction_sets.doctor.box_check import check_boxes, check_use
+from groma.instruction_sets.doctor.conversation_check import (
+    check_reading,
+    check_references,
+    check_texts,
+    check_turns,
+)
+from groma.instruction_sets.doctor.coordinates import check_coordinates
+from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, apply_fixes
+from groma.instruction_sets.doctor.lengths import check_lengths
+from groma.instruction_sets.doctor.meaning import check_layouts
+from groma.instruction_sets.doctor.picture_check import check_picture, check_shared, check_size
+from groma.instruction_sets.doctor.repeats import check_answers, check_repeats
+from groma.instruction_sets.readers.set_items import InstructionSet, Item, left_out
+from groma.text.template import Template
+
+LIMIT = 1024
+"""Most tokens of a conversation, before picture and regions are put in."""
+
+_ROUNDS = 8
+"""Some mistakes show only when others are mended; so often is looked again."""
+_SEVERITIES = ("error", "warning", "note")
+
+Check = Callable[[InstructionSet, Item], Iterator[Finding]]
+
+_CHECKS: tuple[Check, ...] = (
+    check_reading,
+    check_picture,
+    check_size,
+    check_turns,
+    check_coordinates,
+    check_texts,
+    check_references,
+)
+"""Of single items, in the order in which they are mended."""
+
+
+def check(
+    instructions: InstructionSet, template: Template | None = None, limit: int = LIMIT
+) -> tuple[Finding, ...]:
+    """Say what is wrong with a set.
+
+    Args:
+        instructions: the set.
+        template: of the language model, to know how long conversations are; None skips that.
+        limit: most tokens of a conversation, before picture and regions are put in.
+
+    Returns:
+        Findings in the order in which they are best mended, at most one of a kind per item, but
+        one for each fix that somebody has to choose from. Where there is no error among them,
+        every item can be learnt.
+    """
+    layouts = tuple(check_layouts(instructions))
+    doubted = {finding.item for finding in layouts if finding.severity == "error"}
+    found = [*_read_notes(instructions), *layouts]
+    for item in instructions.items:
+        # Boxes whose numbers are read wrongly are not judged yet.
+        is_doubted = None in doubted or item.number in doubted
+        found += _check_item(instructions, item, is_doubted)
+    found += check_shared(instructions)
+    found += check_repeats(instructions)
+    found += check_answers(instructions)
+    found += _check_rest(instructions, found)
+    if template is not None:
+        found += check_lengths(instructions, template, limit)
+    return tuple(found)
+
+
+def fix(instructions: InstructionSet, findings: Iterable[Finding]) -> InstructionSet:
+    """Make the changes of findings; see `apply_fixes`."""
+    return apply_fixes(instructions, findings)
+
+
+def repair(
+    instructions: InstructionSet, template: Template | None = None, limit: int = LIMIT
+) -> InstructionSet:
+    """Mend whatever can be mended unasked.
+
+    Args:
+        instructions: the set; it stays as it is.
+        template: as for `check`.
+        limit: as for `check`.
+
+    Returns:
+        A new set, of which every item can be learnt, unless the findings about it still leave a
+        choice.
+    """
+    for _ in range(_ROUNDS):
+        findings = check(instructions, template, limit)
+        mended = fix(instructions, filter(attrgetter("is_sure"), findings))
+        if mended.items == instructions.items:
+            break
+        instructions = mended
+    return instructions
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings as people want to read them: errors, then warnings, then notes."""
+    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def _check_item(instructions: InstructionSet, item: Item, is_doubted: bool) -> Iterator[Finding]:
+    has_errors = False
+    checks = _CHECKS if is_doubted else (*_CHECKS, check_boxes)
+    for check_item in checks:
+        for finding in check_item(instructions, item):
+            has_errors |= finding.severity == "error"
+            yield finding
+    if not has_errors:
+        yield from check_use(instructions, item)
+
+
+def _read_notes(instructions: InstructionSet) -> Iterator[Finding]:
+    for note in instructions.notes:
+        yield Finding(note.code, note.severity, None, note.sentence)
+
+
+def _check_rest(instructions: InstructionSet, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Items that cannot be learnt for a reason nobody has named."""
+    named = {finding.item for finding in found if finding.severity == "error"}
+    if None in named:
+        return
+    for number, reason in left_out(instructions).items():
+        if number not in named:
+            sentence = f"It cannot be learnt: {reason}."
+            yield Finding("item-unusable", "error", number, sentence, LEAVE_OUT)

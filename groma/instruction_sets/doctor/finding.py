@@ -1,0 +1,97 @@
+"""What the doctor has to say: findings, and changes that would mend them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from groma.instruction_sets.readers.set_items import InstructionSet, Item
+
+Severity = Literal["error", "warning", "note"]
+"""An error keeps an item from being learnt, or would teach wrong places; a warning is about what
+would be learnt otherwise than it was meant; a note changes nothing that is learnt."""
+
+Change = Callable[[Item], Item | None]
+"""A pure function; None leaves the item out. It does nothing where there is nothing to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A change that mends what a finding says.
+
+    Attributes:
+        label: what it does, in words for a button.
+        change: of the item, or of every item where the finding is about the whole set.
+        choice: where only somebody who knows the set can say whether it is right, what its answer
+            is called; such a fix is never made unasked.
+    """
+
+    label: str
+    change: Change
+    choice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a set.
+
+    Attributes:
+        code: what kind it is; the same kind has the same code.
+        severity: see `Severity`.
+        item: number of the item, or None for the whole set.
+        sentence: for people.
+        fix: what would mend it, if that is known.
+    """
+
+    code: str
+    severity: Severity
+    item: int | None
+    sentence: str
+    fix: Fix | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it has a fix that may be made unasked."""
+        return self.fix is not None and not self.fix.choice
+
+
+def leave_out(item: Item) -> None:
+    """The change that leaves an item out."""
+    del item
+
+
+LEAVE_OUT = Fix("leave it out", leave_out)
+
+
+def apply_fixes(instructions: InstructionSet, findings: Iterable[Finding]) -> InstructionSet:
+    """Make the changes of findings, those of the whole set first.
+
+    Args:
+        instructions: the set; it stays as it is.
+        findings: of this set, or some of them; those without a fix change nothing.
+
+    Returns:
+        A new set.
+    """
+    changes: dict[int | None, list[Change]] = {}
+    for finding in findings:
+        if finding.fix:
+            changes.setdefault(finding.item, []).append(finding.fix.change)
+    items = (
+        _change(item, changes.get(None, []) + changes.get(item.number, []))
+        for item in instructions.items
+    )
+    return InstructionSet(
+        tuple(item for item in items if item is not None),
+        instructions.pictures,
+        instructions.layout,
+        instructions.notes,
+    )
+
+
+def _change(item: Item, changes: Iterable[Change]) -> Item | None:
+    changed: Item | None = item
+    for change in changes:
+        if changed is None:
+            return None
+        changed = change(changed)
+    return changed

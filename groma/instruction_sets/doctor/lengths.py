@@ -1,0 +1,53 @@
+"""Does the model read conversations to their end?"""
+
+from collections.abc import Iterator
+from functools import partial
+
+from groma.data.collate import write
+from groma.data.sample import GroundedSample
+from groma.data.sources.items import BrokenItem
+from groma.instruction_sets.doctor.edits import keep_exchanges
+from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
+from groma.instruction_sets.readers.set_items import InstructionSet, to_sample
+from groma.text.template import Template
+
+_NO_LIMIT = 1 << 30
+
+
+def check_lengths(
+    instructions: InstructionSet, template: Template, limit: int
+) -> Iterator[Finding]:
+    """Whether conversations fit, and what of them would be cut.
+
+    Args:
+        instructions: the set; items that cannot be used have no length.
+        template: of the language model.
+        limit: most tokens, before picture and regions are put in.
+    """
+    for item in instructions.items:
+        try:
+            sample = to_sample(instructions, item)
+        except BrokenItem:
+            continue
+        length = len(write(sample, template, _NO_LIMIT).ids)
+        if length <= limit:
+            continue
+        fitting = _fitting(sample, template, limit)
+        if not fitting:
+            sentence = f"Its first answer ends beyond {limit:,} tokens: it cannot be learnt."
+            yield Finding("length-answer", "error", item.number, sentence, LEAVE_OUT)
+            continue
+        sentence = (
+            f"It has {length:,} tokens, of which {limit:,} are read: of {len(sample.turns)} "
+            f"questions the first {fitting} stay, the others would be cut."
+        )
+        fix = Fix(f"keep the first {fitting}", partial(keep_exchanges, count=fitting))
+        yield Finding("length-conversation", "warning", item.number, sentence, fix)
+
+
+def _fitting(sample: GroundedSample, template: Template, limit: int) -> int:
+    """How many turns fit."""
+    written = write(sample, template, limit)
+    if len(written.ids) > limit:
+        return 0
+    return int((written.labels == template.plain.eos).sum())

@@ -1,0 +1,202 @@
+"""Instruction sets as read: whatever the file, in the terms of Groma-Instruct, flaws included.
+
+Items are lenient where `GroundedSample` is strict: a box may lie outside its picture, an answer may
+name boxes that do not exist. `to_sample` is the border between the two.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from groma.data.sample import GroundedSample
+from groma.data.sources.items import BrokenItem
+from groma.instruction_sets.groma_instruct import GPT, HUMAN, parse_item
+from groma.types import GromaError, Size
+
+RawBox = tuple[float, ...]
+"""As annotated; four finite numbers if all is well, none where no numbers could be read."""
+
+GROMA, LLAVA, LLAVA_BOXES = "Groma-Instruct", "LLaVA", "Grounded LLaVA"
+COCO, VIA = "COCO-like", "VGG Image Annotator"
+"""What files are, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one side says.
+
+    Attributes:
+        role: `HUMAN`, `GPT`, or what else the file has.
+        text: as `groma.instruction_sets.groma_instruct` spells it: tags mean boxes.
+        boxes: indices into the item's boxes, as `box_inds` there.
+        grounding: of a question, whether its answer may point at boxes.
+    """
+
+    role: str
+    text: str
+    boxes: tuple[int, ...] = ()
+    grounding: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """As Groma-Instruct has it."""
+        message = {"from": self.role, "value": self.text, "box_inds": list(self.boxes)}
+        return message if self.grounding else message | {"grounding": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A picture, boxes on it, and a conversation about them.
+
+    Attributes:
+        number: position in the file, from 0; it stays when other items leave.
+        picture: name of the file, as annotated; empty where there is none.
+        size: (H, W) in pixels as annotated, or None.
+        boxes: x, y, width, height in pixels of `size` (of the file, where it is None).
+        messages: oldest first.
+        flaws: why parts of it could not be read, one sentence each; it cannot be used then.
+        is_stated: whether somebody said what its boxes mean, so that they are not doubted.
+    """
+
+    number: int
+    picture: str = ""
+    size: Size | None = None
+    boxes: tuple[RawBox, ...] = ()
+    messages: tuple[Message, ...] = ()
+    flaws: tuple[str, ...] = ()
+    is_stated: bool = False
+
+    @property
+    def exchanges(self) -> tuple[tuple[Message, Message], ...]:
+        """Questions with their answers, where they alternate."""
+        return tuple(
+            (asked, answered)
+            for asked, answered in zip(self.messages[::2], self.messages[1::2], strict=False)
+            if (asked.role, answered.role) == (HUMAN, GPT)
+        )
+
+    def to_dict(self, size: Size | None = None) -> dict[str, Any]:
+        """As Groma-Instruct has it, with this size of the picture where none is annotated."""
+        size = self.size or size
+        known = {"height": size[0], "width": size[1]} if size else {}
+        return {
+            "file_name": self.picture,
+            **known,
+            "id": self.number + 1,
+            "boxes": [list(box) for box in self.boxes],
+            "conversation": [message.to_dict() for message in self.messages],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """What became of the name of a picture.
+
+    Attributes:
+        path: the file, absolute, or None.
+        size: (H, W) of the upright picture, or None where it cannot be used.
+        problem: why it cannot.
+        reason: the same in one sentence.
+        near: another name under which there is a picture that might be meant.
+        is_guess: whether it is elsewhere than its name says, and the only one of its file name.
+    """
+
+    path: Path | None = None
+    size: Size | None = None
+    problem: Literal["", "missing", "outside", "unreadable"] = ""
+    reason: str = ""
+    near: str = ""
+    is_guess: bool = False
+
+
+class Note(NamedTuple):
+    """Something a reader left out, or had to guess."""
+
+    code: str
+    sentence: str
+    severity: Literal["warning", "note"] = "warning"
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """Examples to learn from.
+
+    Attributes:
+        items: in the order of the file.
+        pictures: what is known of every name of a picture.
+        layout: what the file is, for people.
+        notes: what the reader left out.
+    """
+
+    items: tuple[Item, ...]
+    pictures: Mapping[str, PictureFile] = field(default_factory=lambda: MappingProxyType({}))
+    layout: str = GROMA
+    notes: tuple[Note, ...] = ()
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self.items)
+
+    def find(self, number: int) -> Item:
+        """The item of this number.
+
+        Raises:
+            GromaError: if there is none.
+        """
+        for item in self.items:
+            if item.number == number:
+                return item
+        raise GromaError(f"The set has no item {number + 1}.")
+
+    def picture(self, item: Item) -> PictureFile:
+        """The file of an item's picture, and what is known of it."""
+        return self.pictures.get(item.picture, PictureFile(problem="missing"))
+
+    def frame(self, item: Item) -> Size | None:
+        """(H, W) that an item's boxes are in, as far as that is known."""
+        return item.size or self.picture(item).size
+
+
+def to_sample(instructions: InstructionSet, item: Item) -> GroundedSample:
+    """Make an item ready to be learnt.
+
+    Returns:
+        The sample; `picture` is the absolute path of the file and `size` the file's own.
+
+    Raises:
+        BrokenItem: with the reason, if it cannot be used.
+    """
+    if item.flaws:
+        raise BrokenItem("parts that cannot be read")
+    found = instructions.picture(item)
+    if found.path is None or found.size is None:
+        raise BrokenItem("a picture that is missing or cannot be read")
+    if item.boxes and item.size and not is_same_shape(item.size, found.size):
+        raise BrokenItem("a picture of another shape than its annotations say")
+    sample = parse_item(item.to_dict(found.size))
+    return replace(sample, picture=str(found.path), size=found.size)
+
+
+def to_samples(instructions: InstructionSet) -> list[GroundedSample]:
+    """Every item that can be used, as `to_sample` makes it; `left_out` knows the others."""
+    return [sample for sample in _try_all(instructions) if isinstance(sample, GroundedSample)]
+
+
+def left_out(instructions: InstructionSet) -> dict[int, str]:
+    """Numbers of the items that cannot be used, and what each has wrong."""
+    made = zip(instructions.items, _try_all(instructions), strict=True)
+    return {item.number: reason for item, reason in made if isinstance(reason, str)}
+
+
+def is_same_shape(one: Size, other: Size) -> bool:
+    """Whether two sizes (H, W) differ in scale alone, give or take a pixel in thirty."""
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < 1 / 30
+
+
+def _try_all(instructions: InstructionSet) -> Iterator[GroundedSample | str]:
+    for item in instructions.items:
+        try:
+            yield to_sample(instructions, item)
+        except BrokenItem as error:
+            yield str(error)

@@ -1,0 +1,176 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from groma.cli import main as cli
+from groma.types import GroundedReply
+from tests import talk
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("model")
+    groma = talk.groma()
+    groma.model.save_pretrained(target)
+    talk.toy.tokenizer("llama").save_pretrained(target)
+    return target
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    talk.picture().save(tmp_path / "picture.png")
+    return tmp_path / "picture.png"
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def model(folder: Path) -> tuple[str, ...]:
+    return ("--model", str(folder), "--device", "cpu", "--dtype", "float32")
+
+
+def test_ask_prints_json(picture: Path, model: tuple, capsys: pytest.CaptureFixture) -> None:
+    arguments = ("What is [1]?", "--box", "10,10,40,50", "--max-new-tokens", 30)
+    assert run("ask", picture, *arguments, "--json", *model) == 0
+    reply = GroundedReply.from_dict(json.loads(capsys.readouterr().out))
+    chat = talk.groma().chat(picture)
+    expected = chat.ask("What is [1]?", [talk.DOG], max_new_tokens=30)
+    assert reply.text == expected.text
+    assert [r.box for r in reply.regions] == [r.box for r in expected.regions]
+    assert reply.image_size == talk.SIZE
+
+
+def test_ask_prints_text_and_saves_a_picture(
+    picture: Path, model: tuple, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out.png"
+    options = ("--temperature", 1, "--seed", 4, "--top-p", 0.9, "--no-grounding", "--save", out)
+    assert run("ask", picture, "What is this?", "--max-new-tokens", 9, *options, *model) == 0
+    assert capsys.readouterr().out.strip()
+    assert Image.open(out).size == (80, 60)
+
+
+def test_regions_lists_and_draws(
+    picture: Path, model: tuple, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out.jpg"
+    assert run("regions", picture, "--json", "--max-regions", 4, "--save", out, *model) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["image_size"] == [60, 80]
+    assert [region["id"] for region in found["regions"]] == [0, 1, 2, 3]
+    assert Image.open(out).size == (80, 60)
+    assert run("regions", picture, *model) == 0
+    head, first, *_ = capsys.readouterr().out.splitlines()
+    assert head.split() == ["id", "box", "objectness"]
+    assert first.startswith("r0 ")
+
+
+def test_info_and_convert(
+    folder: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    target = tmp_path / "converted"
+    assert run("convert", folder, target) == 0
+    assert run("info", target) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["part", "parameters", "types", "memory"]
+    *_, total, blank, automatic = lines
+    assert total.startswith("total") and not blank
+    assert automatic.startswith("It computes in float32 here, on c")
+    arguments = ("x", "--max-new-tokens", 2, "--model", target, "--device", "cpu")
+    assert run("ask", picture, *arguments) == 0
+
+
+def test_text_carries_the_names_of_regions(capsys: pytest.CaptureFixture) -> None:
+    region = {"id": 4, "box": [1, 2, 3, 4], "score": 0.5, "objectness": 0.25, "user": None}
+    spans = [
+        {"start": 9, "end": 14, "regions": [region]},
+        {"start": 20, "end": 20, "regions": [region | {"id": 9, "user": 1}, region]},
+    ]
+    data = {"text": "There is a dog here.", "spans": spans, "image_size": [5, 6], "finish": "stop"}
+    text, table = cli.format_reply(GroundedReply.from_dict(data)).split("\n\n")
+    assert text == "There is a dog [r4] here. [r9] [r4]"
+    assert table.splitlines() == [
+        "id        phrase  box                 score  objectness",
+        "r4        a dog   1.0, 2.0, 3.0, 4.0  0.500  0.250",
+        "r9 = [1]          1.0, 2.0, 3.0, 4.0  0.500  0.250",
+        "r4                1.0, 2.0, 3.0, 4.0  0.500  0.250",
+    ]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_model_cannot_command_the_terminal() -> None:
+    reply = GroundedReply("a\x1b[2Jb\nc\x07", (), (5, 6))
+    assert cli.format_reply(reply) == "a [2Jb\nc "
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ask", "none.png", "x"), "no file"),
+        (("ask", "{picture}", " ", "--model", "{folder}"), "empty"),
+        (("ask", "{picture}", "x", "--model", "nowhere"), "nowhere"),
+        (("ask", "{picture}", "x", "--box", "90,9,99,20", "--model", "{folder}"), "outside"),
+        (("ask", "{picture}", "x", "--max-new-tokens", "0", "--model", "{folder}"), "between 1"),
+        (("ask", "{picture}", "x", "--save", "out.xyz"), "ending"),
+        (("ask", "{picture}", "x", "--save", "none/out.png"), "no folder"),
+        (("regions", "{folder}"), "folder, not a picture"),
+        (("info", "nowhere"), "nowhere"),
+        (("convert", "{folder}", "{folder}"), "exists"),
+    ],
+)
+def test_mistakes_cost_one_sentence(
+    arguments: tuple, message: str, picture: Path, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    filled = [argument.format(picture=picture, folder=folder) for argument in arguments]
+    assert run(*filled) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    (sentence,) = [line for line in output.err.splitlines() if line.startswith("groma: ")]
+    assert message in sentence
+    assert sentence.endswith(".")
+    assert "Traceback" not in output.err
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "", "1,2,3,4,5"])
+def test_a_box_is_four_numbers(box: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        run("ask", "x.png", "x", "--box", box)
+    assert end.value.code == 2
+    assert "four numbers" in capsys.readouterr().err
+
+
+def test_interrupting_is_quiet(
+    picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("groma.checkpoint.load.load", interrupt)
+    assert run("ask", picture, "x") == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    picture: Path, model: tuple, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "out.png").mkdir()
+    arguments = ("--max-new-tokens", 1, "--save", tmp_path / "out.png")
+    assert run("ask", picture, "x", *arguments, *model) == 2
+    assert "out.png cannot be used" in capsys.readouterr().err
+
+
+def test_help_is_quick() -> None:
+    code = "import sys; from groma.cli.main import build_parser; build_parser(); "
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    shown = subprocess.run(
+        [sys.executable, "-m", "groma", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in ("ask", "regions", "convert", "info"):
+        assert command in shown.stdout
