@@ -17,7 +17,8 @@ from groma.finetune.planning import prepare
 from groma.train import run_log
 from groma.train.curves import read_log
 from groma.train.objectives.grounded_conversations import GroundedConversations
-from tests.groma.finetune import lora_case, two_processes
+from tests.groma.finetune import lora_case
+from tests.groma.train import two_processes
 from tests.groma.train.tiny_stages import (
     SIZES,
     sources,
