@@ -97,7 +97,7 @@ def test_tree_names_only_what_exists(path: str) -> None:
 
 
 def test_tree_names_every_source_file() -> None:
-    packages = [ROOT / name for name in ("groma", "app", "benchmarks")]
+    packages = [ROOT / name for name in ("groma", "groma_app", "benchmarks")]
     files = [file for package in packages for file in package.rglob("*.*") if file.stat().st_size]
     shown = {file for file in files if file.suffix in {".py", ".js", ".css"}}
     assert {str(file.relative_to(ROOT)) for file in shown} <= set(tree())
