@@ -11,7 +11,6 @@ from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import version
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -78,12 +77,13 @@ TREE = tree(code_blocks(section(ARCHITECTURE, "Every file"))[0])
 FOLDER_TREE = tree(code_blocks(section(README, "Where things are"))[0])
 
 
-def paper_map() -> list[tuple[str, str]]:
-    """(path, symbol) pairs of the table."""
+def symbols() -> list[tuple[str, str]]:
+    """(path, symbol) pairs of the tables; a file without symbols comes with an empty one."""
     pairs = []
-    for row in re.findall(r"^\| .* \|$", section(ARCHITECTURE, "From the paper to the code"), re.M):
-        spans = code_spans(row.split("|", 2)[2])
-        pairs += [(spans[0], symbol) for symbol in spans[1:]]
+    for title in ("From the paper to the code", "The path of a question"):
+        for row in re.findall(r"^\| .* \|$", section(ARCHITECTURE, title), re.MULTILINE):
+            path, *names = code_spans(row.split("|", 2)[2]) or [""]
+            pairs += [(path, name) for name in names or [""] if path]
     return pairs
 
 
@@ -156,11 +156,11 @@ def test_readme_names_every_folder() -> None:
     assert set(FOLDER_TREE) == {f"{name}/" for name in FOLDERS.split("|")}
 
 
-@pytest.mark.parametrize(("path", "symbol"), paper_map())
-def test_paper_map(path: str, symbol: str) -> None:
+@pytest.mark.parametrize(("path", "symbol"), symbols())
+def test_symbols_exist(path: str, symbol: str) -> None:
     assert path in TREE
     found = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-    for name in symbol.split("."):
+    for name in symbol.split(".") if symbol else ():
         found = getattr(found, name)
 
 
