@@ -187,7 +187,9 @@ def test_a_page_that_cannot_teach_although_it_should_says_so(
 
 
 def test_the_documented_image_is_the_small_one() -> None:
-    dockerfile, readme = (Path(name).read_text("utf-8") for name in ("Dockerfile", "README.md"))
+    dockerfile, readme = (
+        Path(name).read_text("utf-8") for name in ("Dockerfile", "docs/application.md")
+    )
     (argument,) = re.findall(r"^ARG (\w+)$", dockerfile, re.MULTILINE)
     lines = re.findall(r"docker build .*", dockerfile + readme)
     assert len(lines) == 2
