@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from groma.instruction_sets.groma_instruct import GPT, HUMAN, NUMBER, PHRASE, TAG, Message
+from groma.data.sources.groma_instruct import GPT, HUMAN, NUMBER, PHRASE, TAG, Message
 from groma.instruction_sets.readers.set_items import Item, RawBox
 from groma.tokens import GROUND_BOX, REFER_BOX, REFER_FEATURE, ROI_CLOSE, ROI_OPEN
 from groma.types import Size

@@ -5,15 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from groma.instruction_sets.doctor.edits import (
-    PART,
-    drop_exchanges,
-    keep_places,
-    keep_references,
-    remove,
-)
-from groma.instruction_sets.doctor.finding import Finding, Fix
-from groma.instruction_sets.groma_instruct import (
+from groma.data.sources.groma_instruct import (
     GPT,
     HUMAN,
     NUMBER,
@@ -23,6 +15,14 @@ from groma.instruction_sets.groma_instruct import (
     Message,
     without_phrase_tags,
 )
+from groma.instruction_sets.doctor.edits import (
+    PART,
+    drop_exchanges,
+    keep_places,
+    keep_references,
+    remove,
+)
+from groma.instruction_sets.doctor.finding import Finding, Fix
 from groma.instruction_sets.readers.set_items import Item
 from groma.tokens import GROUND_BOX, REFER_BOX
 

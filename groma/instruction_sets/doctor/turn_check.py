@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
+from groma.data.sources.groma_instruct import GPT, HUMAN, TAG, Message, unescape
 from groma.instruction_sets.doctor.edits import drop_exchanges, remove, spell_pointers
 from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
 from groma.instruction_sets.doctor.written_boxes import has_named_boxes
-from groma.instruction_sets.groma_instruct import GPT, HUMAN, TAG, Message, unescape
 from groma.instruction_sets.readers.set_items import Item
 from groma.tokens import GROUNDING, NEW_TOKENS
 

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from groma.data.sample import GroundedSample
+from groma.data.sources.groma_instruct import GPT, HUMAN, Message, make_sample
 from groma.data.sources.items import BrokenItem
-from groma.instruction_sets.groma_instruct import GPT, HUMAN, Message, make_sample
 from groma.types import GromaError, Size
 
 RawBox = tuple[float, ...]
