@@ -15,7 +15,12 @@ from groma.instruction_sets.readers.set_items import RawBox
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _ROTATED = ("cx", "cy", "w", "h", "angle")
-_CVAT_SHAPES = ("box", "polygon", "ellipse", "polyline", "points", "mask", "cuboid", "skeleton")
+_CVAT_SIDES = {
+    "box": ("xtl", "ytl", "xbr", "ybr"),
+    "ellipse": ("cx", "cy", "rx", "ry"),
+    "mask": ("left", "top", "width", "height"),
+}
+_CVAT_SHAPES = (*_CVAT_SIDES, "polygon", "polyline", "points", "cuboid", "skeleton")
 
 
 def is_voc(data: Any) -> bool:
@@ -42,7 +47,8 @@ def read_voc(data: Element, file: PurePosixPath, missed: Counter[str]) -> Iterat
     size = data.find("size")
     known = None if size is None else read_size({e.tag: (e.text or "").strip() for e in size})
     name = read_text(data.findtext("filename")) or f"{file.stem}.jpg"
-    yield label_picture(beside(file, name), known, shapes, missed)
+    parts = ("JPEGImages" if part == "Annotations" else part for part in file.parts)
+    yield label_picture(beside(PurePosixPath(*parts), name), known, shapes, missed)
 
 
 def read_cvat(
@@ -58,13 +64,13 @@ def read_cvat(
 def _read_voc_box(thing: Element) -> tuple[RawBox, bool]:
     """The box of a thing, and whether it is around a rotated one."""
     if (rotated := thing.find("robndbox")) is not None:
-        values = read_box([(rotated.findtext(name) or "").strip() for name in _ROTATED])
+        values = read_box([_text(rotated, name) for name in _ROTATED])
         if not values:
             return (), False
         x, y, width, height, angle = values
         box = (x - width / 2, y - height / 2, width, height)
         return box_around_rotated(box, math.degrees(angle), (x, y)) or (), True
-    values = read_box([(thing.findtext(f"bndbox/{name}") or "").strip() for name in _CORNERS])
+    values = read_box([_text(thing, f"bndbox/{name}") for name in _CORNERS])
     if not values:
         return (), False
     left, top, right, bottom = values
@@ -73,30 +79,22 @@ def _read_voc_box(thing: Element) -> tuple[RawBox, bool]:
 
 def _read_cvat_shape(shape: Element) -> Shape:
     label, fields = read_text(shape.get("label")), shape.attrib
+    values = read_box([fields.get(name) for name in _CVAT_SIDES.get(shape.tag, ())])
     box: RawBox = ()
-    if shape.tag == "box":
-        corners = read_box([fields.get(name) for name in ("xtl", "ytl", "xbr", "ybr")])
-        box = (
-            (corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1])
-            if corners
-            else ()
-        )
-    elif shape.tag == "mask":
-        box = read_box([fields.get(name) for name in ("left", "top", "width", "height")])
-    elif shape.tag == "ellipse":
-        values = read_box([fields.get(name) for name in ("cx", "cy", "rx", "ry")])
-        box = (
-            (values[0] - values[2], values[1] - values[3], 2 * values[2], 2 * values[3])
-            if values
-            else ()
-        )
-    elif shape.tag == "polygon":
-        values = read_box(fields.get("points", ""))
-        box = box_around_points(values[::2], values[1::2]) or ()
+    if shape.tag == "polygon":
+        points = read_box(fields.get("points", ""))
+        box = box_around_points(points[::2], points[1::2]) or ()
+    elif values:
+        a, b, c, d = values
+        boxes = {"box": (a, b, c - a, d - b), "ellipse": (a - c, b - d, 2 * c, 2 * d)}
+        box = boxes.get(shape.tag, values)
     degrees = next(iter(read_box([fields.get("rotation", 0)])), 0.0) % 360
     if not box or not degrees:
         return Shape(label, box)
     x, y, width, height = box
-    return Shape(
-        label, box_around_rotated(box, degrees, (x + width / 2, y + height / 2)) or (), True
-    )
+    middle = (x + width / 2, y + height / 2)
+    return Shape(label, box_around_rotated(box, degrees, middle) or (), True)
+
+
+def _text(element: Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from groma.data.geometry import box_around_points, box_around_rotated
 from groma.foreign import read_text
@@ -20,8 +19,6 @@ _DONE = ("annotations", "completions")
 _SIZE = ("original_height", "original_width")
 _SHAPES = {"x", "points", "rle"}
 """A region has one of these."""
-_PERCENT = (1, 1)
-"""Stands for a size that is not given: boxes are in shares of the picture then."""
 
 
 def is_label_studio(data: Any) -> bool:
@@ -40,7 +37,7 @@ def read_pictures(
             fields, listed = item["data"], _read_results(item, missed)
         regions = [region for region in listed if _SHAPES & region.keys()]
         size = next((size for region in regions if (size := read_size(region, _SIZE))), None)
-        shapes = [_read_shape(region, size or _PERCENT) for region in regions]
+        shapes = [_read_shape(region, size) for region in regions]
         picture = label_picture(_read_name(fields), size, shapes, missed)
         yield picture if size else replace(picture, are_shares=True)
 
@@ -85,45 +82,39 @@ def _read_name(fields: Mapping[str, Any]) -> str:
     """Name of the picture: `image`, or what else looks like one; of local storage, its `d`."""
     texts = [value for value in fields.values() if isinstance(value, str)]
     pictures = (
-        t for t in texts if PurePosixPath(urlsplit(t).path).suffix.lower() in PICTURE_ENDINGS
+        t for t in texts if PurePosixPath(t.split("?")[0]).suffix.lower() in PICTURE_ENDINGS
     )
     name = read_text(fields.get("image")) or next(pictures, "")
-    return next(iter(parse_qs(urlsplit(name).query).get("d", [])), name)
+    return name.partition("?d=")[2] or name
 
 
-def _read_shape(region: Mapping[str, Any], size: Size) -> Shape:
-    """A region whose box is in the unit of a picture of size (H, W)."""
-    names = [region[name] for name in region if str(name).endswith("labels") and region[name]]
+def _read_shape(region: Mapping[str, Any], size: Size | None) -> Shape:
+    """A region with its box in pixels of a picture of size (H, W), or in shares of it."""
+    names = [region[name] for name in region if name.endswith("labels") and region[name]]
     label = read_text(names[0][0] if names and isinstance(names[0], list) else region.get("text"))
     degrees = next(iter(read_box([region.get("rotation", 0)])), 0.0) % 360
-    box = _read_box(region, degrees, size)
-    return Shape(label, box, bool(degrees and box))
+    if degrees and size is None:
+        # Shares of width and height do not rotate.
+        return Shape(label, ())
+    height, width = size or (1, 1)
+    return Shape(label, _read_box(region, degrees, width / 100, height / 100), bool(degrees))
 
 
-def _read_box(region: Mapping[str, Any], degrees: float, size: Size) -> RawBox:
-    """The upright box around a region, or nothing where it has no area."""
-    down, across = size[0] / 100, size[1] / 100
+def _read_box(region: Mapping[str, Any], degrees: float, across: float, down: float) -> RawBox:
+    """The upright box around a region, given the size of a percent; nothing where it is none."""
     if isinstance(points := region.get("points"), list):
         corners = [read_box(point) for point in points]
         if len(corners) < 3 or any(len(corner) != 2 for corner in corners):
             return ()
         xs, ys = [x * across for x, _ in corners], [y * down for _, y in corners]
         return box_around_points(xs, ys) or ()
-    if "radiusX" in region:
-        values = read_box([region.get(name) for name in ("x", "y", "radiusX", "radiusY")])
-        if not values:
-            return ()
-        x, y, rx, ry = values[0] * across, values[1] * down, values[2] * across, values[3] * down
-        # Of a rotated ellipse, the box around its rotated box.
-        return box_around_rotated((x - rx, y - ry, 2 * rx, 2 * ry), degrees, (x, y)) or ()
-    values = read_box([region.get(name) for name in ("x", "y", "width", "height")])
+    sides = ("radiusX", "radiusY") if "radiusX" in region else ("width", "height")
+    values = read_box([region.get(name) for name in ("x", "y", *sides)])
     if not values:
         return ()
-    x, y, width, height = (
-        values[0] * across,
-        values[1] * down,
-        values[2] * across,
-        values[3] * down,
-    )
-    # Left and top are those of a corner that stays where it is.
-    return box_around_rotated((x, y, width, height), degrees, (x, y)) or ()
+    x, y, width, height = (v * by for v, by in zip(values, (across, down) * 2, strict=True))
+    # A rectangle is turned around its corner, an ellipse around its middle.
+    box = (x, y, width, height)
+    if "radiusX" in region:
+        box = (x - width, y - height, 2 * width, 2 * height)
+    return box_around_rotated(box, degrees, (x, y)) or ()

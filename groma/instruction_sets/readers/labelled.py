@@ -32,7 +32,7 @@ _REASONS = {
     "stray": "{} boxes belong to no picture of the file; they are left out.",
     "picture": "{} files of labels belong to no picture; they are left out.",
     "label": "{} boxes have neither a caption nor a class; nothing is asked about them.",
-    "shape": "{} shapes are points, lines or masks that no box is read from; they are left out.",
+    "shape": "{} shapes, such as points or lines, have no box to be read; they are left out.",
     "others": "{} further annotations of the same pictures are left out; the first of each counts.",
     "crowd": "{} boxes of classes with a crowd are left out, for not all of them are marked.",
     "all-crowd": "All {} boxes are marked as crowds, as by mask tools, and read as things.",

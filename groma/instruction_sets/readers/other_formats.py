@@ -6,39 +6,35 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 _ENDINGS = {
-    (".csv", ".tsv"): ("a table", "COCO or YOLO; Roboflow reads such tables"),
-    (".tfrecord", ".record"): ("TensorFlow records", "COCO or YOLO; Roboflow reads them"),
-    (".parquet", ".arrow"): ("an Arrow table", "JSON lines; `Dataset.to_json` writes them"),
-    (".mat",): ("a MATLAB file", "COCO"),
-    (".xlsx", ".xls", ".ods"): ("a spreadsheet", "JSON"),
-    (".mp4", ".mov", ".avi", ".mkv"): ("a video", "pictures with COCO or YOLO"),
+    (".csv", ".tsv"): "a table, which Roboflow turns into COCO or YOLO",
+    (".tfrecord", ".record"): "TensorFlow records, which Roboflow turns into COCO or YOLO",
+    (".parquet", ".arrow"): "an Arrow table, which `Dataset.to_json` writes as JSON lines",
+    (".mat",): "a MATLAB file, which must be written as COCO first",
+    (".xlsx", ".xls", ".ods"): "a spreadsheet, which must be written as JSON first",
+    (".mp4", ".mov", ".avi", ".mkv"): "a video, of which single pictures must be taken first",
 }
 _FIELDS = {
-    ("image", "annotations"): ("CreateML", "COCO or YOLO; Roboflow reads it"),
-    ("data_row", "projects"): ("Labelbox", "COCO; Labelbox has a converter"),
-    ("Labeled Data", "Label"): ("Labelbox", "COCO; Labelbox has a converter"),
-    ("asset", "regions"): ("VoTT", "Pascal VOC; VoTT writes it as well"),
-    ("assets", "tags"): ("VoTT", "Pascal VOC; VoTT writes it as well"),
-    ("items", "categories"): ("Datumaro", "COCO; `datum convert` writes it"),
+    ("image", "annotations"): "CreateML, which Roboflow turns into COCO or YOLO",
+    ("data_row", "projects"): "Labelbox, whose converter writes COCO",
+    ("Labeled Data", "Label"): "Labelbox, whose converter writes COCO",
+    ("asset", "regions"): "VoTT, which exports Pascal VOC as well",
+    ("assets", "tags"): "VoTT, which exports Pascal VOC as well",
+    ("items", "categories"): "Datumaro, which `datum convert` turns into COCO",
 }
 """Fields of an object, or of the first one in a list."""
+_VIDEO = 'CVAT for videos, which CVAT exports as "CVAT for images" or COCO as well'
 
 
 def name_file(name: str) -> str:
-    """What a file is by its ending, as the end of a sentence; nothing where that is not known."""
+    """What a file is by its ending, and what becomes of it; nothing where that is not known."""
     ending = PurePath(name).suffix.lower()
-    return next((_say(*known) for endings, known in _ENDINGS.items() if ending in endings), "")
+    return next((known for endings, known in _ENDINGS.items() if ending in endings), "")
 
 
 def name_content(data: Any) -> str:
     """The same by what a file of JSON or XML holds."""
     if isinstance(data, Element):
-        is_video = data.tag == "annotations" and data.find("track") is not None
-        return _say("CVAT for videos", '"CVAT for images" or COCO') if is_video else ""
+        return _VIDEO if data.tag == "annotations" and data.find("track") is not None else ""
     first = data[0] if isinstance(data, list) and data else data
     keys = {*first} if isinstance(first, Mapping) else set()
-    return next((_say(*known) for fields, known in _FIELDS.items() if {*fields} <= keys), "")
-
-
-def _say(what: str, how: str) -> str:
-    return f"looks like {what}, which is not read; please export it as {how}"
+    return next((known for fields, known in _FIELDS.items() if {*fields} <= keys), "")

@@ -155,7 +155,9 @@ def read_set(
     # One file names its pictures from where it is, several from the top.
     top = root or path.parent
     own = top / found.files[0].parent if len(found.files) == 1 else top
-    return _look_up(found, [own, own / "images", top] if images is None else [Path(images)])
+    places = dict.fromkeys((own, own.parent if own != top else top, top))
+    roots = [root for place in places for root in (place, place / "images")]
+    return _look_up(found, roots if images is None else [Path(images)])
 
 
 def parse_set(data: Any, images: Iterable[Path]) -> InstructionSet:
@@ -213,7 +215,7 @@ def _open(path: Path, folder: Path | None) -> Path | None:
 def _read_file(path: Path, images: Path | str | None) -> _Found:
     """A set in a file that is no zip; one of YOLO is the folder around it."""
     if other := name_file(path.name):
-        raise GromaError(f"{path.name} {other}{_READABLE}.")
+        raise GromaError(f"{path.name} looks like {other}{_READABLE}.")
     if path.suffix.lower() in _TEXTS:
         files = _files_below(path.parent, DATA_ENDINGS)
         if found := _read_yolo(path.parent, files, images):
@@ -235,7 +237,7 @@ def _choose(folder: Path, path: Path, images: Path | str | None) -> _Found:
         raise mistakes[0]
     if not sets:
         others += map(name_file, _names_in(path))
-        hint = next((f", but it {other}" for other in others if other), "")
+        hint = next((f": it looks like {other}" for other in others if other), "")
         raise GromaError(f"{path.name} holds no instruction set{hint}{_READABLE}.")
     if len(sets) > 1:
         names = ", ".join(str(found.files[0]) for found in sets[:3])
@@ -274,7 +276,7 @@ def _recognise(data: Any, file: PurePosixPath) -> _Found:
     if isinstance(data, list) and not data:
         raise GromaError("The set is empty.")
     if (found := _find(data, file)) is None:
-        hint = f"; it {other}" if (other := name_content(data)) else ""
+        hint = f": it looks like {other}" if (other := name_content(data)) else ""
         raise GromaError(f"This is no instruction set{hint}{_READABLE}.")
     return found
 
