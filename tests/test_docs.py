@@ -28,9 +28,9 @@ FILES = [ROOT / "README.md", ROOT / "weights" / "README.md", *sorted((ROOT / "do
 PAGES = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in FILES}
 README, ARCHITECTURE = PAGES["README.md"], PAGES["docs/architecture.md"]
 
-SOURCES = ("app", "benchmarks", "groma", "recipes")
+SOURCES = ("benchmarks", "groma", "groma_app", "recipes")
 """Folders of which every file stands in the tree."""
-FOLDERS = "app|assets|benchmarks|docs|groma|recipes|tests|weights"
+FOLDERS = "assets|benchmarks|docs|groma|groma_app|recipes|tests|weights"
 MADE_BY_THE_READER = "weights/groma-7b"
 
 COMMAND = re.compile(
