@@ -31,7 +31,7 @@ class Tab:
         page.goto(url)
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        expect(page.locator(".groma-drop")).to_be_visible()
+        expect(page.locator(".groma-drop")).to_be_visible(timeout=60_000)
 
     def open(self, file: Path) -> None:
         self.page.set_input_files(".groma-canvas input[type=file]", file)
