@@ -11,7 +11,7 @@ from PIL import Image
 
 from app.components import Kept
 from app.mistakes import told, warn
-from groma.instruct.review import Review
+from groma.instruct.conversation_review import Review
 from groma.types import GromaError
 
 HELP = (

@@ -23,14 +23,13 @@ from groma.data.sources import visual_genome as vg
 from groma.eval.benchmarks.detection_benchmark import Detection
 from groma.eval.benchmarks.lvis_ground import LvisGround
 from groma.eval.benchmarks.region_caption import RegionCaption
-from groma.eval.harness.answer_file import AnswerFile
 from groma.image import load_image
-from groma.instruct.journal import Journal
-from groma.instruct.picture_sources import read_captions, read_questions
+from groma.instruct.described_pictures import read_captions, read_questions
 from groma.instruction_sets.doctor.checking import check, repair
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import to_samples
 from groma.instruction_sets.readers.writing import to_json
+from groma.run_journal import RunJournal
 from groma.types import GromaError
 from tests.groma.data.reading import read
 from tests.hostile.mutations import BYTES, VALUES, Step, mutate, steps
@@ -160,9 +159,9 @@ FILES: dict[str, tuple[Path, Reader]] = {
     "talk": (Path("tests/data/cases/masks/set.json"), lambda path, _: read_talk(path)),
     "journal": (
         PUBLIC / "conversations/share-captioner.jsonl",
-        lambda path, _: Journal(path, {"begun": 1}),
+        lambda path, _: RunJournal.resume(path, {"begun": 1}),
     ),
-    "answers": (EVAL / "qa90_questions.jsonl", lambda path, _: AnswerFile.read(path)),
+    "answers": (EVAL / "qa90_questions.jsonl", lambda path, _: RunJournal.read(path)),
 }
 """Files, and what reads them."""
 

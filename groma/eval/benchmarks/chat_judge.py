@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.eval.benchmarks.coco_file import reading
-from groma.eval.harness.answer_file import AnswerFile, Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import Answers, Benchmark, Case, Score, read_text
 from groma.eval.statistics.intervals import ratio
 from groma.eval.statistics.measures import Figure, sums
 from groma.foreign import decode_text, load_json, split_lines
+from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError
 
 JUDGE_SETTINGS = {"temperature": 0.2, "max_tokens": 1024}
@@ -131,8 +131,8 @@ class ChatJudge(Benchmark[Question]):
         folder = path.with_name(f"{path.stem}.{_file_name(self._judge)}")
         digest = hashlib.sha256(json.dumps(self.prompts, sort_keys=True).encode()).hexdigest()[:16]
         told = {"judge": self._judge, "rules": digest, "answers": dict(header)}
-        file = AnswerFile.resume(folder.with_name(f"{folder.name}.jsonl"), told)
-        known = {line["key"]: line["judgement"] for line in file.cases}
+        file = RunJournal.resume(folder.with_name(f"{folder.name}.jsonl"), told)
+        known = {line["key"]: line["judgement"] for line in file.entries}
         left = [case for case in cases if case.key in answers and case.key not in known]
         judge = self._connect(folder) if self._connect and left else None
         if judge is None and left:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
-from groma.eval.harness.answer_file import Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
@@ -27,6 +26,7 @@ from groma.eval.harness.benchmark import (
 from groma.eval.statistics.detections import AREAS, THRESHOLDS, Ranking, make_cell
 from groma.eval.statistics.measures import Figure, Floats, Measure
 from groma.image import boxes_to_pixels
+from groma.run_journal import Fields
 from groma.types import Size
 
 DRAWS = 200

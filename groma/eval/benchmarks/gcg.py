@@ -16,7 +16,6 @@ from pycocotools import mask as coco_mask
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
 from groma.eval.benchmarks.region_caption import one_line
-from groma.eval.harness.answer_file import Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording, phrasing
 from groma.eval.harness.benchmark import (
     Answers,
@@ -33,6 +32,7 @@ from groma.eval.statistics.detections import AREAS, Ranking, Shape, make_cell
 from groma.eval.statistics.intervals import ratio
 from groma.eval.statistics.measures import Figure, Floats, Measure, mean, sums
 from groma.foreign import load_json
+from groma.run_journal import Fields
 from groma.types import GromaError, Size
 
 Overlap = Literal["boxes", "masks"]

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
-from groma.eval.harness.answer_file import Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
@@ -34,6 +33,7 @@ from groma.eval.statistics.detections import (
     mean_of_known,
 )
 from groma.eval.statistics.measures import Figure, Floats, Measure
+from groma.run_journal import Fields
 from groma.types import Size
 
 MOST_FOUND = 300

@@ -14,7 +14,6 @@ import torch
 
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem, Items
-from groma.eval.harness.answer_file import Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
@@ -31,6 +30,7 @@ from groma.eval.statistics.intervals import divide
 from groma.eval.statistics.matching import overlaps
 from groma.eval.statistics.measures import Figure, Floats, sums
 from groma.image import boxes_to_pixels
+from groma.run_journal import Fields
 from groma.types import Box, Size
 
 IOU = 0.5

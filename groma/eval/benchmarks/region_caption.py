@@ -12,7 +12,6 @@ from pathlib import Path
 from groma.data.sources.items import BrokenItem, box_from_xywh
 from groma.data.templates import SUBJECT
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
-from groma.eval.harness.answer_file import Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording, phrasing
 from groma.eval.harness.benchmark import (
     Answers,
@@ -24,6 +23,7 @@ from groma.eval.harness.benchmark import (
     rescale,
 )
 from groma.eval.statistics.captions import check_java, measure_captions
+from groma.run_journal import Fields
 from groma.types import Box, Size, to_box
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from groma.eval.harness.answer_file import Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording
 from groma.eval.statistics.measures import Measure
+from groma.run_journal import Fields
 from groma.types import Box, GromaError, Size, to_box
 
 Answers = Mapping[str, Fields]

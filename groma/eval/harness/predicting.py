@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from groma.chat.chat import Groma
 from groma.data.file_names import find_picture
-from groma.eval.harness.answer_file import AnswerFile, Fields
 from groma.eval.harness.asking import Asker, Protocol
 from groma.eval.harness.benchmark import Answers, Benchmark, Case
+from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError
 
 logger = logging.getLogger(__name__)
@@ -158,8 +158,8 @@ def predict(
         GromaError: if a setting makes no sense or the file holds answers of another run.
     """
     indices = shard.take(choose(len(benchmark.cases), settings.limit, settings.seed))
-    file = AnswerFile.resume(path, settings.to_dict()) if path else None
-    answers = dict(map(read_case, file.cases)) if file else {}
+    file = RunJournal.resume(path, settings.to_dict()) if path else None
+    answers = dict(map(read_case, file.entries)) if file else {}
     cases = benchmark.cases
     missing = [index for index in indices if cases[index].key not in answers]
     if not missing:
@@ -202,15 +202,15 @@ def read_predictions(paths: Sequence[Path]) -> tuple[Settings, Answers]:
     Raises:
         GromaError: if files are of different runs, or contradict each other.
     """
-    files = [AnswerFile.read(path) for path in paths]
-    if any(file.header != files[0].header for file in files):
+    files = [RunJournal.read(path) for path in paths]
+    if any(file.settings != files[0].settings for file in files):
         raise GromaError("These files hold answers of different runs; score them one by one.")
     answers: dict[str, Fields] = {}
     for file in files:
-        for key, answer in map(read_case, file.cases):
+        for key, answer in map(read_case, file.entries):
             if answers.setdefault(key, answer) != answer:
                 raise GromaError(f"Case {key} was answered twice, and not alike; leave one out.")
-    return Settings.from_dict(files[0].header, paths[0]), answers
+    return Settings.from_dict(files[0].settings, paths[0]), answers
 
 
 def check_belongs(benchmark: Benchmark, settings: Settings, path: Path) -> None:

@@ -25,7 +25,6 @@ from groma.eval.benchmarks.photos.photo_questions import (
     ask,
     find_companions,
 )
-from groma.eval.harness.answer_file import Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
@@ -39,6 +38,7 @@ from groma.eval.harness.benchmark import (
 )
 from groma.eval.statistics.intervals import divide
 from groma.eval.statistics.measures import Figure, Measure, sums
+from groma.run_journal import Fields
 from groma.types import GromaError, GroundedReply, Size
 
 _NOTE = (
