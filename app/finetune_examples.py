@@ -29,8 +29,8 @@ from groma.data.sample import (
     join_pieces,
     plain_text,
 )
+from groma.data.sources.groma_instruct import NUMBER, format_item, numbered
 from groma.image import check_boxes, normalise_boxes
-from groma.instruction_sets.groma_instruct import NUMBER, format_item, numbered
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.writing import NAME, write_set
 from groma.instruction_sets.talks import talk_to_sample

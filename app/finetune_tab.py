@@ -45,6 +45,7 @@ from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample, to_samples
 from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.instruction_sets.readers.writing import write_set
+from groma.text.conversation import GenerationSettings
 from groma.types import GromaError, Region
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")
@@ -364,8 +365,8 @@ class FinetuneTab:
         if adapted is None:
             return replace(comparison, count=comparison.asked)
         sample = self._run(comparison.run).held_out[comparison.asked]
-        settings = {"max_new_tokens": LONGEST_COMPARED}
-        rows = (*comparison.rows, *compare(self._base, adapted, [sample], **settings))
+        settings = GenerationSettings(max_new_tokens=LONGEST_COMPARED)
+        rows = (*comparison.rows, *compare(self._base, adapted, [sample], settings))
         comparison = replace(comparison, asked=comparison.asked + 1, rows=rows)
         if comparison.key not in self._comparing:
             return replace(comparison, count=comparison.asked)

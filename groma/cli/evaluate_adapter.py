@@ -48,11 +48,13 @@ def run(
         GromaError: if the set, the adapter or the run cannot be used.
     """
     from groma.eval.harness.comparison import compare
+    from groma.text.conversation import GenerationSettings
 
     folder, samples = _choose(options, held_out)
     base = load()
     adapter = base.with_adapter(folder)
-    rows = list(compare(base, adapter, samples, max_new_tokens=options.max_new_tokens))
+    settings = GenerationSettings(max_new_tokens=options.max_new_tokens)
+    rows = list(compare(base, adapter, samples, settings))
     if options.json:
         return {"adapter": str(folder), "replies": [row.to_dict() for row in rows]}
     return "\n\n".join([*map(_describe, rows), _summary(rows)])

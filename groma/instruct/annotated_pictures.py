@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from groma.chat.chat import Groma
 from groma.data.file_names import find_picture
+from groma.data.sources.groma_instruct import format_item
 from groma.instruct.made_folder import MadeFolder, Outcome
-from groma.instruction_sets.groma_instruct import format_item
 from groma.instruction_sets.talks import talk_to_sample
 from groma.run_journal import Fields
 from groma.text.conversation import GenerationSettings

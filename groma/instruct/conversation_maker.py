@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from groma.data.file_names import find_picture
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces
+from groma.data.sources.groma_instruct import UNNAMED, format_item, parse_item
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.instruct.described_pictures import Material, Source
 from groma.instruct.draft_faults import Complaint, QualityRules, find_faults
 from groma.instruct.draft_notation import BrokenDraftError, read_draft
 from groma.instruct.made_folder import MadeFolder, Outcome
-from groma.instruction_sets.groma_instruct import UNNAMED, format_item, parse_item
 from groma.types import GromaError
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from groma.data.file_names import find_picture
 from groma.data.sample import GroundedSample
+from groma.data.sources.groma_instruct import parse_item
 from groma.image import load_image
 from groma.instruct.conversation_maker import to_item
 from groma.instruct.described_pictures import Material
@@ -17,7 +18,6 @@ from groma.instruct.draft_faults import QualityRules, find_faults
 from groma.instruct.draft_notation import read_conversation, write_conversation
 from groma.instruct.made_folder import MadeFolder
 from groma.instruct.region_marks import draw_marks, resize_for_marks
-from groma.instruction_sets.groma_instruct import parse_item
 from groma.types import GromaError
 
 _UNDECIDED = "undecided"

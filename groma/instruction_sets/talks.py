@@ -1,7 +1,7 @@
 """A talk about a picture as a sample to learn from."""
 
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces, join_pieces
-from groma.instruction_sets.groma_instruct import UNNAMED, numbered
+from groma.data.sources.groma_instruct import UNNAMED, numbered
 from groma.text.conversation import Conversation, Turn
 from groma.types import Box, GroundedReply, Region, RegionRef, Size
 

@@ -13,7 +13,7 @@ from app import main as starter
 from app.main import REVIEW_IS_OFF, build_parser, known_hosts, launch, serve
 from app.models import Models
 from groma.finetune.run_folder import EXAMPLES_NAME, RunFolder
-from groma.train.curves import PLOT_NAME
+from groma.loop.curves import PLOT_NAME
 from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma
 from tests.attacks.caller import SETTINGS, Caller

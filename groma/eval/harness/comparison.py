@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from groma.chat.chat import Groma
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
 from groma.eval.statistics.matching import match_boxes, overlaps
 from groma.image import load_image
+from groma.text.conversation import GenerationSettings
 from groma.types import Box, GroundedReply
 from recipes.scenes.evaluation.answering import hold
 
@@ -74,7 +75,7 @@ class ComparedReply:
 
 
 def compare(
-    base: Groma, adapter: Groma, samples: Sequence[GroundedSample], **settings: Any
+    base: Groma, adapter: Groma, samples: Sequence[GroundedSample], settings: GenerationSettings
 ) -> Iterator[ComparedReply]:
     """Ask two models the questions of held-out examples, every example a talk of its own.
 
@@ -82,7 +83,7 @@ def compare(
         base: the one model.
         adapter: the other, for instance `base.with_adapter(folder)`.
         samples: whose `picture` is a file.
-        settings: fields of `GenerationSettings`.
+        settings: how both answer.
 
     Yields:
         A row per question, as soon as both have answered an example.
@@ -93,7 +94,7 @@ def compare(
     for sample in samples:
         image = load_image(sample.picture)
         base_replies, adapter_replies = (
-            hold(groma.chat(image, **settings), sample) for groma in (base, adapter)
+            hold(groma.chat(image, **asdict(settings)), sample) for groma in (base, adapter)
         )
         for turn, *replies in zip(sample.turns, base_replies, adapter_replies, strict=True):
             yield compare_replies(sample, turn, *replies)

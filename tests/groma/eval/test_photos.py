@@ -94,10 +94,14 @@ class Scripted:
         self.template = None
         self.looked = []
 
-    def chat(self, image, **_):
+    def encode_image(self, image, objectness_mix):
+        assert objectness_mix is None
         case = self.benchmark.cases[image.getpixel((0, 0))[0]]
         self.looked.append(case.key)
-        size = (image.height, image.width)
+        return SimpleNamespace(original_size=(image.height, image.width), case=case)
+
+    def chat(self, image, **_):
+        case, size = image.case, image.original_size
 
         def reply(text, boxes, grounding):
             assert grounding
@@ -109,8 +113,7 @@ class Scripted:
             ]
             return self.speak(case, question, size)
 
-        encoded = SimpleNamespace(original_size=size, case=case)
-        return SimpleNamespace(image=encoded, ask=reply, undo=lambda: None)
+        return SimpleNamespace(image=image, ask=reply, undo=lambda: None)
 
     def regions(self, image, **_):
         things = image.case.things if self.sees else ()

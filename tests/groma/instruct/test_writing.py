@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from groma.data.sample import QA, Mention, Phrase
+from groma.data.sources.groma_instruct import parse_item
 from groma.endpoint import ChatEndpoint, Message
 from groma.instruct.conversation_maker import to_item
 from groma.instruct.described_pictures import Material
@@ -33,7 +34,6 @@ from groma.instruct.endpoint_writer import (
     count_tokens,
 )
 from groma.instruct.template_writer import TemplateWriter
-from groma.instruction_sets.groma_instruct import parse_item
 from tests.groma.instruct.fake_server import GOOD, completion, serving
 
 BOXES = ((0.1, 0.1, 0.3, 0.3), (0.5, 0.1, 0.9, 0.4), (0.2, 0.6, 0.8, 0.9), (0.0, 0.5, 0.1, 0.6))

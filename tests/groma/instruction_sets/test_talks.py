@@ -1,7 +1,7 @@
 """A talk becomes a sample that means the same."""
 
 from groma.data.sample import QA, Mention, Phrase
-from groma.instruction_sets.groma_instruct import format_item, parse_item
+from groma.data.sources.groma_instruct import format_item, parse_item
 from groma.instruction_sets.talks import talk_to_sample
 from groma.text.conversation import Conversation, GenerationSettings, Turn
 from groma.types import GroundedReply, GroundedSpan, Region

@@ -7,8 +7,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from groma.train.curves import LOG_NAME, PLOT_NAME, read_log
-from groma.train.plotting import plot
+from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
+from groma.loop.plotting import plot
 
 _PLOT_SECONDS = 5.0
 
