@@ -20,8 +20,7 @@ from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.eval.benchmarks.coco_file import reading
 from groma.eval.harness.asking import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import Answers, Benchmark, Case, Score, read_text
-from groma.eval.statistics.intervals import ratio
-from groma.eval.statistics.measures import Figure, sums
+from groma.eval.statistics.intervals import Figure, ratio, sums
 from groma.foreign import decode_text, load_json, split_lines
 from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError

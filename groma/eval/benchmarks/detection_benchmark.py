@@ -23,7 +23,7 @@ from groma.eval.harness.benchmark import (
     rescale,
 )
 from groma.eval.statistics.detections import Ranking, area_figures, match_shapes, summarise
-from groma.eval.statistics.measures import Figure, Floats, Measure
+from groma.eval.statistics.intervals import Figure, Floats, Measure
 from groma.image import boxes_to_pixels
 from groma.run_journal import Fields
 from groma.types import Size

@@ -28,8 +28,7 @@ from groma.eval.harness.benchmark import (
 )
 from groma.eval.statistics.captions import check_java, measure_captions
 from groma.eval.statistics.detections import Ranking, Shape, ShapeField, match_shapes
-from groma.eval.statistics.intervals import ratio
-from groma.eval.statistics.measures import Figure, Floats, Measure, mean, sums
+from groma.eval.statistics.intervals import Figure, Floats, Measure, mean, ratio, sums
 from groma.foreign import load_json
 from groma.run_journal import Fields
 from groma.types import GromaError, Size

@@ -22,7 +22,7 @@ from groma.eval.harness.benchmark import (
     rescale,
 )
 from groma.eval.statistics.detections import Recalls, area_figures, match_shapes, summarise
-from groma.eval.statistics.measures import Measure
+from groma.eval.statistics.intervals import Measure
 from groma.run_journal import Fields
 from groma.types import Size
 

@@ -24,9 +24,8 @@ from groma.eval.harness.benchmark import (
     read_boxes,
     rescale,
 )
-from groma.eval.statistics.intervals import divide
+from groma.eval.statistics.intervals import Figure, divide, sums
 from groma.eval.statistics.matching import overlaps
-from groma.eval.statistics.measures import Figure, sums
 from groma.image import boxes_to_pixels
 from groma.run_journal import Fields
 from groma.types import Box, Size

@@ -10,8 +10,7 @@ from groma.eval.harness.benchmark import Score
 from groma.eval.harness.predicting import RunSettings
 from groma.eval.harness.published_figures import SETS, Published
 from groma.eval.harness.table import NONE, markdown
-from groma.eval.statistics.intervals import Estimate
-from groma.eval.statistics.measures import Figure
+from groma.eval.statistics.intervals import Estimate, Figure
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.sparse import csr_array
 
-from groma.eval.statistics.intervals import divide
-from groma.eval.statistics.measures import Figure, Floats
+from groma.eval.statistics.intervals import Figure, Floats, divide
 
 _AREAS: Mapping[str, tuple[float, float]] = {
     "all": (0, 1e10),

@@ -15,7 +15,7 @@ from groma.eval.benchmarks.region_caption import RegionCaption
 from groma.eval.harness.asking import Asker, Protocol, TaggedTemplate, phrasing
 from groma.eval.harness.predicting import Shard, choose, read_predictions
 from groma.eval.harness.published_figures import SETS, find_set
-from groma.eval.statistics.measures import Figure, mean
+from groma.eval.statistics.intervals import Figure, mean
 from groma.run_journal import RunJournal
 from groma.text.template import Template
 from groma.tokens import GROUNDING, PHRASE_CLOSE, PHRASE_OPEN

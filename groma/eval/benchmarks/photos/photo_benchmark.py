@@ -34,8 +34,7 @@ from groma.eval.harness.benchmark import (
     read_boxes,
     rescale,
 )
-from groma.eval.statistics.intervals import divide
-from groma.eval.statistics.measures import Figure, sums
+from groma.eval.statistics.intervals import Figure, divide, sums
 from groma.run_journal import Fields
 from groma.types import GromaError, GroundedReply, Size
 
