@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from groma.chat.chat import Groma
     from groma.eval.benchmarks.chat_judge import Judge
-    from groma.eval.harness.asking import Protocol
+    from groma.eval.harness.asker import Protocol
     from groma.eval.harness.benchmark import Answers, Benchmark
-    from groma.eval.harness.predicting import RunSettings
-    from groma.eval.harness.result import Result
+    from groma.eval.harness.benchmark_result import Result
+    from groma.eval.harness.benchmark_run import RunSettings
 
 BENCHMARKS = {
     "rec": "which region do these words mean (RefCOCO, RefCOCO+, RefCOCOg)",
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace, load: Callable[[], "Groma"]) -> str | dict[
     Raises:
         GromaError: if an option makes no sense, or a file is of another run or benchmark.
     """
-    from groma.eval.harness.predicting import Shard
+    from groma.eval.harness.benchmark_run import Shard
 
     _check(options)
     benchmark = _open(options)
@@ -219,7 +219,7 @@ def _open_chat_judge(options: argparse.Namespace) -> "Benchmark":
 
 
 def _settings(options: argparse.Namespace, benchmark: "Benchmark") -> "RunSettings":
-    from groma.eval.harness.predicting import RunSettings
+    from groma.eval.harness.benchmark_run import RunSettings
 
     return RunSettings(
         benchmark=benchmark.name,
@@ -257,7 +257,7 @@ def _predict(
     load: Callable[[], "Groma"],
     shard: Any,
 ) -> tuple["Answers", Path | None]:
-    from groma.eval.harness.predicting import predict
+    from groma.eval.harness.benchmark_run import predict
     from groma.types import GromaError
 
     if shard.of > 1 and options.save is None:
@@ -272,7 +272,7 @@ def _predict(
 
 def _read(benchmark: "Benchmark", paths: list[Path]) -> tuple["RunSettings", "Answers", Path]:
     """Answers that were saved, or that GLaMM wrote."""
-    from groma.eval.harness.predicting import read_predictions
+    from groma.eval.harness.benchmark_run import read_predictions
 
     if benchmark.name == "gcg" and paths[0].is_dir():
         return _read_folder(benchmark, paths[0])
@@ -283,7 +283,7 @@ def _read(benchmark: "Benchmark", paths: list[Path]) -> tuple["RunSettings", "An
 
 def _read_folder(benchmark: "Benchmark", folder: Path) -> tuple["RunSettings", "Answers", Path]:
     from groma.eval.benchmarks.gcg import read_folder
-    from groma.eval.harness.predicting import RunSettings
+    from groma.eval.harness.benchmark_run import RunSettings
 
     settings = RunSettings(
         benchmark.name,
@@ -306,9 +306,9 @@ def _score(
     answers: "Answers",
     path: Path | None,
 ) -> "Result":
-    from groma.eval.harness.predicting import choose
+    from groma.eval.harness.benchmark_result import Result, make_lines
+    from groma.eval.harness.benchmark_run import choose
     from groma.eval.harness.published_figures import find_set
-    from groma.eval.harness.result import Result, make_lines
     from groma.types import GromaError
 
     beside = find_set(benchmark.name, settings.annotations, options.published)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from groma.chat.chat import Groma
     from groma.data.sample import GroundedSample
-    from groma.eval.harness.comparison import ComparedReply
+    from groma.eval.harness.adapter_comparison import ComparedReply
 
 _WORDS = {"same": "{}", "base": "[-{}-]", "adapter": "{{+{}+}}"}
 
@@ -47,7 +47,7 @@ def run(
     Raises:
         GromaError: if the set, the adapter or the run cannot be used.
     """
-    from groma.eval.harness.comparison import compare
+    from groma.eval.harness.adapter_comparison import compare
     from groma.text.conversation import GenerationSettings
 
     folder, samples = _choose(options, held_out)

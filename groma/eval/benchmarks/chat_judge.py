@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.eval.benchmarks.coco_file import reading
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import Answers, Benchmark, Case, Score, read_text
 from groma.eval.statistics.intervals import Figure, ratio, sums
 from groma.foreign import decode_text, load_json, split_lines
@@ -196,7 +196,7 @@ def judge_messages(case: _Question, answer: str, rule: Mapping[str, str]) -> lis
     role = rule["role"]
     parts = [
         f"[Context]\n{case.context}",
-        f"[_Question]\n{case.text}",
+        f"[Question]\n{case.text}",
         f"[{role} 1]\n{case.reference}",
         f"[End of {role} 1]",
         f"[{role} 2]\n{answer}",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -22,7 +22,7 @@ from groma.eval.harness.benchmark import (
     read_scores,
     rescale,
 )
-from groma.eval.statistics.detections import Ranking, area_figures, match_shapes, summarise
+from groma.eval.statistics.detection_scores import Ranking, area_figures, match_shapes, summarise
 from groma.eval.statistics.intervals import Figure, Floats, Measure
 from groma.image import boxes_to_pixels
 from groma.run_journal import Fields

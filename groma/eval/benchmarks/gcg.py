@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
 from groma.eval.benchmarks.region_caption import one_line
-from groma.eval.harness.asking import Asker, Protocol, Wording, phrasing
+from groma.eval.harness.asker import Asker, Protocol, Wording, phrasing
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -26,8 +26,8 @@ from groma.eval.harness.benchmark import (
     read_text,
     rescale,
 )
-from groma.eval.statistics.captions import check_java, measure_captions
-from groma.eval.statistics.detections import Ranking, Shape, ShapeField, match_shapes
+from groma.eval.statistics.caption_scores import check_java, measure_captions
+from groma.eval.statistics.detection_scores import Ranking, Shape, ShapeField, match_shapes
 from groma.eval.statistics.intervals import Figure, Floats, Measure, mean, ratio, sums
 from groma.foreign import load_json
 from groma.run_journal import Fields

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -21,7 +21,7 @@ from groma.eval.harness.benchmark import (
     read_boxes,
     rescale,
 )
-from groma.eval.statistics.detections import Recalls, area_figures, match_shapes, summarise
+from groma.eval.statistics.detection_scores import Recalls, area_figures, match_shapes, summarise
 from groma.eval.statistics.intervals import Measure
 from groma.run_journal import Fields
 from groma.types import Size

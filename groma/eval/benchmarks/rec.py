@@ -14,7 +14,7 @@ import torch
 
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem, Items
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,

@@ -12,7 +12,7 @@ from pathlib import Path
 from groma.data.sources.items import BrokenItem, box_from_xywh
 from groma.data.templates import SUBJECT
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
-from groma.eval.harness.asking import Asker, Protocol, Wording, phrasing
+from groma.eval.harness.asker import Asker, Protocol, Wording, phrasing
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -21,7 +21,7 @@ from groma.eval.harness.benchmark import (
     read_text,
     rescale,
 )
-from groma.eval.statistics.captions import check_java, measure_captions
+from groma.eval.statistics.caption_scores import check_java, measure_captions
 from groma.run_journal import Fields
 from groma.types import Box, Size, to_box
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.statistics.intervals import Measure
 from groma.run_journal import Fields
 from groma.types import Box, GromaError, Size, to_box

@@ -8,7 +8,12 @@ from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapte
 from groma.cli import evaluate_adapter as adapter_command
 from groma.cli import main as cli
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
-from groma.eval.harness.comparison import compare, compare_replies, mean_overlap, word_changes
+from groma.eval.harness.adapter_comparison import (
+    compare,
+    compare_replies,
+    mean_overlap,
+    word_changes,
+)
 from groma.finetune.run_folder import RunFolder
 from groma.text.conversation import GenerationSettings
 from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef

@@ -18,9 +18,9 @@ from groma.eval.benchmarks.photos.photo_questions import (
     ask,
     find_companions,
 )
-from groma.eval.harness.asking import Asker, Protocol
-from groma.eval.harness.predicting import Shard, predict
-from groma.eval.harness.result import make_lines
+from groma.eval.harness.asker import Asker, Protocol
+from groma.eval.harness.benchmark_result import make_lines
+from groma.eval.harness.benchmark_run import Shard, predict
 from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
 from tests import talk
 from tests.groma.eval import benchmark_files as files

@@ -12,8 +12,8 @@ from groma.cli import main as cli
 from groma.data.sources.coco import open_expressions
 from groma.eval.benchmarks.rec import Rec
 from groma.eval.benchmarks.region_caption import RegionCaption
-from groma.eval.harness.asking import Asker, Protocol, TaggedTemplate, phrasing
-from groma.eval.harness.predicting import Shard, choose, read_predictions
+from groma.eval.harness.asker import Asker, Protocol, TaggedTemplate, phrasing
+from groma.eval.harness.benchmark_run import Shard, choose, read_predictions
 from groma.eval.harness.published_figures import SETS, find_set
 from groma.eval.statistics.intervals import Figure, mean
 from groma.run_journal import RunJournal

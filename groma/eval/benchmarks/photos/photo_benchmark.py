@@ -25,7 +25,7 @@ from groma.eval.benchmarks.photos.photo_questions import (
     ask,
     find_companions,
 )
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
