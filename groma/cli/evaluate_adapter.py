@@ -47,8 +47,8 @@ def run(
     Raises:
         GromaError: if the set, the adapter or the run cannot be used.
     """
+    from groma.chat.settings import GenerationSettings
     from groma.eval.harness.adapter_comparison import compare
-    from groma.text.conversation import GenerationSettings
 
     folder, samples = _choose(options, held_out)
     base = load()

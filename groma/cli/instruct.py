@@ -132,10 +132,10 @@ def run_annotate(options: argparse.Namespace, load: "Callable[[], Groma]") -> st
     Raises:
         GromaError: if the options make no sense.
     """
+    from groma.chat.settings import GenerationSettings
     from groma.instruct.annotated_pictures import annotate
     from groma.instruct.described_pictures import list_pictures
     from groma.instruct.made_folder import MadeFolder
-    from groma.text.conversation import GenerationSettings
 
     keys = list_pictures(options.pictures)[: options.limit]
     names = ("max_new_tokens", "score_threshold", "max_regions")

@@ -7,13 +7,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
+from groma.chat.settings import GenerationSettings
 from groma.data.file_names import find_picture
 from groma.data.sources.groma_instruct import format_item
 from groma.instruct.made_folder import MadeFolder, Outcome
 from groma.instruction_sets.talks import talk_to_sample
 from groma.run_journal import Fields
-from groma.text.conversation import GenerationSettings
-from groma.types import GromaError, GroundedReply
+from groma.types import GromaError
 
 
 def annotate(

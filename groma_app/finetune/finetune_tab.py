@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from PIL import Image
 
 from groma.chat.chat import Groma
+from groma.chat.settings import GenerationSettings
 from groma.checkpoint import load as loading
 from groma.data.records.index import replacing
 from groma.data.sample import GroundedSample
@@ -34,7 +35,6 @@ from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample, to_samples
 from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.instruction_sets.readers.writing import write_set
-from groma.text.conversation import GenerationSettings
 from groma.types import GromaError, Region
 from groma_app.finetune.finetune_html import (
     render_estimate,

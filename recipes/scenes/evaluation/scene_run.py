@@ -8,9 +8,9 @@ from typing import Any, Protocol, Self
 from tqdm import tqdm
 
 from groma.chat.chat import Groma
+from groma.chat.settings import GenerationSettings
 from groma.dice import Split
 from groma.run_journal import RunJournal
-from groma.text.conversation import GenerationSettings
 from groma.types import GromaError
 from recipes.scenes.evaluation.answering import answer_scene
 from recipes.scenes.evaluation.collage import CollageGenerator

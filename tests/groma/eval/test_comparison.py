@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from groma.chat.conversation import GroundedReply
+from groma.chat.settings import GenerationSettings
 from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.cli import evaluate_adapter as adapter_command
 from groma.cli import main as cli
@@ -15,8 +17,7 @@ from groma.eval.harness.adapter_comparison import (
     word_changes,
 )
 from groma.finetune.run_folder import RunFolder
-from groma.text.conversation import GenerationSettings
-from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
+from groma.types import GromaError, GroundedSpan, RegionRef
 from tests import talk
 from tests.groma.finetune import lora_case
 
