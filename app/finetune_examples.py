@@ -17,8 +17,8 @@ from uuid import uuid4
 from PIL import Image
 
 from app.pictures import displayable, read_picture, to_thumbnail
+from groma.atomic_file import replacing
 from groma.config import NUM_REGION_TOKENS
-from groma.data.records.index import replacing
 from groma.data.sample import (
     QA,
     GroundedSample,

@@ -28,9 +28,9 @@ from app.finetune_render import (
 from app.mistakes import without_folders
 from app.pictures import displayable, read_picture
 from app.state import Sessions
+from groma.atomic_file import replacing
 from groma.chat.chat import Groma
 from groma.checkpoint import load as loading
-from groma.data.records.index import replacing
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
 from groma.eval.harness.comparison import ComparedReply, compare

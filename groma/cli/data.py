@@ -130,8 +130,8 @@ def _choose(mixture: "Mixture", options: argparse.Namespace) -> "tuple[Source, i
     source = found.get(options.source) or found.get(_UNSEEN + options.source)
     if source is None:
         raise GromaError(f"There is no source {options.source!r}, only {', '.join(found)}.")
-    if not 0 <= options.number < len(source.items):
-        raise GromaError(f"N must be from 0 to {len(source.items) - 1}, not {options.number}.")
+    if not 0 <= options.number < len(source.samples):
+        raise GromaError(f"N must be from 0 to {len(source.samples) - 1}, not {options.number}.")
     return source, options.number
 
 
@@ -142,7 +142,7 @@ def _rows(
     for config, source, share in zip(
         mixture.sources, mixture.opened, mixture.order(1).steps, strict=True
     ):
-        total = f"{len(source.items):,}"
+        total = f"{len(source.samples):,}"
         counts = _count(source, options.limit, options.pictures)
         yield prefix + config.name, config.format, total, f"{share:,}", *counts
 
@@ -151,9 +151,9 @@ def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
     """Items read, boxes, lost ones, turns, items left out, broken ones and why, of a source."""
     from groma.data.order import permute
     from groma.data.sample import GroundedSample
-    from groma.data.sources.items import BrokenItem, LeftOut, counting_lost_parts
+    from groma.data.sources.items import BrokenItem, LeftOut
 
-    length = len(source.items)
+    length = len(source.samples)
     read = min(limit or length, length)
     boxes = turns = left_out = 0
     broken: Counter[str] = Counter()
@@ -161,8 +161,8 @@ def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
     for position in range(read):
         index = position if read == length else permute(position, length, 0)
         try:
-            with counting_lost_parts() as parts:
-                sample = source.items[index]
+            parts: Counter[str] = Counter()
+            sample = source.samples.read(index, parts)
             if pictures:
                 source.find(sample)
         except LeftOut:

@@ -22,8 +22,8 @@ from groma.data.sources.items import (
     UNKNOWN_SIZE,
     BrokenItem,
     DetectionSample,
-    Items,
     Sample,
+    Samples,
 )
 from groma.data.templates import pose
 from groma.dice import Dice
@@ -46,12 +46,12 @@ class Source:
 
     Attributes:
         name: what messages call it.
-        items: its samples.
+        samples: about its pictures.
         images: folder of its pictures.
     """
 
     name: str
-    items: Items
+    samples: Samples
     images: Path
 
     def load(self, index: int, dice: Dice) -> tuple[Sample, Image.Image]:
@@ -60,9 +60,9 @@ class Source:
         Raises:
             BrokenItem: with the reason, if one of them cannot be used.
         """
-        sample = self.items[index]
+        sample = self.samples[index]
         if isinstance(sample, GroundedSample):
-            sample = pose(sample, dice, self.items.turns)
+            sample = pose(sample, dice, self.samples.turns)
         path = self.find(sample)
         try:
             image = load_image(path)
@@ -197,7 +197,7 @@ class Examples(Dataset):
             except GromaError as error:
                 self._count(place, str(error))
             # Not its neighbour: in some files thousands that cannot be used stand together.
-            item = hash_numbers(self.seed, index, attempt) % len(source.items)
+            item = hash_numbers(self.seed, index, attempt) % len(source.samples)
             place = Place(place.source, item)
         raise GromaError(
             f"Source {source.name}: {MOST_BROKEN} items in a row cannot be used; "

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from groma.data.records.index import replacing
+from groma.atomic_file import replacing
 from groma.foreign import clean_json
 from groma.instruct.journal import Journal, read_lines
 from groma.types import GromaError

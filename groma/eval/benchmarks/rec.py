@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from groma.data.sample import GroundedSample
-from groma.data.sources.items import BrokenItem, Items
+from groma.data.sources.items import BrokenItem, Samples
 from groma.eval.harness.answer_file import Fields
 from groma.eval.harness.asking import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
@@ -57,14 +57,14 @@ class Rec(Benchmark[Expression]):
 
     Args:
         sources: the files of the expressions.
-        items: one expression each.
+        samples: one expression each.
         split: the part of the files that they are; None is all.
     """
 
     name = "rec"
 
-    def __init__(self, sources: Sequence[Path], items: Items, split: str | None = None) -> None:
-        cases, self._unusable = _read(items)
+    def __init__(self, sources: Sequence[Path], samples: Samples, split: str | None = None) -> None:
+        cases, self._unusable = _read(samples)
         super().__init__(sources, cases, split)
 
     @staticmethod
@@ -115,16 +115,16 @@ def count(cases: Sequence[Expression], boxes: dict[str, list[Box]]) -> Floats:
     return counts
 
 
-def _read(items: Items) -> tuple[list[Expression], Counter[str]]:
+def _read(samples: Samples) -> tuple[list[Expression], Counter[str]]:
     """Every expression that can be used, and how many cannot for which reason.
 
     The key of an expression is its number in the file.
     """
     cases: list[Expression] = []
     broken: Counter[str] = Counter()
-    for index in range(len(items)):
+    for index in range(len(samples)):
         try:
-            sample = items[index]
+            sample = samples[index]
         except BrokenItem as error:
             broken[str(error)] += 1
             continue

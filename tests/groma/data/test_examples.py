@@ -18,7 +18,7 @@ from groma.data.dataset import (
     make_dice,
 )
 from groma.data.mixture import Mixture
-from groma.data.sources.items import BrokenItem, DetectionSample, Items
+from groma.data.sources.items import BrokenItem, DetectionSample, Samples
 from groma.tokens import GROUND_BOX, REFER_BOX
 from groma.train.objectives.class_agnostic_detection import ClassAgnosticDetection
 from groma.train.objectives.grounded_conversations import GroundedConversations
@@ -168,8 +168,8 @@ def test_a_picture_of_another_shape_or_without_pixels_is_refused(tmp_path: Path)
 
     def load(name: str, size: tuple[int, int]):
         sample = DetectionSample(name, size, ((0.0, 0.0, 1.0, 1.0),), (), "coco")
-        items = Items([sample], lambda record: record, "detection")
-        return Source("test", items, tmp_path).load(0, make_dice(0))
+        samples = Samples([sample], lambda item, _: item, "detection")
+        return Source("test", samples, tmp_path).load(0, make_dice(0))
 
     assert load("x.png", (200, 400))[0].size == (20, 40)
     with pytest.raises(BrokenItem, match="another shape"):

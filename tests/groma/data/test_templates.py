@@ -30,7 +30,7 @@ def test_every_kind_that_parsers_make_has_phrasings(conversations: Mixture) -> N
     kinds = {
         turn.kind
         for source in conversations.opened
-        for turn in source.items[0].turns  # the first of every source is right
+        for turn in source.samples[0].turns  # the first of every source is right
     }
     assert kinds == {*PHRASINGS, "chat"}
 
