@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from groma.data.mixture import Mixture
     from groma.text.template import Template
 
-HEAD = (
+_HEAD = (
     *("source", "format", "items", "a pass", "read", "boxes", "lost boxes", "turns"),
     *("left out", "broken", "why"),
 )
@@ -69,7 +69,7 @@ def stats(options: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str,
     rows = list(_rows(mixture, "", options))
     if mixture.validation is not None:
         rows += _rows(mixture.validation, _UNSEEN, options)
-    return HEAD, rows
+    return _HEAD, rows
 
 
 def show(options: argparse.Namespace, template: "Callable[[], Template]") -> str:

@@ -17,6 +17,7 @@ from groma.data.augment import Augmentation
 from groma.data.collate import pad_conversations, write
 from groma.data.file_names import find_picture
 from groma.data.order import Order, Place, hash_numbers
+from groma.data.questions import pose
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import (
     UNKNOWN_SIZE,
@@ -25,19 +26,18 @@ from groma.data.sources.items import (
     Sample,
     Samples,
 )
-from groma.data.templates import pose
 from groma.dice import Dice
 from groma.image import load_image
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.types import GromaError, Size
 
-MOST_BROKEN = 1000
+_MOST_BROKEN = 1000
 """So many broken items in a row mean that it is not the items: pictures lie elsewhere, say."""
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
-Example = dict[str, Any]
+_Example = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Source:
 class Encoder(Protocol):
     """Makes tensors of a sample and its picture."""
 
-    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
+    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> _Example:
         """One example; raises `BrokenItem` where there cannot be one."""
         ...
 
@@ -98,7 +98,7 @@ class DetectionEncoder:
     image_size: int
     augmentation: Augmentation
 
-    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
+    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> _Example:
         """One example.
 
         Returns:
@@ -108,7 +108,7 @@ class DetectionEncoder:
         assert isinstance(sample, DetectionSample)
         view, boxes = self.augmentation.draw(sample, dice).keep(sample)
         return {
-            "pixels": to_tensor(view.picture(image, self.image_size)),
+            "pixels": _to_tensor(view.picture(image, self.image_size)),
             "boxes": torch.tensor(boxes).reshape(-1, 4),
             "head": sample.head,
         }
@@ -130,7 +130,7 @@ class ConversationEncoder:
     limit: int
     augmentation: Augmentation
 
-    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
+    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> _Example:
         """One example.
 
         Returns:
@@ -148,7 +148,7 @@ class ConversationEncoder:
             raise BrokenItem("a first answer that is too long")
         boxes = torch.tensor(sample.boxes).reshape(-1, 4)
         return {
-            "pixels": to_tensor(view.picture(image, self.image_size)),
+            "pixels": _to_tensor(view.picture(image, self.image_size)),
             "ids": written.ids,
             "labels": written.labels,
             "refer_boxes": boxes[written.refer],
@@ -182,16 +182,16 @@ class Examples(Dataset):
         """Examples of all passes."""
         return len(self.order)
 
-    def __getitem__(self, index: int) -> Example:
+    def __getitem__(self, index: int) -> _Example:
         """The example at a position.
 
         Raises:
             IndexError: beyond the end.
-            GromaError: if `MOST_BROKEN` items in a row are broken.
+            GromaError: if `_MOST_BROKEN` items in a row are broken.
         """
         place = self.order[index]
         source = self.sources[place.source]
-        for attempt in range(MOST_BROKEN):
+        for attempt in range(_MOST_BROKEN):
             try:
                 return self._make(place, index)
             except GromaError as error:
@@ -200,11 +200,11 @@ class Examples(Dataset):
             item = hash_numbers(self.seed, index, attempt) % len(source.samples)
             place = Place(place.source, item)
         raise GromaError(
-            f"Source {source.name}: {MOST_BROKEN} items in a row cannot be used; "
+            f"Source {source.name}: {_MOST_BROKEN} items in a row cannot be used; "
             f"{self._reasons(source.name)}."
         )
 
-    def _make(self, place: Place, position: int) -> Example:
+    def _make(self, place: Place, position: int) -> _Example:
         dice = make_dice(self.seed, position)
         sample, image = self.sources[place.source].load(place.item, dice)
         return self.encode(sample, image, dice)
@@ -215,7 +215,7 @@ class Examples(Dataset):
         self.broken[name, reason] += 1
         count = self.broken[name, reason]
         if count == 10 ** (len(str(count)) - 1):
-            logger.warning("%s: item %d has %s; %d so far.", name, place.item, reason, count)
+            _logger.warning("%s: item %d has %s; %d so far.", name, place.item, reason, count)
 
     def _reasons(self, name: str) -> str:
         found = [(count, reason) for (of, reason), count in self.broken.items() if of == name]
@@ -232,7 +232,7 @@ class ExampleCollator:
 
     tokens: TokenIds
 
-    def __call__(self, examples: Sequence[Example]) -> Example:
+    def __call__(self, examples: Sequence[_Example]) -> _Example:
         """A batch.
 
         Returns:
@@ -250,7 +250,7 @@ class ExampleCollator:
         }
 
 
-def collate_detection(examples: Sequence[Example]) -> Example:
+def collate_detection(examples: Sequence[_Example]) -> _Example:
     """Stack detection examples.
 
     Returns:
@@ -280,6 +280,6 @@ def _same_shape(annotated: Size, found: Size) -> bool:
     return abs(annotated[0] * found[1] / (annotated[1] * found[0]) - 1) < 1 / 30
 
 
-def to_tensor(image: Image.Image) -> Tensor:
+def _to_tensor(image: Image.Image) -> Tensor:
     """(3, H, W) uint8."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[-+.eE0-9]*")
 _DECODER = json.JSONDecoder()
 
 
-class Element(NamedTuple):
+class _Element(NamedTuple):
     """An element of a list in a file.
 
     Attributes:
@@ -34,7 +34,7 @@ class Element(NamedTuple):
     text: bytes
 
 
-def stream_elements(path: Path) -> Iterator[Element]:
+def stream_elements(path: Path) -> Iterator[_Element]:
     """Elements of the list that a file is, or of every list in its top-level object.
 
     Raises:
@@ -91,7 +91,7 @@ class _Stream:
         self._file, self._path = file, path
         self._text, self._at, self._offset = "", 0, file.tell()
 
-    def tables(self) -> Iterator[Element]:
+    def tables(self) -> Iterator[_Element]:
         """Elements of every list in an object; its other values are passed over."""
         self._take("{")
         while self._peek() != "}":
@@ -104,13 +104,13 @@ class _Stream:
             if self._peek() != "}":
                 self._take(",")
 
-    def elements(self, table: str) -> Iterator[Element]:
+    def elements(self, table: str) -> Iterator[_Element]:
         """Elements of the list that comes next."""
         self._take("[")
         while self._peek() != "]":
             value = self._value()
             text = self._text[self._begin : self._at].encode("latin-1")
-            yield Element(table, value, self._offset + self._begin, text)
+            yield _Element(table, value, self._offset + self._begin, text)
             if self._peek() != "]":
                 self._take(",")
         self._take("]")

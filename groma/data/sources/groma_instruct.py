@@ -79,7 +79,7 @@ def parse_item(item: Mapping[str, Any]) -> GroundedSample:
     with refused():
         size = picture_size(item)
         boxes = tuple(box_from_xywh(box, size) for box in item["boxes"])
-        turns = tuple(parse_turns(item["conversation"], len(boxes)))
+        turns = tuple(_parse_turns(item["conversation"], len(boxes)))
         return GroundedSample(words(item["file_name"]), size, boxes, _names(boxes, turns), turns)
 
 
@@ -111,7 +111,7 @@ def format_item(sample: GroundedSample, number: int = 1) -> dict[str, Any]:
     }
 
 
-def parse_turns(said: Sequence[Mapping[str, Any]], num_boxes: int) -> Iterator[QA]:
+def _parse_turns(said: Sequence[Mapping[str, Any]], num_boxes: int) -> Iterator[QA]:
     """Read a conversation.
 
     Args:
@@ -128,14 +128,14 @@ def parse_turns(said: Sequence[Mapping[str, Any]], num_boxes: int) -> Iterator[Q
     for message in said[::2]:
         pointed |= dict.fromkeys(_indices(message, num_boxes))
     for asked, answered in zip(said[::2], said[1::2], strict=True):
-        question, marked = parse_question(asked["value"], _indices(asked, num_boxes), [*pointed])
-        answer = parse_answer(answered["value"], _indices(answered, num_boxes))
+        question, marked = _parse_question(asked["value"], _indices(asked, num_boxes), [*pointed])
+        answer = _parse_answer(answered["value"], _indices(answered, num_boxes))
         grounds = any(isinstance(piece, Phrase) for piece in answer)
         grounding = marked or grounds or asked.get("grounding", True) is not False
         yield QA(question, answer, grounding=grounding)
 
 
-def parse_question(
+def _parse_question(
     value: str, indices: Sequence[int], pointed: Sequence[int]
 ) -> tuple[Pieces, bool]:
     """Read a question.
@@ -169,7 +169,7 @@ def parse_question(
     return _whole(pieces), marked
 
 
-def parse_answer(value: str, indices: Sequence[int]) -> Pieces:
+def _parse_answer(value: str, indices: Sequence[int]) -> Pieces:
     """Read an answer.
 
     Args:

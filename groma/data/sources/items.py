@@ -41,7 +41,7 @@ class DetectionSample:
 
 
 Sample = GroundedSample | DetectionSample
-Parser = Callable[[Any, Counter[str]], Sample]
+_Parser = Callable[[Any, Counter[str]], Sample]
 """Makes a sample of a raw item, and counts the reasons for which parts of it are left out."""
 _Part = TypeVar("_Part")
 
@@ -61,7 +61,7 @@ class LeftOut(BrokenItem):
     """An item that could be used, but whose picture is in a list of those to be left out."""
 
 
-class Records(Protocol):
+class _Records(Protocol):
     """Raw items by index."""
 
     def __len__(self) -> int:
@@ -85,8 +85,8 @@ class Samples:
         without: keys of pictures that are left out, as `picture_key` makes them.
     """
 
-    records: Records
-    parse: Parser
+    records: _Records
+    parse: _Parser
     kind: Kind
     turns: int | None = None
     without: frozenset[str] = frozenset()

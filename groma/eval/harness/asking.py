@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from groma.chat.chat import Chat, Groma
-from groma.data.templates import PHRASINGS, SUBJECT
+from groma.data.questions import PHRASINGS, SUBJECT
 from groma.dice import Dice
 from groma.image import load_image
 from groma.text.conversation import GenerationSettings

@@ -135,7 +135,7 @@ def test_broken_items_are_replaced_counted_and_logged(
 def test_only_broken_items_stop_the_training(
     conversations: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("groma.data.dataset.MOST_BROKEN", 30)
+    monkeypatch.setattr("groma.data.dataset._MOST_BROKEN", 30)
     vg = only(conversations, "vg-single")
     lost = replace(vg, sources=(replace(vg.sources[0], images=tmp_path),))
     with pytest.raises(GromaError, match=r"vg-single: 30 items.*picture that is missing \("):

@@ -4,8 +4,8 @@ import pytest
 
 from groma.data.dataset import make_dice
 from groma.data.mixture import Mixture
+from groma.data.questions import PHRASINGS, SUBJECT, pose
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
-from groma.data.templates import PHRASINGS, SUBJECT, pose
 
 
 def sample(*turns: QA) -> GroundedSample:
