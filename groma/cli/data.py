@@ -85,11 +85,11 @@ def show(options: argparse.Namespace, template: "Callable[[], Template]") -> str
     Raises:
         GromaError: if there is no such sample, or it cannot be used, with the reason.
     """
-    from groma.data.collate import write
     from groma.data.dataset import make_dice
     from groma.data.mixture import read_mixture
     from groma.data.sample import GroundedSample
     from groma.data.set_preview import describe_sample, draw_sample, mark_learnt
+    from groma.data.tokenise import write
     from groma.types import GromaError
 
     mixture = read_mixture(options.config, options.root)
@@ -149,6 +149,7 @@ def _rows(
 
 def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
     """Items read, boxes, lost ones, turns, items left out, broken ones and why, of a source."""
+    from groma.data.file_names import find_picture
     from groma.data.order import permute
     from groma.data.sample import GroundedSample
     from groma.data.sources.items import BrokenItem, LeftOut
@@ -164,7 +165,7 @@ def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
             parts: Counter[str] = Counter()
             sample = source.samples.read(index, parts)
             if pictures:
-                source.find(sample)
+                find_picture(source.images, sample.picture)
         except LeftOut:
             left_out += 1
             continue

@@ -2,10 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from groma.data.augment import Augmentation
-from groma.data.collate import pad_conversations, write
+from groma.data.batches import Example
 from groma.data.file_names import find_picture
 from groma.data.order import Order, Place, hash_numbers
 from groma.data.questions import pose
@@ -26,18 +25,16 @@ from groma.data.sources.items import (
     Sample,
     Samples,
 )
+from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.image import load_image
 from groma.text.template import Template
-from groma.tokens import TokenIds
 from groma.types import GromaError, Size
 
 _MOST_BROKEN = 1000
 """So many broken items in a row mean that it is not the items: pictures lie elsewhere, say."""
 
 _logger = logging.getLogger(__name__)
-
-_Example = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Source:
         sample = self.samples[index]
         if isinstance(sample, GroundedSample):
             sample = pose(sample, dice, self.samples.turns)
-        path = self.find(sample)
+        path = find_picture(self.images, sample.picture)
         try:
             image = load_image(path)
         except GromaError as error:
@@ -73,17 +70,9 @@ class Source:
             raise BrokenItem("a picture of another shape than its annotations say")
         return replace(sample, size=size), image
 
-    def find(self, sample: Sample) -> Path:
-        """The file of a sample's picture; see `find_picture`."""
-        return find_picture(self.images, sample.picture)
 
-
-class Encoder(Protocol):
-    """Makes tensors of a sample and its picture."""
-
-    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> _Example:
-        """One example; raises `BrokenItem` where there cannot be one."""
-        ...
+Encoder = Callable[[Sample, Image.Image, Dice], Example]
+"""Makes an example of a sample and its picture; raises `BrokenItem` where there cannot be one."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,7 @@ class DetectionEncoder:
     image_size: int
     augmentation: Augmentation
 
-    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> _Example:
+    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
         """One example.
 
         Returns:
@@ -130,7 +119,7 @@ class ConversationEncoder:
     limit: int
     augmentation: Augmentation
 
-    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> _Example:
+    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
         """One example.
 
         Returns:
@@ -182,7 +171,7 @@ class Examples(Dataset):
         """Examples of all passes."""
         return len(self.order)
 
-    def __getitem__(self, index: int) -> _Example:
+    def __getitem__(self, index: int) -> Example:
         """The example at a position.
 
         Raises:
@@ -204,7 +193,7 @@ class Examples(Dataset):
             f"{self._reasons(source.name)}."
         )
 
-    def _make(self, place: Place, position: int) -> _Example:
+    def _make(self, place: Place, position: int) -> Example:
         dice = make_dice(self.seed, position)
         sample, image = self.sources[place.source].load(place.item, dice)
         return self.encode(sample, image, dice)
@@ -220,54 +209,6 @@ class Examples(Dataset):
     def _reasons(self, name: str) -> str:
         found = [(count, reason) for (of, reason), count in self.broken.items() if of == name]
         return ", ".join(f"{reason} ({count})" for count, reason in sorted(found, reverse=True)[:3])
-
-
-@dataclass(frozen=True)
-class ExampleCollator:
-    """Stacks conversations.
-
-    Attributes:
-        tokens: ids of the new tokens.
-    """
-
-    tokens: TokenIds
-
-    def __call__(self, examples: Sequence[_Example]) -> _Example:
-        """A batch.
-
-        Returns:
-            `pixels` (B, 3, S, S) uint8, `input_ids` and `labels` (B, T), and per row `refer_boxes`
-            and `ground_boxes`, as `GromaForConditionalGeneration.forward` takes them.
-        """
-        ids, labels = ([example[part] for example in examples] for part in ("ids", "labels"))
-        return {
-            "pixels": torch.stack([example["pixels"] for example in examples]),
-            **pad_conversations(ids, labels, self.tokens),
-            **{
-                part: [example[part] for example in examples]
-                for part in ("refer_boxes", "ground_boxes")
-            },
-        }
-
-
-def collate_detection(examples: Sequence[_Example]) -> _Example:
-    """Stack detection examples.
-
-    Returns:
-        `pixels` (B, 3, S, S) uint8, `boxes` per row, and the one `head` of the batch, as
-        `GromaForConditionalGeneration.detection_loss` takes them.
-
-    Raises:
-        ValueError: if the examples train different heads: a batch comes from one source.
-    """
-    heads = {example["head"] for example in examples}
-    if len(heads) > 1:
-        raise ValueError("A batch trains one objectness head; read the examples in sequence.")
-    return {
-        "pixels": torch.stack([example["pixels"] for example in examples]),
-        "boxes": [example["boxes"] for example in examples],
-        "head": heads.pop(),
-    }
 
 
 def make_dice(*numbers: int) -> Dice:

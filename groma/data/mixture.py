@@ -35,13 +35,7 @@ from pydantic import ConfigDict, Field
 
 from groma.data.augment import Augmentation
 from groma.data.checked_tables import Table, check_table
-from groma.data.dataset import (
-    ConversationEncoder,
-    DetectionEncoder,
-    Encoder,
-    Examples,
-    Source,
-)
+from groma.data.dataset import ConversationEncoder, DetectionEncoder, Encoder, Examples, Source
 from groma.data.order import Order
 from groma.data.records.left_out import read_left_out
 from groma.data.sources.formats import FORMATS, read_options

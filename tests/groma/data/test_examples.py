@@ -8,15 +8,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from groma.data.dataset import (
-    ConversationEncoder,
-    ExampleCollator,
-    Examples,
-    Source,
-    collate_detection,
-    find_picture,
-    make_dice,
-)
+from groma.data.batches import ExampleCollator, collate_detection
+from groma.data.dataset import ConversationEncoder, Examples, Source, find_picture, make_dice
 from groma.data.mixture import Mixture
 from groma.data.sources.items import BrokenItem, DetectionSample, Samples
 from groma.tokens import GROUND_BOX, REFER_BOX

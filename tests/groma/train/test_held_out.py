@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction
 
 from groma.cli import main as cli
-from groma.data.dataset import ExampleCollator, collate_detection
+from groma.data.batches import ExampleCollator, collate_detection
 from groma.data.mixture import read_mixture
 from groma.text.template import Template
 from groma.train import held_out, run_log, starting
