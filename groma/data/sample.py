@@ -113,7 +113,7 @@ class GroundedSample:
         return _JSON.dump_python(self, mode="json", by_alias=True)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: dict[str, Any]) -> "GroundedSample":
         """The inverse of `to_dict`.
 
         Raises:

@@ -277,7 +277,8 @@ class CsvGroups(_IndexedFile):
 
 def _to_table(rows: Iterable[tuple[int, ...]], width: int) -> _Table:
     """(rows, width) without a list of them in between."""
-    return np.fromiter(rows, np.dtype((np.int64, width)))
+    row: Any = np.dtype((np.int64, width))
+    return np.fromiter(rows, row)
 
 
 def _key(value: Any, field: str) -> int:
