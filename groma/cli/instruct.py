@@ -181,13 +181,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _source(
     options: argparse.Namespace, choice: "RegionChoice", load: "Callable[[], Groma]"
 ) -> "Source":
-<<<<<<< HEAD
     from groma.data.records.derived_files import FOLDER_NAME
-    from groma.instruct.picture_sources import ProposalSource, VisualGenomeSource
-=======
-    from groma.data.records.index import FOLDER_NAME
     from groma.instruct.described_pictures import ProposalSource, VisualGenomeSource
->>>>>>> house
 
     if options.regions is None:
         return ProposalSource(options.pictures, load(), choice)

@@ -1,11 +1,8 @@
 """RefCOCO, RefCOCO+ and RefCOCOg as published: refs and instances (paper Tab. 1)."""
 
 import pickle
-<<<<<<< HEAD
-from collections import Counter
-=======
 import pickletools
->>>>>>> house
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial

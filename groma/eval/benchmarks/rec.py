@@ -13,14 +13,8 @@ import numpy as np
 import torch
 
 from groma.data.sample import GroundedSample
-<<<<<<< HEAD
 from groma.data.sources.items import BrokenItem, Samples
-from groma.eval.harness.answer_file import Fields
-from groma.eval.harness.asking import Asker, Protocol, Wording
-=======
-from groma.data.sources.items import BrokenItem, Items
 from groma.eval.harness.asker import Asker, Protocol, Wording
->>>>>>> house
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -67,14 +61,8 @@ class Rec(Benchmark[_Expression]):
     name = "rec"
     unit = "expressions"
 
-<<<<<<< HEAD
     def __init__(self, sources: Sequence[Path], samples: Samples, split: str | None = None) -> None:
-        cases, self._unusable = _read(samples)
-        super().__init__(sources, cases, split)
-=======
-    def __init__(self, sources: Sequence[Path], items: Items, split: str | None = None) -> None:
-        super().__init__(sources, *_read(items), split)
->>>>>>> house
+        super().__init__(sources, *_read(samples), split)
 
     @staticmethod
     def protocol(wording: Wording) -> Protocol:
@@ -103,34 +91,7 @@ class Rec(Benchmark[_Expression]):
         return Score([sums(figures, counts, lambda x: divide(x[..., :3], x[..., 3:]))])
 
 
-<<<<<<< HEAD
-_SILENCE: Fields = {"boxes": []}
-
-
-def count(cases: Sequence[Expression], boxes: dict[str, list[Box]]) -> Floats:
-    """Count right answers.
-
-    Args:
-        cases: what was asked.
-        boxes: by key of the case, in the order they were named.
-
-    Returns:
-        (pictures, 4): per picture right answers, overlap of first boxes, answers without box, and
-        expressions.
-    """
-    pictures = number_of([case.picture for case in cases])
-    counts = np.zeros((len(pictures), 4))
-    for case in cases:
-        first = boxes[case.key][:1]
-        iou = float(overlaps(first, [case.box])[0, 0]) if first else 0.0
-        counts[pictures[case.picture]] += iou > IOU, iou, not first, 1
-    return counts
-
-
-def _read(samples: Samples) -> tuple[list[Expression], Counter[str]]:
-=======
-def _read(items: Items) -> tuple[list[_Expression], Counter[str]]:
->>>>>>> house
+def _read(samples: Samples) -> tuple[list[_Expression], Counter[str]]:
     """Every expression that can be used, and how many cannot for which reason.
 
     The key of an expression is its number in the file.
