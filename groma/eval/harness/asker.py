@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from groma.chat.chat import Chat, Groma
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
-from groma.data.templates import PHRASINGS, SUBJECT
+from groma.data.questions import PHRASINGS, SUBJECT
 from groma.dice import Dice
 from groma.image import load_image
 from groma.text.template import Piece, Template
