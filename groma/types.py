@@ -66,6 +66,20 @@ class Regions:
 
 
 @dataclass(frozen=True)
+class ImageFeatures:
+    """A batch of pictures after image encoder and region proposer (paper 3.1).
+
+    Attributes:
+        hidden: of the image encoder, each (B, D, g, g): the levels that the region encoder fuses,
+            then the one that image tokens are made of.
+        proposals: per picture, best first.
+    """
+
+    hidden: tuple[Tensor, ...]
+    proposals: tuple[Proposals, ...]
+
+
+@dataclass(frozen=True)
 class EncodedImage:
     """Everything about one picture that does not depend on the conversation.
 

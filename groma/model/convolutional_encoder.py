@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from groma.config import GromaConfig
 from groma.model.convolutional_detector import ConvolutionalDetector
 from groma.model.second_look import look_twice
-from groma.ops.nms import nms
+from groma.ops.boxes import nms
 from groma.types import Proposals
 
 _MOST_FOUND = 300

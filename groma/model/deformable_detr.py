@@ -42,7 +42,7 @@ class DeformableAttention(nn.Module):
         self.value_proj = nn.Linear(config.width, config.width)
         self.output_proj = nn.Linear(config.width, config.width)
 
-    def reset_parameters(self) -> None:
+    def initialise(self) -> None:
         """Start with uniform weights and one sampling direction per head, point k at distance k."""
         for linear in (self.value_proj, self.output_proj):
             nn.init.xavier_uniform_(linear.weight)

@@ -10,23 +10,6 @@ from groma.config import GromaConfig
 from groma.ops.boxes import box_xyxy_to_cxcywh
 from groma.ops.roi_align import roi_align
 
-OFFICIAL_KEYS = (
-    (r"^region_encoder\.mlvl_fuse\.input_conv\.", "region_encoder.fusion.input_convs."),
-    (
-        r"^region_encoder\.mlvl_fuse\.fuse_convs\.(\d+)\.conv\.",
-        r"region_encoder.fusion.rounds.\1.conv.",
-    ),
-    (
-        r"^region_encoder\.mlvl_fuse\.fuse_convs\.(\d+)\.gn\.",
-        r"region_encoder.fusion.rounds.\1.norm.",
-    ),
-    (r"^region_encoder\.roi_align\.pconvs\.", "region_encoder.level_convs."),
-    (r"^region_encoder\.roi_align\.pos_embedd\.", "region_encoder.box_embedding."),
-    (r"^region_encoder\.roi_align\.flatten_linear\.", "region_encoder.flatten."),
-    (r"^region_encoder\.roi_align\.updims\.", "region_encoder.projection."),
-)
-"""(regular expression, replacement) from the released names to ours, one to one."""
-
 LEVEL_SCALES = (4, 2, 1)
 """Sides of the three fused maps in multiples of the patch grid's, finest first."""
 

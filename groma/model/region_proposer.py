@@ -62,7 +62,7 @@ class BoxHead(nn.Module):
             [nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 4)]
         )
 
-    def reset_parameters(self) -> None:
+    def initialise(self) -> None:
         """Start without any correction."""
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
@@ -147,7 +147,7 @@ class RegionProposer(nn.Module):
             [BoxHead(width, sizes.box_head_width) for _ in range(sizes.decoder_layers + 1)]
         )
 
-    def reset_parameters(self) -> None:
+    def initialise(self) -> None:
         """Start with rare objects; the level embedding and the box heads reset on their own."""
         nn.init.normal_(self.level_embedding)
         prior = -math.log((1 - OBJECTNESS_PRIOR) / OBJECTNESS_PRIOR)

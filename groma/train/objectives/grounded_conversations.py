@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 from groma.data.augment import redraw
 from groma.data.collate import pad_conversations, write
 from groma.image import normalise_pixels
-from groma.model.groma import GromaForConditionalGeneration, GromaOutput
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import GromaOutput
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.train.parallel import share_of
