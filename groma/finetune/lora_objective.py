@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import EvalPrediction
 
 from groma.finetune.seen_pictures import TrainingVision
+from groma.loop.parallel import share_of
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.training_forward import GromaOutput
-from groma.train.parallel import share_of
 from groma.types import IGNORED
 
 
