@@ -53,6 +53,8 @@ def convert(
         raise GromaError(f"{source} is stored in {quantization} already.")
     if adapter is not None:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        # Merged in plain numbers first: a quantised model cannot take an adapter in. Beside the
+        # target, because the disk of temporary files may be too small for a model.
         with TemporaryDirectory(dir=target.absolute().parent) as merged:
             _merge(folder, Path(merged), adapter, dtype)
             convert(merged, target, quantization, dtype, max_shard_size)

@@ -57,6 +57,7 @@ def info(source: str | Path) -> list[PartInfo]:
         part = next(part for part, pattern in _PARTS.items() if re.search(pattern, tensor.name))
         entry = parts.setdefault(part, PartInfo(part))
         entry.size += tensor.size
+        # Scales and tables take memory but are no parameters.
         if not re.search(_QUANTIZATION_STATE, tensor.name):
             entry.parameters += tensor.count * (2 if tensor.dtype == "uint8" else 1)
             entry.dtypes.add("4bit" if tensor.dtype == "uint8" else tensor.dtype)

@@ -65,6 +65,7 @@ def load(
     if quantization not in (None, "none"):
         options["quantization_config"] = quantization_config(quantization, kind)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a warning per layer and call
+    # Before the weights: it costs little, and may be what is wrong with the folder.
     tokenizer = load_tokenizer(folder)
     source_of_weights: Path | None = folder
     if is_unpacked(config, quantization):
@@ -73,6 +74,7 @@ def load(
     model = GromaForConditionalGeneration.from_pretrained(
         source_of_weights, config=config, **options
     )
+    # transformers keeps some stored types, whatever `dtype` says.
     compute_in(model, kind)
     if quantized_linears(model):
         set_cpu_packing(model, machine.packs_for_cpu(kind))
@@ -108,6 +110,7 @@ def resolve(source: str | Path) -> Path:
             ) from error
     if not (folder / "config.json").is_file():
         raise GromaError(f"{folder} is not a model folder: it has no config.json.")
+    # A shard that is missing is told now, not after gigabytes were read.
     weight_files(folder)
     return folder
 

@@ -47,6 +47,7 @@ class ConvolutionalEncoder(nn.Module):
                 seen.boxes, seen.class_probabilities, seen.objectness, strict=True
             )
         ]
+        # Pictures hold different numbers of things; rows of zeros are no thing, see `propose`.
         stacked = nn.utils.rnn.pad_sequence(found, batch_first=True)
         return [stacked, seen.levels[1].features, pixel_values]
 

@@ -50,6 +50,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             GromaError: naming the tensors, if one is missing, unexpected or of another shape.
         """
+        # transformers starts missing weights at random and logs it; here nothing may be missing.
         options: Any = {"output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs
         from groma.model.released import register_layout  # late: only files bring its names
 
@@ -67,6 +68,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 f"The weights in {pretrained_model_name_or_path} do not fit the model "
                 f"({'; '.join(problems)})."
             )
+        # Loaded to be trained or saved until somebody says otherwise: packing cannot be undone.
         set_cpu_packing(model, allowed=False)
         return model
 
@@ -112,6 +114,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         hidden = self.image_encoder(pixel_values)
         with torch.no_grad():
             proposals = self.region_proposer.propose(hidden)
+        # The other layers are dropped here: kept for a training set they would fill the memory.
         return ImageFeatures((*hidden[-3:], hidden[self.config.image_token_layer]), proposals)
 
     def visual_tokens(self, features: ImageFeatures) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -29,10 +29,12 @@ def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
     transformers leaves parts of a quantised checkpoint in the type they are stored in, which other
     machines may not be fast with.
     """
+    # `.to(dtype)` of a quantised model is refused by transformers, so weight by weight.
     for weight in model.parameters():
         if weight.is_floating_point():
             weight.data = weight.data.to(dtype)
     for linear in quantized_linears(model):
+        # Without it bitsandbytes computes in the type that the checkpoint was saved with.
         linear.compute_dtype = dtype
 
 

@@ -54,10 +54,12 @@ def select_regions(
         (N,) indices into Q in the policy's order; at_least <= N <= policy.limit.
     """
     passing = torch.arange(len(scores), device=scores.device)
+    # Not even a comparison with 0: a threshold of 0 keeps boxes with a score of exactly 0.
     if policy.score_threshold > 0:
         passing = passing[scores > policy.score_threshold]
     if len(passing) == 0:
         return scores.argmax(keepdim=True)[:at_least]
+    # Corners are not clipped to the picture before, so that parity holds at its edge.
     kept = nms(boxes[passing], scores[passing], policy.nms_threshold, policy.limit)
     chosen = passing[kept]
     if policy.order == "score":

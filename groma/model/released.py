@@ -12,6 +12,7 @@ _FUSION = r"^region_encoder\.mlvl_fuse\."
 
 RENAMES = {
     r"^(?:perceiver\.)?vis_encoder\.": "image_encoder.vit.",
+    # transformers 5 calls the parts of DINOv2's attention otherwise than 4.32 did.
     r"attention\.attention\.query\.": "attention.q_proj.",
     r"attention\.attention\.key\.": "attention.k_proj.",
     r"attention\.attention\.value\.": "attention.v_proj.",
@@ -52,6 +53,7 @@ def register_layout() -> None:
         GromaConfig.model_type,
         [
             *(WeightRenaming(source, target) for source, target in RENAMES.items()),
+            # Upstream keeps the 114 new tokens in two tables of their own.
             WeightConverter(
                 ["llm.model.embed_tokens.weight", "new_input_embs.weight"],
                 "language_model.model.embed_tokens.weight",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# Below any box that can be seen; it only keeps 0 / 0 from being NaN.
 _MIN_AREA = 1e-9
 
 
@@ -39,6 +40,7 @@ def intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Intersection and union, both (...,), in float32 at least.
     """
+    # In 16 bit an area has two or three digits, too few to compare an IoU with a threshold.
     a, b = _promote(a, b)
     shared = _span_area(a, b, torch.maximum, torch.minimum)
     return shared, box_area(a) + box_area(b) - shared
@@ -108,6 +110,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int | None =
     Returns:
         (N,) indices into Q, best first.
     """
+    # Stable: boxes of the user all score 1, and the first drawn must stay the first.
     order = scores.argsort(descending=True, stable=True)
     ranked = boxes[order]
     intersection, union = intersection_union(ranked[:, None], ranked[None])
