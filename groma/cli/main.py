@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli import annotate, ask, convert, info, regions
+from groma.cli.application import add_app
 from groma.cli.model_options import add_model_options, load_model, load_template
 from groma.cli.terminal import format_table, printable, show
 from groma.embedded import DEFAULT_MODEL
@@ -63,7 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (ask, regions, annotate):
         command.add(commands)
-    for add in (_add_eval, _add_train, _add_data, _add_instruct, convert.add, info.add):
+    others = (_add_eval, _add_train, _add_data, _add_instruct, convert.add, info.add, add_app)
+    for add in others:
         add(commands)
     return parser
 
