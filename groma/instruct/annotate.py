@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from tqdm import tqdm
 
 from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
+from groma.chat.settings import SettingValues
 from groma.data.file_names import find_picture
 from groma.data.sources.groma_instruct import format_item
 from groma.image import ImageSource
@@ -27,7 +28,7 @@ def annotate(
     keys: Sequence[str],
     journal: Journal,
     question: str = QUESTION,
-    **settings: Any,
+    **settings: Unpack[SettingValues],
 ) -> None:
     """Ask one question about every picture; each is in the journal as soon as it is done.
 
@@ -50,7 +51,11 @@ def annotate(
 
 
 def annotate_one(
-    groma: Groma, name: str, picture: ImageSource, question: str = QUESTION, **settings: Any
+    groma: Groma,
+    name: str,
+    picture: ImageSource,
+    question: str = QUESTION,
+    **settings: Unpack[SettingValues],
 ) -> Entry:
     """Ask one question about one picture.
 

@@ -365,8 +365,8 @@ class FinetuneTab:
         if adapted is None:
             return replace(comparison, count=comparison.asked)
         sample = self._run(comparison.run).held_out[comparison.asked]
-        settings = {"max_new_tokens": LONGEST_COMPARED}
-        rows = (*comparison.rows, *compare(self._base, adapted, [sample], **settings))
+        compared = compare(self._base, adapted, [sample], max_new_tokens=LONGEST_COMPARED)
+        rows = (*comparison.rows, *compared)
         comparison = replace(comparison, asked=comparison.asked + 1, rows=rows)
         if comparison.key not in self._comparing:
             return replace(comparison, count=comparison.asked)

@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
+from groma.chat.settings import SettingValues
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
 from groma.eval.statistics.matching import match_boxes, overlaps
 from groma.image import load_image
@@ -75,7 +76,10 @@ class ComparedReply:
 
 
 def compare(
-    base: Groma, adapter: Groma, samples: Sequence[GroundedSample], **settings: Any
+    base: Groma,
+    adapter: Groma,
+    samples: Sequence[GroundedSample],
+    **settings: Unpack[SettingValues],
 ) -> Iterator[ComparedReply]:
     """Ask two models the questions of held-out examples, every example a talk of its own.
 
