@@ -12,6 +12,8 @@ IGNORED = -100
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
+ObjectnessMix = tuple[float, float]
+"""Exponents of the two objectness heads, sigmoid(coco) and sigmoid(sa1b)."""
 
 
 class GromaError(ValueError):

@@ -13,7 +13,7 @@ from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 from groma.config import GromaConfig
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
 from groma.tokens import PAD, TokenIds
-from groma.types import EncodedImage, GromaError, ImageFeatures, Size
+from groma.types import EncodedImage, GromaError, ImageFeatures, ObjectnessMix, Size
 
 if TYPE_CHECKING:
     from groma.model.region_proposer import DetectorOutput
@@ -106,14 +106,17 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """The language model's head."""
         return self.language_model.get_output_embeddings()
 
-    def image_features(self, pixel_values: Tensor) -> ImageFeatures:
+    def image_features(
+        self, pixel_values: Tensor, objectness_mix: ObjectnessMix | None = None
+    ) -> ImageFeatures:
         """What the image encoder and the region proposer make of (B, 3, S, S) pictures.
 
-        Both are frozen once detection is learnt, so a training may keep this per picture.
+        Both are frozen once detection is learnt, so a training may keep this per picture. The mix
+        is that of `RegionProposer.propose`.
         """
         hidden = self.image_encoder(pixel_values)
         with torch.no_grad():
-            proposals = self.region_proposer.propose(hidden)
+            proposals = self.region_proposer.propose(hidden, objectness_mix)
         # The other layers are dropped here: kept for a training set they would fill the memory.
         return ImageFeatures((*hidden[-3:], hidden[self.config.image_token_layer]), proposals)
 
@@ -122,15 +125,22 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return self.projector(features.hidden[-1]), self.region_encoder.fuse(features.hidden[:-1])
 
     def encode_image(
-        self, pixel_values: Tensor, original_sizes: Sequence[Size]
+        self,
+        pixel_values: Tensor,
+        original_sizes: Sequence[Size],
+        objectness_mix: ObjectnessMix | None = None,
     ) -> list[EncodedImage]:
         """Everything about pictures that no conversation changes; encode once, ask many times.
 
         Args:
             pixel_values: (B, 3, S, S) normalised.
             original_sizes: (H, W) of each picture in pixels.
+            objectness_mix: see `RegionProposer.propose`.
+
+        Raises:
+            GromaError: if a mix is given, and the model has one objectness alone.
         """
-        features = self.image_features(pixel_values)
+        features = self.image_features(pixel_values, objectness_mix)
         image_tokens, feature_maps = self.visual_tokens(features)
         return [
             EncodedImage(
