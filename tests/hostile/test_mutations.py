@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from groma.checkpoint import load as loading
+from groma.checkpoint.load import weight_files
 from groma.data.records.left_out import list_pictures
 from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b
 from groma.data.sources import llava as conversations
@@ -24,14 +25,13 @@ from groma.data.sources import visual_genome as vg
 from groma.eval.benchmarks.detection_benchmark import Detection
 from groma.eval.benchmarks.lvis_ground import LvisGround
 from groma.eval.benchmarks.region_caption import RegionCaption
-from groma.eval.harness.answer_file import AnswerFile
 from groma.image import load_image
-from groma.instruct.journal import Journal
-from groma.instruct.picture_sources import read_captions, read_questions
+from groma.instruct.described_pictures import read_captions, read_questions
 from groma.instruction_sets.doctor.checking import check, repair
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import left_out, to_samples
 from groma.instruction_sets.readers.writing import to_json
+from groma.run_journal import RunJournal
 from groma.types import GromaError
 from groma_app.chat.talk_files import read_talk
 from groma_app.shared.picture_files import displayable
@@ -99,7 +99,7 @@ def _config(path: Path, folder: Path) -> None:
 
 def _weights(path: Path, folder: Path) -> None:
     shutil.copy(path, folder / "model.safetensors.index.json")
-    loading.weight_files(folder)
+    weight_files(folder)
 
 
 def _shown(path: Path, _: Path) -> None:
@@ -190,9 +190,9 @@ FILES: dict[str, tuple[Path, Reader]] = {
     "talk": (Path("tests/data/cases/masks/set.json"), lambda path, _: read_talk(path)),
     "journal": (
         PUBLIC / "conversations/share-captioner.jsonl",
-        lambda path, _: Journal(path, {"begun": 1}),
+        lambda path, _: RunJournal.resume(path, {"begun": 1}),
     ),
-    "answers": (EVAL / "qa90_questions.jsonl", lambda path, _: AnswerFile.read(path)),
+    "answers": (EVAL / "qa90_questions.jsonl", lambda path, _: RunJournal.read(path)),
 }
 """Files, and what reads them."""
 
