@@ -27,11 +27,12 @@ class Tab:
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
         page.goto(url)
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        expect(page.locator(".groma-drop")).to_be_visible(timeout=60_000)
+        expect(page.locator(".groma-drop")).to_be_visible()
 
     def open(self, file: Path) -> None:
         self.page.set_input_files(".groma-canvas input[type=file]", file)
