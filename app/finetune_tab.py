@@ -23,6 +23,7 @@ from app.finetune_render import (
     render_findings,
     render_note,
     render_progress,
+    render_scores,
     render_supervised,
 )
 from app.mistakes import without_folders
@@ -35,14 +36,16 @@ from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
 from groma.eval.harness.comparison import ComparedReply, compare
 from groma.finetune.jobs import Jobs
+from groma.finetune.label_talks import learnable
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.planning import plan
 from groma.finetune.run_folder import RunFolder, State
+from groma.finetune.scores import is_worse
 from groma.instruction_sets.doctor.checking import check, fix, repair, worst_first
 from groma.instruction_sets.doctor.finding import Finding
 from groma.instruction_sets.doctor.showing import overlay, supervised_text
 from groma.instruction_sets.readers.reading import read_set
-from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample, to_samples
+from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample
 from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.instruction_sets.readers.writing import write_set
 from groma.types import GromaError, Region
@@ -308,11 +311,13 @@ class FinetuneTab:
         progress = replace(progress, state=state, message=message)
         plot = str(run.plot) if run.plot.is_file() else None
         html = render_progress(run.name, progress, run.settings, run.num_examples)
+        html += render_scores(run.scores)
         return RunView(html, plot, is_live)
 
     def adapters(self, desk: Desk) -> list[str]:
         """Whose answers can be had: the base, finished runs, and what this visitor sent."""
-        done = [run.name for run in self.jobs.runs if run.adapter.is_dir()]
+        done = [run for run in self.jobs.runs if run.adapter.is_dir()]
+        done = [run.name for run in sorted(done, key=lambda run: is_worse(run.scores))]
         return [BASE, *(name for name, _ in desk.uploads), *done]
 
     def use(self, tab: str, desk: Desk, name: str | None) -> str:
@@ -395,7 +400,7 @@ class FinetuneTab:
         return LoraSettings.from_dict(self._settings.to_dict() | given)
 
     def _samples(self, desk: Desk) -> list[GroundedSample]:
-        samples = to_samples(_examples(desk))
+        samples = learnable(_examples(desk))
         if not samples:
             raise GromaError("None of the items can be learnt; see what the doctor found.")
         if any(finding.severity == "error" for finding in desk.findings):

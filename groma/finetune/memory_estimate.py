@@ -23,6 +23,8 @@ _LOGIT_BYTES = 12
 _RUNTIME = {"cuda": 900_000_000, "cpu": 700_000_000}
 """Libraries, the CUDA context and what allocators do not give back."""
 _KEPT_SHARE = 0.2
+_VIEWS_KEPT = 9
+"""Of each picture: itself, and changed a little."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
     sizes = count_parameters(config)
     length = settings.batch_size * (tokens + config.num_image_tokens + 2 * config.max_regions)
     whole = sum(sizes[part] for part in settings.whole)
-    pictured = pictures * _kept_per_picture(config, settings, width)
+    pictured = pictures * _VIEWS_KEPT * 4 * config.grid_size**2 * config.image_width * width
     parts = {
         "language model": round(
             sizes["linears"] * (_linear_bytes(config, settings) or width) + sizes["words"] * width
@@ -172,13 +174,6 @@ def _region_activations(config: GromaConfig, settings: LoraSettings, width: int)
         return 3 * maps
     pooled = NUM_REGION_TOKENS * channels * region.roi_size**2 * width
     return settings.batch_size * (3 * maps * (1 + region.fuse_rounds) + 10 * pooled)
-
-
-def _kept_per_picture(config: GromaConfig, settings: LoraSettings, width: int) -> int:
-    if settings.whole:
-        return 4 * config.grid_size**2 * config.image_width * width
-    tokens = config.num_image_tokens + config.max_regions
-    return tokens * config.text_config.hidden_size * width
 
 
 def _advice(settings: LoraSettings, device: str) -> str:

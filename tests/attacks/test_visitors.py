@@ -12,7 +12,7 @@ import pytest
 from app import main as starter
 from app.main import REVIEW_IS_OFF, build_parser, known_hosts, launch, serve
 from app.models import Models
-from groma.finetune.run_folder import EXAMPLES_NAME, RunFolder
+from groma.finetune.run_folder import RunFolder
 from groma.loop.curves import PLOT_NAME
 from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma
@@ -137,7 +137,7 @@ def test_a_review_is_not_for_everybody(
 
 
 def test_of_runs_only_the_plot_is_shown(workshop: Caller, run: RunFolder) -> None:
-    names = (EXAMPLES_NAME, "settings.json", PLOT_NAME, "state.json", "pictures")
+    names = ("examples.json", "settings.json", PLOT_NAME, "state.json", "pictures")
     secrets = [run.path / name for name in names] + list((run.path / "pictures").iterdir())
     for secret in secrets:
         assert secret.exists()
