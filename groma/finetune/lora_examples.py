@@ -25,7 +25,7 @@ _MEASURED_TALKS = 2
 
 
 @dataclass(frozen=True)
-class Conversations:
+class _Conversations:
     """Samples, spelt.
 
     Attributes:
@@ -42,7 +42,7 @@ class Conversations:
         return max(len(written.ids) for written in self.written)
 
 
-def spell(samples: Sequence[GroundedSample], template: Template, limit: int) -> Conversations:
+def spell(samples: Sequence[GroundedSample], template: Template, limit: int) -> _Conversations:
     """Turn samples into tokens.
 
     Args:
@@ -65,7 +65,7 @@ def spell(samples: Sequence[GroundedSample], template: Template, limit: int) -> 
                 f"The first answer of example {number} ({sample.picture}) ends only after "
                 f"{len(text.ids)} tokens; shorten it, or allow more than {limit}."
             )
-    return Conversations(written, tuple(map(_show, samples, written)))
+    return _Conversations(written, tuple(map(_show, samples, written)))
 
 
 def _show(sample: GroundedSample, written: Written) -> Shown:
@@ -173,7 +173,7 @@ def make_lessons(
 
 @dataclass(frozen=True)
 class Rounds(Dataset):
-    """Conversations in another order each round; an index always means the same one.
+    """_Conversations in another order each round; an index always means the same one.
 
     Attributes:
         conversations: all there are.
@@ -182,7 +182,7 @@ class Rounds(Dataset):
         seed: of the orders; None keeps them as they are.
     """
 
-    conversations: Conversations
+    conversations: _Conversations
     rounds: Sequence[Sequence[int]]
     length: int
     seed: int | None = None

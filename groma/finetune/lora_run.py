@@ -33,7 +33,7 @@ from groma.finetune.lora_trainer import AdapterTrainer, checkpoints
 from groma.finetune.memory_estimate import kept_budget
 from groma.finetune.rehearsal import Knowledge, examine, rehearse
 from groma.finetune.run_folder import RunFolder
-from groma.finetune.scores import Score, compare_counts, count_right
+from groma.finetune.scores import measure
 from groma.finetune.seen_pictures import TrainingVision
 from groma.finetune.wording import Wording
 from groma.model.groma import GromaForConditionalGeneration
@@ -147,26 +147,17 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     done = trainer.state.global_step >= steps
     if done and trainer.is_world_process_zero():
-        asked = [_questions(s, talks, settings.seed) for s in held_out[:_MOST_MEASURED]]
-        folder.keep_scores(_score(groma, base, asked, knowledge.known))
+        dice = Dice(np.random.SeedSequence(settings.seed))
+        asked = [
+            talks.questions(sample, dice) if is_labelled(sample) else sample
+            for sample in held_out[:_MOST_MEASURED]
+        ]
+        base.model.eval()
+        without = base.adapted.disable_adapter
+        folder.keep_scores(measure(groma, without, asked, knowledge.known))
         card = make_card(folder.path, samples, len(held_out), len(knowledge.talks), folder.scores)
         _write_down(folder, base, card)
     return done
-
-
-def _questions(sample: GroundedSample, talks: LabelTalks, seed: int) -> GroundedSample:
-    dice = Dice(np.random.SeedSequence(seed))
-    return talks.questions(sample, dice) if is_labelled(sample) else sample
-
-
-def _score(
-    groma: Groma, base: _Base, asked: Sequence[GroundedSample], known: Sequence[str]
-) -> list[Score]:
-    """Right answers without the adapter and with it; the model is as it was afterwards."""
-    base.model.eval()
-    with base.adapted.disable_adapter():
-        before = count_right(groma, asked, known)
-    return compare_counts(before, count_right(groma, asked, known))
 
 
 def _load(settings: LoraSettings) -> Groma:

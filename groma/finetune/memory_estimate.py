@@ -86,7 +86,7 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
     """
     device = resolve_device(settings.device)
     width = resolve_dtype(settings.dtype, device, config.text_config.hidden_size).itemsize
-    sizes = count_parameters(config)
+    sizes = _count_parameters(config)
     length = settings.batch_size * (tokens + config.num_image_tokens + 2 * config.max_regions)
     whole = sum(sizes[part] for part in settings.whole)
     pictured = pictures * _VIEWS_KEPT * 4 * config.grid_size**2 * config.image_width * width
@@ -96,7 +96,7 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
         ),
         "image encoder and regions": width
         * sum(sizes[part] for part in ("image_encoder", "region_proposer", *_WHOLE)),
-        "adapter and its optimiser": _LEARNT * count_lora(config, settings.rank),
+        "adapter and its optimiser": _LEARNT * _count_lora(config, settings.rank),
         "parts trained as a whole": _LEARNT * whole,
         "activations": _activations(config, settings, length, width)
         + _region_activations(config, settings, width),
@@ -105,13 +105,13 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
     }
     if not device.startswith("cuda"):
         parts["pictures seen"] = min(pictured, kept_budget())
-    return Estimate(parts, available_memory(device), device, _advice(settings, device))
+    return Estimate(parts, _available_memory(device), device, _advice(settings, device))
 
 
 _WHOLE = ("projector", "region_encoder")
 
 
-def count_parameters(config: GromaConfig) -> dict[str, int]:
+def _count_parameters(config: GromaConfig) -> dict[str, int]:
     """Numbers in each part of a model; of the language model, its linear layers and the rest."""
     with torch.device("meta"):
         model = GromaForConditionalGeneration(config)
@@ -124,7 +124,7 @@ def count_parameters(config: GromaConfig) -> dict[str, int]:
     return sizes
 
 
-def count_lora(config: GromaConfig, rank: int) -> int:
+def _count_lora(config: GromaConfig, rank: int) -> int:
     """Numbers in the low-rank matrices of an adapter."""
     text = config.text_config
     head = text.head_dim or text.hidden_size // text.num_attention_heads
@@ -139,7 +139,7 @@ def kept_budget() -> int:
     return round(_KEPT_SHARE * psutil.virtual_memory().available)
 
 
-def available_memory(device: str) -> int:
+def _available_memory(device: str) -> int:
     """Bytes that are free on a device."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(torch.device(device))[0]

@@ -1,7 +1,8 @@
-"""What an adapter can do that its base cannot, and what it forgot: right answers, counted."""
+"""_What an adapter can do that its base cannot, and what it forgot: right answers, counted."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,11 +14,9 @@ from groma.image import load_image
 from groma.ops.boxes import pairwise_iou
 from groma.types import Box, GroundedReply
 
-What = Literal["found", "all found", "named right", "not there, denied"]
-Counts = Mapping[tuple[What, bool], tuple[int, int]]
-"""By kind of question, and whether about what is new: right answers, and questions."""
-Replies = tuple[str, Sequence[Box], bool, GroundedReply, GroundedReply]
-"""As `judge` takes it: the wanted answer; then the replies of base and adapter."""
+_What = Literal["found", "all found", "named right", "not there, denied"]
+_Replies = tuple[str, Sequence[Box], bool, GroundedReply, GroundedReply]
+"""As `judge_answer` takes it: the wanted answer; then the replies of base and adapter."""
 
 _FOUND = 0.5
 """IoU from which a box is the one that was meant."""
@@ -38,7 +37,7 @@ class Score:
         adapter: how many of the adapter's.
     """
 
-    what: What
+    what: _What
     is_new: bool | None
     asked: int
     base: int
@@ -54,16 +53,34 @@ class Score:
         return asdict(self)
 
 
-def compare_counts(base: Counts, adapter: Counts) -> list[Score]:
-    """Set the right answers of two models to the same questions side by side."""
+def measure(
+    groma: Groma,
+    without_adapter: Callable[[], AbstractContextManager],
+    samples: Sequence[GroundedSample],
+    known: Collection[str],
+) -> list[Score]:
+    """Ask a model the same questions with its adapter and without, each by itself.
+
+    Args:
+        groma: the model.
+        without_adapter: takes the adapter off meanwhile.
+        samples: whose `picture` is a file; the questions are their turns.
+        known: what the base finds already, by name.
+
+    Raises:
+        GromaError: if a picture cannot be read.
+    """
+    with without_adapter():
+        base = _count_right(groma, samples, known)
+    adapter = _count_right(groma, samples, known)
     return [Score(*kind, asked, base[kind][0], right) for kind, (right, asked) in adapter.items()]
 
 
-def score_replies(replies: Iterable[Replies]) -> list[Score]:
+def score_replies(replies: Iterable[_Replies]) -> list[Score]:
     """Count the right answers among replies that are there already."""
-    counts: dict[What, list[int]] = {}
+    counts: dict[_What, list[int]] = {}
     for wanted, boxes, shown, *both in replies:
-        for place, judged in enumerate(judge(wanted, boxes, shown, reply) for reply in both):
+        for place, judged in enumerate(_judge(wanted, boxes, shown, reply) for reply in both):
             if judged is not None:
                 row = counts.setdefault(judged[0], [0, 0, 0])
                 row[0] += place == 0
@@ -85,20 +102,11 @@ def verdict(scores: Sequence[Score]) -> str:
     return f"On what was held out the adapter is {how} its base: {said}." if asked else ""
 
 
-def count_right(
+def _count_right(
     groma: Groma, samples: Sequence[GroundedSample], known: Collection[str]
-) -> dict[tuple[What, bool], tuple[int, int]]:
-    """Ask a model questions, each by itself, and count the right answers.
-
-    Args:
-        groma: the model.
-        samples: whose `picture` is a file; the questions are their turns.
-        known: what its base finds already, by name.
-
-    Raises:
-        GromaError: if a picture cannot be read.
-    """
-    counts: dict[tuple[What, bool], tuple[int, int]] = {}
+) -> dict[tuple[_What, bool], tuple[int, int]]:
+    """Right answers and questions, by what is asked for and whether it is new."""
+    counts: dict[tuple[_What, bool], tuple[int, int]] = {}
     for sample in samples:
         image = groma.encode_image(load_image(sample.picture))
         for turn in sample.turns:
@@ -129,19 +137,19 @@ def ask_alone(groma: Groma, image: Any, sample: GroundedSample, turn: QA) -> Gro
 
 def judge_answer(
     sample: GroundedSample, turn: QA, reply: GroundedReply
-) -> tuple[What, bool] | None:
-    """What an example's question is about, and whether an answer points and names as it does."""
+) -> tuple[_What, bool] | None:
+    """_What an example's question is about, and whether an answer points and names as it does."""
     regions = dict.fromkeys(
         region for piece in turn.answer if isinstance(piece, Phrase) for region in piece.regions
     )
     shown = any(isinstance(piece, Mention) for piece in turn.question)
-    return judge(plain_text(turn.answer), _in_pixels(sample, regions), shown, reply)
+    return _judge(plain_text(turn.answer), _in_pixels(sample, regions), shown, reply)
 
 
-def judge(
+def _judge(
     wanted: str, boxes: Sequence[Box], shown: bool, reply: GroundedReply
-) -> tuple[What, bool] | None:
-    """What a question is about, and whether an answer points and names as it should.
+) -> tuple[_What, bool] | None:
+    """_What a question is about, and whether an answer points and names as it should.
 
     Args:
         wanted: the right answer in words.

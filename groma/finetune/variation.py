@@ -28,7 +28,7 @@ _ENHANCERS: tuple[Callable, ...] = (
 
 
 @dataclass(frozen=True)
-class Varied:
+class _Varied:
     """A picture that was changed.
 
     Attributes:
@@ -40,7 +40,7 @@ class Varied:
     view: View
 
 
-def vary(image: Image.Image, boxes: Tensor, side: int, dice: Dice) -> Varied:
+def vary(image: Image.Image, boxes: Tensor, side: int, dice: Dice) -> _Varied:
     """Cut a little off the edges, and change light and sharpness.
 
     Args:
@@ -55,7 +55,7 @@ def vary(image: Image.Image, boxes: Tensor, side: int, dice: Dice) -> Varied:
         picture = enhancer(picture).enhance(dice.uniform(1 - _LIGHT, 1 + _LIGHT))
     if dice.maybe(_BLURRED):
         picture = picture.filter(ImageFilter.GaussianBlur(dice.uniform(0, _MOST_BLUR) * side))
-    return Varied(picture, view)
+    return _Varied(picture, view)
 
 
 def move_boxes(boxes: Tensor, view: View) -> Tensor:

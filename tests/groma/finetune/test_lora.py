@@ -16,7 +16,7 @@ from groma.finetune.lora_objective import AdapterObjective, count
 from groma.finetune.lora_run import train
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.lora_trainer import checkpoints
-from groma.finetune.memory_estimate import count_lora, count_parameters, estimate
+from groma.finetune.memory_estimate import _count_lora, _count_parameters, estimate
 from groma.finetune.planning import prepare
 from groma.finetune.run_folder import RunFolder
 from groma.finetune.seen_pictures import TrainingVision, _count_bytes
@@ -301,11 +301,11 @@ def test_settings_survive_their_file_and_open_ones_are_chosen() -> None:
 
 def test_the_estimate_counts_what_is_there() -> None:
     model = talk.tiny_groma().model
-    sizes = count_parameters(model.config)
+    sizes = _count_parameters(model.config)
     assert sum(sizes.values()) == sum(weight.numel() for weight in model.parameters())
     adapted = add_lora(model, rank=6, alpha=12)
     learning = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
-    assert count_lora(model.config, 6) == learning
+    assert _count_lora(model.config, 6) == learning
 
 
 def test_more_takes_more_and_what_does_not_fit_is_refused(base: Path) -> None:

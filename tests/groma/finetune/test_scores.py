@@ -1,19 +1,13 @@
 """Right answers of base and adapter, counted."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.finetune.run_folder import RunFolder
-from groma.finetune.scores import (
-    Score,
-    compare_counts,
-    count_right,
-    is_worse,
-    judge_answer,
-    verdict,
-)
+from groma.finetune.scores import Score, is_worse, judge_answer, measure, verdict
 from groma.types import Box, GroundedReply, GroundedSpan, RegionRef
 from tests import talk
 from tests.groma.finetune import lora_case
@@ -60,16 +54,17 @@ def test_an_answer_is_right_in_whatever_words(
 
 def test_what_is_new_and_what_was_known_are_counted_apart(tmp_path: Path) -> None:
     samples = lora_case.samples(tmp_path, 2)
-    counts = count_right(talk.groma(), samples, known=("cat",))
-    assert {kind: asked for kind, (_, asked) in counts.items()} == {
-        ("found", True): 2,
-        ("named right", False): 1,
-    }
+    scores = measure(talk.groma(), nullcontext, samples, known=("cat",))
+    assert [(score.what, score.is_new, score.asked) for score in scores] == [
+        ("found", True, 2),
+        ("named right", False, 1),
+    ]
+    assert all(score.base == score.adapter for score in scores)
 
 
 def test_an_adapter_that_is_worse_is_said_to_be(tmp_path: Path) -> None:
-    better = compare_counts({("found", True): (0, 4)}, {("found", True): (3, 4)})
-    assert better == [Score("found", True, 4, 0, 3)] and not is_worse(better)
+    better = [Score("found", True, 4, 0, 3)]
+    assert not is_worse(better)
     assert str(better[0]) == "found (new): 3 of 4, the base 0"
     assert "better than its base: 3 of 4 answers are right, the base's 0" in verdict(better)
     worse = [*better, Score("named right", False, 6, 6, 1)]
