@@ -1,6 +1,7 @@
 """Values of strangers' JSON, read for what they may mean."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,10 +36,20 @@ def read_box(value: Any) -> RawBox:
         return ()
 
 
-def read_size(fields: Mapping[str, Any]) -> Size | None:
-    """(H, W) of `height` and `width`, or None where they are no positive numbers."""
+def read_objects(value: Any, missed: Counter[str]) -> list[Mapping[str, Any]]:
+    """The objects of a list; what else is in it is counted as an `object`."""
+    listed = value if isinstance(value, list) else []
+    objects = [entry for entry in listed if isinstance(entry, Mapping)]
+    missed["object"] += len(listed) - len(objects)
+    return objects
+
+
+def read_size(
+    fields: Mapping[str, Any], names: tuple[str, str] = ("height", "width")
+) -> Size | None:
+    """(H, W) of two fields, or None where they are no positive numbers."""
     try:
-        height, width = (round(_number(fields[name])) for name in ("height", "width"))
+        height, width = (round(_number(fields[name])) for name in names)
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return (height, width) if height > 0 and width > 0 else None

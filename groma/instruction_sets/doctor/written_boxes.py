@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from groma.data.sources.groma_instruct import GPT, HUMAN, NUMBER, TAG
+from groma.data.sources.groma_instruct import GPT, HUMAN, NUMBER, TAG, Message
+from groma.instruction_sets.doctor.box_layouts import Layout, to_pixels
 from groma.instruction_sets.doctor.edits import POINTER_TAGS
 from groma.instruction_sets.doctor.finding import Finding, Fix
-from groma.instruction_sets.doctor.layouts import Layout, to_pixels
-from groma.instruction_sets.readers.set_items import InstructionSet, Item, Message, RawBox
+from groma.instruction_sets.readers.set_items import Item, PictureFile, RawBox
 from groma.tokens import GROUND_BOX
 from groma.types import Size
 
@@ -27,7 +27,7 @@ _NAMED_BOXES = re.compile(
 _QWEN = Layout("xyxy", "thousandths")
 
 
-def check_coordinates(instructions: InstructionSet, item: Item) -> Iterator[Finding]:
+def check_coordinates(item: Item, picture: PictureFile) -> Iterator[Finding]:
     """Whether boxes are written in texts, where they would be learnt as numbers."""
     texts = " ".join(message.text for message in item.messages)
     found = _COORDINATES.search(texts)
@@ -37,7 +37,7 @@ def check_coordinates(instructions: InstructionSet, item: Item) -> Iterator[Find
         f"Coordinates are written in its text ({found[0][:40]}); the model points with boxes, "
         "and would learn to write numbers."
     )
-    size = item.size or instructions.picture(item).size
+    size = item.size or picture.size
     fix = None
     if size and has_named_boxes(item):
         fix = Fix("make boxes of them, 0 to 1000", partial(_make_boxes, size=size))
