@@ -41,7 +41,7 @@ def learnable(instructions: InstructionSet) -> list[GroundedSample]:
     The turns of such a sample are of the kind "label"; `LabelTalks` makes talk of them.
     """
     samples = to_samples(instructions)
-    if instructions.layout in _CONVERSATIONS:
+    if not holds_labels(instructions):
         return samples
     told = [s for s in samples if not any(map(_is_label, s.turns)) and _is_grounded(s)]
     by_picture: dict[str, list[GroundedSample]] = {}
@@ -50,6 +50,11 @@ def learnable(instructions: InstructionSet) -> list[GroundedSample]:
             by_picture.setdefault(sample.picture, []).append(sample)
     labelled = [sample for several in by_picture.values() if (sample := _join(several)).turns]
     return [*labelled, *told]
+
+
+def holds_labels(instructions: InstructionSet) -> bool:
+    """Whether a set is of boxes with labels, of which talk is made, rather than of talk."""
+    return instructions.layout not in _CONVERSATIONS
 
 
 def is_labelled(sample: GroundedSample) -> bool:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _LINES = 50
 """Lines of the log of a whole run, about."""
 _CHECKPOINTS = 10
-_MOST_MEASURED = 30
+_MOST_MEASURED = 20
 """Held-out examples about which both are asked at the end."""
 
 _logger = logging.getLogger(__name__)
@@ -130,7 +130,8 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     knowledge = _ask_base(folder, groma, members, LabelTalks(wording, labelled), stop)
     if knowledge is None:
         return False
-    new = {name for sample in labelled for name in sample.names} - set(knowledge.known)
+    taught = {name for s in members if is_labelled(s) for name in s.names}
+    new = taught - set(knowledge.known)
     talks = LabelTalks(wording, labelled, new, knowledge.described)
     assert settings.epochs is not None
     parts = (members, held_out, knowledge.talks)
@@ -154,7 +155,9 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
         ]
         base.model.eval()
         without = base.adapted.disable_adapter
-        folder.keep_scores(measure(groma, without, asked, knowledge.known))
+        with trainer.compute_loss_context_manager():  # what learns is in fp32, the rest need not be
+            known = {name for sample in labelled for name in sample.names} - new
+            folder.keep_scores(measure(groma, without, asked, known))
         card = make_card(folder.path, samples, len(held_out), len(knowledge.talks), folder.scores)
         _write_down(folder, base, card)
     return done

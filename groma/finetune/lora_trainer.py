@@ -61,8 +61,9 @@ class AdapterTrainer(LoggedTrainer):
         load_weights(self.adapted, Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
-        assert self.state.best_model_checkpoint is not None
-        load_weights(self.adapted, Path(self.state.best_model_checkpoint))
+        assert self.state.best_model_checkpoint is not None and self.args.output_dir is not None
+        name = Path(self.state.best_model_checkpoint).name  # the run may have moved since
+        load_weights(self.adapted, Path(self.args.output_dir) / name)
 
 
 class _StopWhenAsked(TrainerCallback):

@@ -24,7 +24,7 @@ from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
 from groma.eval.harness.comparison import ComparedReply, compare
 from groma.finetune.jobs import Jobs
-from groma.finetune.label_talks import learnable
+from groma.finetune.label_talks import holds_labels, learnable
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.planning import plan
 from groma.finetune.run_folder import RunFolder, State
@@ -59,6 +59,7 @@ LONGEST_COMPARED = 128
 
 MENDED_NAME = "mended-examples.zip"
 
+_TALK_OF_LABELS = "Marked: the labels; the training makes talk of them, in the model's own words."
 _ADAPTER_LIMITS = Limits(files=100, size=4 << 30)
 _MOST_COMPARISONS = 32
 
@@ -261,7 +262,8 @@ class FinetuneTab:
         try:
             sample = to_sample(examples, item)
             parts = supervised_text(sample, self._base.template, self._settings.limit)
-            text = render_note("Marked: what is learnt.") + render_supervised(parts)
+            note = _TALK_OF_LABELS if holds_labels(examples) else "Marked: what is learnt."
+            text = render_note(note) + render_supervised(parts)
         except BrokenItem as error:
             text = render_note(f"This item cannot be learnt: {error}.")
         return ItemView(title, picture, text)
