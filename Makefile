@@ -102,6 +102,6 @@ $(PHOTO)/classifier.safetensors: | .venv/.dev
 	$(call install,--requirement requirements.txt --editable .)
 	@touch $@
 
-.venv/.dev: .venv/.run requirements-dev.txt
-	$(call install,--requirement requirements-dev.txt)
+.venv/.dev: .venv/.run pyproject.toml
+	$(call install,--editable .[dev])
 	@touch $@

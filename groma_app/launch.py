@@ -48,14 +48,18 @@ FINETUNING_IS_OFF = (
 SECONDS_BETWEEN_TIDYING = 60.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "app.py") -> int:
     """Run the application until it is interrupted.
+
+    Args:
+        arguments: of the command line.
+        program: what it was called by.
 
     Returns:
         Exit status: 0, 2 after a mistake that one sentence explains, 130 if it is interrupted
         before it serves.
     """
-    options = build_parser().parse_args(arguments)
+    options = build_parser(program).parse_args(arguments)
     # Before gradio is imported: nothing is reported to anybody, and "" is no port.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     if not os.environ.get("GRADIO_SERVER_PORT", "").strip():
@@ -78,13 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(program: str = "app.py") -> argparse.ArgumentParser:
     """Arguments; their defaults come from the environment, as on a Hugging Face Space.
+
+    Args:
+        program: what the application is called by.
 
     Raises:
         SystemExit: after one sentence, if the environment says something that cannot be.
     """
-    parser = argparse.ArgumentParser(prog="app.py", description="Groma in the browser.")
+    parser = argparse.ArgumentParser(prog=program, description="Groma in the browser.")
 
     def default(variable: str, otherwise: Any, kind: Callable[[str], Any] = str) -> Any:
         said = os.environ.get(variable, "").strip()

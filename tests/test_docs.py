@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import re
 import runpy
 import sys
@@ -16,8 +17,10 @@ from unittest import mock
 
 import pytest
 import yaml
+from PIL import Image
 
 import groma
+from groma.data.sources.groma_instruct import format_item, parse_item
 from tests import talk
 from tests.paths import ROOT
 
@@ -200,13 +203,22 @@ def test_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printed.getvalue()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+def test_the_example_of_groma_instruct_is_read() -> None:
+    (example,) = code_blocks(PAGES["docs/grounded-conversations.md"], "json")
+    for item in json.loads(example):
+        sample = parse_item(item)
+        with Image.open(ROOT / "assets" / "photographs" / sample.picture) as picture:
+            assert (picture.height, picture.width) == sample.size
+        assert parse_item(format_item(sample)) == sample
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_links_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[document]):
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
-        leads_to = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        leads_to = ((ROOT / document).parent / path).resolve() if path else ROOT / document
         assert leads_to.exists()
         if anchor:
             assert anchor in anchors(leads_to.read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from groma.chat.chat import Chat, Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import GroundedSample, plain_text
 from groma.dice import Dice
 from groma.finetune.label_talks import Described, LabelTalks
@@ -22,7 +23,7 @@ from groma.finetune.scores import ask_alone, judge_answer
 from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
 from groma.ops.boxes import pairwise_iou
-from groma.types import GromaError, GroundedReply
+from groma.types import GromaError
 
 _MOST_PICTURES = 100
 _QUESTIONS = 3

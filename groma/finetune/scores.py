@@ -9,10 +9,11 @@ from typing import Any, Literal
 import torch
 
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
 from groma.image import load_image
 from groma.ops.boxes import pairwise_iou
-from groma.types import Box, GroundedReply
+from groma.types import Box
 
 _What = Literal["found", "all found", "named right", "not there, denied"]
 _Replies = tuple[str, Sequence[Box], bool, GroundedReply, GroundedReply]

@@ -1,9 +1,9 @@
 """A talk about a picture as a sample to learn from."""
 
+from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.data.sample import QA, GroundedSample, Phrase, Piece, Pieces, join_pieces
 from groma.data.sources.groma_instruct import UNNAMED, name_new, numbered
-from groma.text.conversation import Conversation, Turn
-from groma.types import Box, GroundedReply, Region, RegionRef, Size
+from groma.types import Box, Region, RegionRef, Size
 
 
 def talk_to_sample(picture: str, conversation: Conversation) -> GroundedSample:

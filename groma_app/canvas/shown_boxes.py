@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from groma.chat.conversation import Conversation, GroundedReply
 from groma.config import NUM_REGION_TOKENS
 from groma.drawing.boxes import region_colour, text_colour
-from groma.text.conversation import Conversation
-from groma.types import Box, GroundedReply, GroundedSpan, Region, RegionRef
+from groma.types import Box, GroundedSpan, Region, RegionRef
 
 LONGEST_LABEL = 28
 """Characters of a label on the canvas."""

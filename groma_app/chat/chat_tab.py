@@ -8,8 +8,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from groma.text.conversation import Conversation, GenerationSettings, check_question
-from groma.types import Box, GromaError, GroundedReply
+from groma.chat.conversation import Conversation, GroundedReply, check_question
+from groma.chat.settings import GenerationSettings
+from groma.types import Box, GromaError
 from groma_app.canvas.region_canvas import Drawing
 from groma_app.canvas.shown_boxes import Pending, shown_boxes
 from groma_app.chat.talk_html import render_talk

@@ -13,8 +13,9 @@ import spaces
 from PIL import Image
 
 from groma.chat.chat import Groma
-from groma.text.conversation import GenerationSettings, check_question
-from groma.types import GromaError, GroundedReply
+from groma.chat.conversation import GroundedReply, check_question
+from groma.chat.settings import GenerationSettings
+from groma.types import GromaError
 from groma_app.shared.error_border import answered
 from groma_app.shared.gpu_memory import (
     SECONDS_TO_START,

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from groma.chat.conversation import Conversation
 from groma.data.sources.groma_instruct import format_item
-from groma.drawing.boxes import draw_boxes
+from groma.drawing.boxes import draw_boxes, regions_to_detections
 from groma.foreign import load_json
 from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
-from groma.text.conversation import Conversation
-from groma.types import GromaError, RegionRef, regions_to_detections
+from groma.types import GromaError, RegionRef
 from groma_app.canvas.shown_boxes import colour_id, find_twins, region_key, shown_boxes
 from groma_app.chat.talk_html import render_talk
 from groma_app.shared.picture_files import add_folder, read_picture

@@ -5,10 +5,10 @@ from functools import partial
 from html import escape
 from re import Match, compile
 
+from groma.chat.conversation import Conversation, GroundedReply
 from groma.config import NUM_REGION_TOKENS
 from groma.drawing.boxes import text_colour
-from groma.text.conversation import Conversation
-from groma.types import GroundedReply, GroundedSpan
+from groma.types import GroundedSpan
 from groma_app.canvas.shown_boxes import (
     NO_TWINS,
     Pending,

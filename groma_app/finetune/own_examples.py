@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from PIL import Image
 
+from groma.chat.conversation import Conversation
 from groma.config import NUM_REGION_TOKENS
 from groma.data.records.index import replacing
 from groma.data.sample import (
@@ -33,7 +34,6 @@ from groma.image import check_boxes, normalise_boxes
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.writing import NAME, write_set
 from groma.instruction_sets.talks import talk_to_sample
-from groma.text.conversation import Conversation
 from groma.types import Box, GromaError, Size
 from groma_app.shared.picture_files import displayable, read_picture, to_thumbnail
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from groma.chat.chat import Boxes, Chat, Groma
-from groma.text.conversation import Conversation, Turn
-from groma.types import GromaError, GroundedReply, Region
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.types import GromaError, Region
 from groma_app.shared.gpu_memory import free_memory, retrying, stream_retrying
 from groma_app.shared.models_at_hand import Models
 from groma_app.shared.picture_files import keep_file, read_picture

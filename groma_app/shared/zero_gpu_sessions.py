@@ -17,8 +17,8 @@ import spaces
 import torch
 
 from groma.chat.chat import Boxes
-from groma.text.conversation import Conversation, Turn
-from groma.types import GromaError, GroundedReply, Region
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.types import GromaError, Region
 from groma_app.shared.gpu_memory import SECONDS_TO_START, seconds_to_answer, too_little_memory
 from groma_app.shared.models_at_hand import Models
 from groma_app.shared.picture_files import read_picture

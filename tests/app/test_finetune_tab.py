@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.data.sources.groma_instruct import format_item
@@ -19,7 +20,7 @@ from groma.eval.harness.comparison import compare_replies
 from groma.finetune.jobs import Jobs
 from groma.finetune.run_folder import RunFolder
 from groma.instruction_sets.doctor.finding import Finding
-from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
+from groma.types import GromaError, GroundedSpan, RegionRef
 from groma_app.finetune.finetune_html import render_comparison, render_findings, render_supervised
 from groma_app.finetune.finetune_tab import BASE, Desk, FinetuneTab
 from groma_app.finetune.own_examples import Draft, OwnSet

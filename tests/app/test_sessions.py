@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from groma.chat.chat import Chat
-from groma.types import GromaError, GroundedReply
+from groma.chat.conversation import GroundedReply
+from groma.types import GromaError
 from groma_app.launch import tidying
 from groma_app.shared.models_at_hand import Models
 from groma_app.shared.sessions import Sessions

@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groma.text.conversation import Conversation, GenerationSettings, Turn
-from groma.types import GroundedReply, GroundedSpan, Region, RegionRef
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.chat.settings import GenerationSettings
+from groma.types import GroundedSpan, Region, RegionRef
 from groma_app.canvas.shown_boxes import Pending, colour_of, doubts, shown_boxes
 from groma_app.chat.talk_html import render_question, render_reply, render_talk
 

@@ -9,7 +9,8 @@ import gradio as gr
 import pytest
 import torch
 
-from groma.types import Finish, GromaError
+from groma.chat.conversation import Finish
+from groma.types import GromaError
 from groma_app.canvas.region_canvas import Drawing
 from groma_app.chat.chat_tab import ChatTab, Settings, View
 from groma_app.shared.gpu_memory import seconds_to_answer
