@@ -1,6 +1,7 @@
 """The loss an adapter is trained on: the next word of an answer (paper 3.3, stage 3)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -10,8 +11,12 @@ from transformers import EvalPrediction
 
 from groma.finetune.seen_pictures import TrainingVision
 from groma.loop.parallel import share_of
-from groma.model.groma import GromaForConditionalGeneration, GromaOutput
-from groma.types import IGNORED
+from groma.model.groma import GromaForConditionalGeneration, GromaOutput, Sight
+from groma.model.splice import match_boxes
+from groma.types import IGNORED, Regions
+
+_MOST_LEFT_OUT = 0.7
+"""Share of the regions that nothing means."""
 
 
 class AdapterObjective(nn.Module):
@@ -23,8 +28,6 @@ class AdapterObjective(nn.Module):
     """
 
     main_input_name = "input_ids"
-    shuffle_regions = True
-    """Name regions in random order while training, as in the stages before."""
 
     def __init__(self, model: GromaForConditionalGeneration, vision: TrainingVision) -> None:
         super().__init__()
@@ -66,12 +69,30 @@ class AdapterObjective(nn.Module):
     ) -> GromaOutput:
         """The model's own output.
 
-        In training, pictures vary and regions are named at random; else both are as in a chat.
+        In training, pictures vary, some regions are left out, and the others are named at random
+        where their order has no meaning; else all is as in a chat.
         """
         times = readings.tolist() if self.training else [None] * len(readings)
         sights = [self.vision.see(i, time) for i, time in zip(indices.tolist(), times, strict=True)]
-        shuffle = self.shuffle_regions and self.training
-        return self.model.read(sights, input_ids, labels, shuffle_regions=shuffle)
+        if self.training:
+            sights = [_leave_out_some(sight) for sight in sights]
+        return self.model.read(sights, input_ids, labels, shuffle_regions=self.training)
+
+
+def _leave_out_some(sight: Sight) -> Sight:
+    """A picture without some of the regions that nothing means: those left must be looked at.
+
+    A few pictures, seen again and again, are soon known by heart: which region is meant would be
+    told from how many there are and which are beside it.
+    """
+    regions = sight.regions
+    assert regions.tokens is not None
+    kept = torch.rand(len(regions.boxes)) >= _MOST_LEFT_OUT * torch.rand(())
+    meant = torch.cat([sight.refer, sight.ground])
+    kept[match_boxes(meant, regions.boxes).cpu() if len(meant) else 0] = True
+    rows = kept.nonzero().flatten().to(regions.boxes.device)
+    some = (part[rows] for part in (regions.boxes, regions.scores, regions.is_user, regions.tokens))
+    return replace(sight, regions=Regions(*some))
 
 
 @torch.no_grad()
