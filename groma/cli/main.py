@@ -180,7 +180,7 @@ def add_eval(commands: Subcommands) -> None:
     """`groma eval scenes | adapter | rec | rec-mean | lvis-ground | …`."""
     from groma.cli import evaluate as public
     from groma.cli import evaluate_adapter as adapter_command
-    from groma.eval.benchmarks import rec_mean
+    from groma.cli import evaluate_rec_mean as rec_mean
     from recipes.scenes.commands import evaluate_scenes as command
 
     parser = commands.add_parser("eval", help="measure how good a model is")
@@ -219,7 +219,7 @@ def run_eval_public(options: argparse.Namespace) -> None:
 
 def run_eval_rec_mean(options: argparse.Namespace) -> None:
     """Put results on several sets together."""
-    from groma.eval.benchmarks import rec_mean
+    from groma.cli import evaluate_rec_mean as rec_mean
 
     _print(rec_mean.run(options))
 

@@ -1,11 +1,12 @@
 """RefCOCO, RefCOCO+ and RefCOCOg as published: refs and instances (paper Tab. 1)."""
 
 import pickle
+import pickletools
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from groma.data.geometry import box_of
 from groma.data.records.index import JsonItems, JsonTables, derive_lines
@@ -68,8 +69,11 @@ def read_refs(path: Path) -> list[dict[str, Any]]:
     """
     try:
         with path.open("rb") as file:
-            is_json = path.suffix == ".json"
-            refs = load_json(file.read()) if is_json else _PlainUnpickler(file).load()
+            if path.suffix == ".json":
+                refs = load_json(file.read())
+            else:
+                _check_memo(file, path.stat().st_size)
+                refs = _PlainUnpickler(file).load()
     except _UNREADABLE as error:
         raise GromaError(f"{path} cannot be read as a list of refs: {error}") from error
     if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
@@ -122,6 +126,20 @@ def parse(record: tuple[Mapping[str, Any], int], task: RegionTask) -> GroundedSa
     box = box_from_xywh(item["bbox"], size)
     turn = region_turn(expression, 0, task)
     return GroundedSample(words(item["file_name"]), size, (box,), (item["name"],), (turn,))
+
+
+def _check_memo(file: BinaryIO, size: int) -> None:
+    """Refuse a pickle that remembers more things than it has bytes: room is made for all of them.
+
+    Raises:
+        ValueError: also if it ends too early.
+    """
+    for operation, place, _ in pickletools.genops(file):
+        if operation.name.endswith("PUT") and isinstance(place, int) and place > size:
+            raise ValueError(
+                f"it puts something in place {place:,}, which a file of its size has not"
+            )
+    file.seek(0)
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -11,8 +11,6 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from groma.eval.benchmarks.detection_benchmark import DRAWS, Detection
-from groma.eval.benchmarks.detection_benchmark import rank as rank_detections
-from groma.eval.benchmarks.detection_benchmark import summarise as summarise_detections
 from groma.eval.benchmarks.lvis_ground import MOST_FOUND, LvisGround, class_name
 from groma.types import GromaError
 from tests.groma.eval import guesses
@@ -119,7 +117,8 @@ def test_a_picture_that_counts_twice_is_like_two_pictures(tmp_path):
     benchmark = Detection(path)
     answers = answers_of(benchmark, "crowded", with_scores=True)
     weights = np.array([0.0, 2.0, 1.0, 3.0, 0.0, 1.0, 1.0, 2.0, 0.0, 1.0, 1.0, 0.0])
-    weighted = summarise_detections(rank_detections(benchmark.cases, answers), weights)
+    (measure,) = benchmark.score(benchmark.cases, answers).measures
+    weighted = measure.at(weights[None])[0]
     truth = guesses.truth(3)
     copies = {"images": [], "annotations": [], "categories": truth["categories"]}
     copied = {}

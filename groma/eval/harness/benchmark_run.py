@@ -13,16 +13,16 @@ from tqdm import tqdm
 
 from groma.chat.chat import Groma
 from groma.data.file_names import find_picture
-from groma.eval.harness.answer_file import AnswerFile, Fields
-from groma.eval.harness.asking import Asker, Protocol
-from groma.eval.harness.benchmark import Answers, Benchmark, Case
+from groma.eval.harness.asker import Asker, Protocol
+from groma.eval.harness.benchmark import Answers, Benchmark
+from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """Everything that answers depend on; the header of their file.
 
     Attributes:
@@ -63,6 +63,22 @@ class Settings:
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise GromaError(f"{path} holds no answers to a public benchmark.") from error
+
+    def check_belongs(self, benchmark: Benchmark, path: Path) -> None:
+        """Make sure that answers that were made so are to these questions.
+
+        Raises:
+            GromaError: naming the file of the answers, if they are not.
+        """
+        found = f"{path} holds answers to"
+        if self.benchmark != benchmark.name:
+            raise GromaError(f"{found} {self.benchmark}, not to {benchmark.name}.")
+        if self.fingerprint == benchmark.fingerprint:
+            return
+        if self.annotations != benchmark.label:
+            raise GromaError(f"{found} {self.annotations}, not to {benchmark.label}.")
+        source = benchmark.sources[0]
+        raise GromaError(f"{found} {self.annotations}, which was another file than {source} is.")
 
     @property
     def about(self) -> tuple[str, str, int | None, int]:
@@ -135,7 +151,7 @@ def choose(number: int, limit: int | None, seed: int) -> list[int]:
 
 def predict(
     benchmark: Benchmark,
-    settings: Settings,
+    settings: RunSettings,
     images: Path,
     load: Callable[[], Groma],
     path: Path | None,
@@ -158,8 +174,8 @@ def predict(
         GromaError: if a setting makes no sense or the file holds answers of another run.
     """
     indices = shard.take(choose(len(benchmark.cases), settings.limit, settings.seed))
-    file = AnswerFile.resume(path, settings.to_dict()) if path else None
-    answers = dict(map(read_case, file.cases)) if file else {}
+    file = RunJournal.resume(path, settings.to_dict()) if path else None
+    answers = dict(map(_read_case, file.entries)) if file else {}
     cases = benchmark.cases
     missing = [index for index in indices if cases[index].key not in answers]
     if not missing:
@@ -180,11 +196,11 @@ def predict(
         if file:
             file.append({"key": case.key, "answer": answer})
     for reason, count in failed.most_common():
-        logger.warning("%d of %d cases have no answer: %s", count, len(indices), reason)
+        _logger.warning("%d of %d cases have no answer: %s", count, len(indices), reason)
     return answers
 
 
-def read_case(case: Fields) -> tuple[str, Fields]:
+def _read_case(case: Fields) -> tuple[str, Fields]:
     """Key and answer of one line.
 
     Raises:
@@ -196,43 +212,18 @@ def read_case(case: Fields) -> tuple[str, Fields]:
     return key, answer
 
 
-def read_predictions(paths: Sequence[Path]) -> tuple[Settings, Answers]:
+def read_predictions(paths: Sequence[Path]) -> tuple[RunSettings, Answers]:
     """Read answers, perhaps of several processes; what stands in several files counts once.
 
     Raises:
         GromaError: if files are of different runs, or contradict each other.
     """
-    files = [AnswerFile.read(path) for path in paths]
-    if any(file.header != files[0].header for file in files):
+    files = [RunJournal.read(path) for path in paths]
+    if any(file.settings != files[0].settings for file in files):
         raise GromaError("These files hold answers of different runs; score them one by one.")
     answers: dict[str, Fields] = {}
     for file in files:
-        for key, answer in map(read_case, file.cases):
+        for key, answer in map(_read_case, file.entries):
             if answers.setdefault(key, answer) != answer:
                 raise GromaError(f"Case {key} was answered twice, and not alike; leave one out.")
-    return Settings.from_dict(files[0].header, paths[0]), answers
-
-
-def check_belongs(benchmark: Benchmark, settings: Settings, path: Path) -> None:
-    """Make sure that answers are to these questions.
-
-    Raises:
-        GromaError: if they are not.
-    """
-    if settings.benchmark != benchmark.name:
-        raise GromaError(f"{path} holds answers to {settings.benchmark}, not to {benchmark.name}.")
-    if settings.fingerprint != benchmark.fingerprint:
-        if settings.annotations != benchmark.label:
-            raise GromaError(
-                f"{path} holds answers to {settings.annotations}, not to {benchmark.label}."
-            )
-        raise GromaError(
-            f"{path} holds answers to {settings.annotations}, which was another file than "
-            f"{benchmark.sources[0]} is."
-        )
-
-
-def chosen_cases(benchmark: Benchmark, settings: Settings) -> list[Case]:
-    """The cases that were to be answered."""
-    indices = choose(len(benchmark.cases), settings.limit, settings.seed)
-    return [benchmark.cases[index] for index in indices]
+    return RunSettings.from_dict(files[0].settings, paths[0]), answers

@@ -62,6 +62,19 @@ class QualityRules:
             raise GromaError("The fewest rounds must be 1 at least, and no more than the most.")
 
 
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A draft that was refused.
+
+    Attributes:
+        draft: what was written.
+        reasons: what is wrong with it, one sentence each.
+    """
+
+    draft: str
+    reasons: tuple[str, ...]
+
+
 def find_faults(turns: Sequence[QA], boxes: Sequence[Box], rules: QualityRules) -> tuple[str, ...]:
     """Everything that is wrong with a conversation, one sentence each.
 

@@ -1,5 +1,9 @@
-"""Where regions and their descriptions come from: Visual Genome files, or our own proposals."""
+"""What conversations are written from: pictures, regions, and what is known of them (paper 4).
 
+It comes from files in the format of Visual Genome, or from proposals and answers of our own model.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,16 +15,43 @@ from groma.data.sources.items import BrokenItem, refused, words
 from groma.data.sources.visual_genome import open_visual_genome, read_pictures
 from groma.foreign import load_json, printable_name, to_identifier
 from groma.image import PICTURE_ENDINGS, normalise_boxes
-from groma.instruct.listed_regions import RegionChoice, choose_regions, merge_texts
-from groma.instruct.material import Material
-from groma.types import Box, EncodedImage, GromaError, to_box
+from groma.instruct.region_choice import RegionChoice, choose_regions, merge_texts
+from groma.types import Box, EncodedImage, GromaError, Size, to_box
 
-MOST_CAPTIONS = 3
-MOST_QUESTIONS = 6
+_MOST_CAPTIONS = 3
+_MOST_QUESTIONS = 6
 """Of a picture; the first ones are kept."""
 
 _DESCRIBE = "What is [1]? Answer with a few words."
 _CAPTION = "Describe the picture in one sentence."
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A picture's marked regions and all that is known about it.
+
+    Attributes:
+        picture: name of the file, below the folder of pictures.
+        size: (H, W) in pixels.
+        boxes: xyxy in [0, 1]; region K, whose mark says K, is `boxes[K - 1]`.
+        descriptions: for every region what it shows, the best one first; may be empty.
+        captions: of the whole picture.
+        questions: about the picture, with their answers.
+    """
+
+    picture: str
+    size: Size
+    boxes: tuple[Box, ...]
+    descriptions: tuple[tuple[str, ...], ...]
+    captions: tuple[str, ...] = ()
+    questions: tuple[tuple[str, str], ...] = ()
+
+    def boxes_in(self, size: Size) -> tuple[Box, ...]:
+        """The same boxes in pixels of the picture at a size (H, W)."""
+        height, width = size
+        return tuple(
+            (x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in self.boxes
+        )
 
 
 class Source(Protocol):
@@ -92,16 +123,10 @@ class ProposalSource:
         folder: of pictures, at any depth.
         groma: the model.
         choice: which regions are kept.
-        describes: whether the model says what the regions show.
     """
 
-    def __init__(
-        self, folder: Path, groma: Groma, choice: RegionChoice, describes: bool = True
-    ) -> None:
-        self._folder = folder
-        self._groma = groma
-        self._choice = choice
-        self._describes = describes
+    def __init__(self, folder: Path, groma: Groma, choice: RegionChoice) -> None:
+        self._folder, self._groma, self._choice = folder, groma, choice
         self.keys = list_pictures(folder)
 
     def material(self, key: str) -> Material:
@@ -111,13 +136,10 @@ class ProposalSource:
         boxes = normalise_boxes([region.box for region in regions], encoded.original_size)
         scores = torch.tensor([region.objectness for region in regions])
         kept = [group[0] for group in choose_regions(boxes, self._choice, scores)]
-        descriptions: list[tuple[str, ...]] = [()] * len(kept)
-        captions: tuple[str, ...] = ()
-        if self._describes:
-            descriptions = [self._ask(encoded, _DESCRIBE, [regions[i].box]) for i in kept]
-            captions = self._ask(encoded, _CAPTION, [])
+        descriptions = tuple(self._ask(encoded, _DESCRIBE, [regions[i].box]) for i in kept)
+        captions = self._ask(encoded, _CAPTION, [])
         frame = tuple(to_box(box) for box in boxes[kept].double().clamp(0, 1).tolist())
-        return Material(key, encoded.original_size, frame, tuple(descriptions), captions)
+        return Material(key, encoded.original_size, frame, descriptions, captions)
 
     def _ask(self, encoded: EncodedImage, question: str, boxes: list[Box]) -> tuple[str, ...]:
         chat = self._groma.chat(encoded, max_new_tokens=60, grounding=False)
@@ -152,7 +174,7 @@ def read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
             return {
                 to_identifier(item.get("id", item.get("image_id"))): [
                     (words(qa["question"]), words(qa["answer"]))
-                    for qa in item["qas"][:MOST_QUESTIONS]
+                    for qa in item["qas"][:_MOST_QUESTIONS]
                 ]
                 for item in load_json(path.read_bytes())
             }
@@ -180,7 +202,7 @@ def read_captions(path: Path, image_data: Path) -> dict[Any, list[str]]:
             }
             for annotation in load_json(path.read_bytes())["annotations"]:
                 number = numbers.get(to_identifier(annotation["image_id"]))
-                if number is not None and len(found.setdefault(number, [])) < MOST_CAPTIONS:
+                if number is not None and len(found.setdefault(number, [])) < _MOST_CAPTIONS:
                     found[number].append(words(annotation["caption"]))
     except BrokenItem as error:
         raise GromaError(f"{path} holds no captions in COCO's format: {error}.") from error

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from groma.eval.harness.benchmark import Score
-from groma.eval.harness.predicting import Settings
-from groma.eval.harness.published import SETS, Published
+from groma.eval.harness.benchmark_run import RunSettings
+from groma.eval.harness.published_figures import SETS, Published
 from groma.eval.harness.table import NONE, markdown
-from groma.eval.statistics.intervals import Estimate
-from groma.eval.statistics.measures import Figure
+from groma.eval.statistics.intervals import Estimate, Figure
 
 
 @dataclass(frozen=True)
-class Line:
+class _Line:
     """One figure.
 
     Attributes:
@@ -41,11 +40,11 @@ class Result:
         compared: how the answers were made that differences are to.
     """
 
-    settings: Settings
-    lines: tuple[Line, ...]
+    settings: RunSettings
+    lines: tuple[_Line, ...]
     notes: tuple[str, ...]
     known: str | None = None
-    compared: Settings | None = None
+    compared: RunSettings | None = None
 
     @property
     def published(self) -> tuple[Published, ...]:
@@ -106,14 +105,14 @@ class Result:
             told.append(f"Protocol of {_name(self.compared)}: {other.describe()}.")
         return told
 
-    def _cells(self, line: Line) -> list[str]:
+    def _cells(self, line: _Line) -> list[str]:
         cells = [line.figure.label, *_format(line.estimate), f"{line.figure.cases:,}"]
         if self.compared:
             cells += _format(line.difference, sign="+")
         reached = [each.figures.get(line.figure.key) for each in self.published]
         return cells + [NONE if value is None else f"{value:.2f}" for value in reached]
 
-    def _fields(self, line: Line) -> dict[str, Any]:
+    def _fields(self, line: _Line) -> dict[str, Any]:
         difference = line.difference.to_dict() if line.difference else None
         reached = {
             each.model: {"value": each.figures[line.figure.key], "source": each.source}
@@ -124,7 +123,7 @@ class Result:
         return {**fields, "difference": difference, "published": reached}
 
 
-def make_lines(score: Score, other: Score | None = None) -> tuple[Line, ...]:
+def make_lines(score: Score, other: Score | None = None) -> tuple[_Line, ...]:
     """Estimate every figure.
 
     Args:
@@ -139,7 +138,7 @@ def make_lines(score: Score, other: Score | None = None) -> tuple[Line, ...]:
         for figure in measure.figures:
             difference = differences.get(figure.key)
             lines.append(
-                Line(
+                _Line(
                     figure,
                     _scale(estimates[figure.key], figure.scale),
                     _scale(difference, figure.scale) if difference else None,
@@ -163,7 +162,7 @@ def _format(estimate: Estimate | None, sign: str = "") -> list[str]:
     return [value, f"{low} … {high}"]
 
 
-def _name(settings: Settings) -> str:
+def _name(settings: RunSettings) -> str:
     quantization = settings.quantization
     return (
         settings.model if quantization in (None, "none") else f"{settings.model} ({quantization})"

@@ -12,16 +12,15 @@ from groma.data.file_names import find_picture
 from groma.data.sample import GroundedSample
 from groma.data.sources.groma_instruct import parse_item
 from groma.image import load_image
-from groma.instruct.journal import Journal, read_lines
-from groma.instruct.maker import to_item
-from groma.instruct.marks import draw_marks, resize_for_marks
-from groma.instruct.material import Material
-from groma.instruct.notation import read_conversation, write_conversation
-from groma.instruct.output import ITEMS, JOURNAL, REVIEW, read_settings, write_items
-from groma.instruct.quality import QualityRules, find_faults
-from groma.types import GromaError, Size
+from groma.instruct.conversation_maker import to_item
+from groma.instruct.described_pictures import Material
+from groma.instruct.draft_faults import QualityRules, find_faults
+from groma.instruct.draft_notation import read_conversation, write_conversation
+from groma.instruct.made_folder import MadeFolder
+from groma.instruct.region_marks import draw_marks, resize_for_marks
+from groma.types import GromaError
 
-UNDECIDED = "undecided"
+_UNDECIDED = "undecided"
 _LONGEST_SIDE = 1280
 
 
@@ -32,7 +31,7 @@ class ReviewedItem:
     Attributes:
         picture: name of the file.
         text: the conversation as a person edits it, see `write_conversation`.
-        verdict: "accepted", "edited", "rejected" or `UNDECIDED`.
+        verdict: "accepted", "edited", "rejected" or "undecided".
     """
 
     picture: str
@@ -53,15 +52,16 @@ class Review:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._pictures = Path(read_settings(folder)["pictures"])
-        lines = read_lines(folder / JOURNAL)[1:]
-        self._entries = {entry["key"]: entry for entry in lines}
-        self._journal = Journal(folder / REVIEW, {"review": 1})
+        self._made = MadeFolder.open(folder)
+        self._pictures = Path(self._made.settings["pictures"])
+        self._journal = self._made.open_review()
+        self._decisions = {entry["key"]: entry for entry in self._journal.entries}
         self._lock = threading.Lock()
-        accepted = (key for key, entry in self._entries.items() if entry["status"] == "accepted")
+        self._items = {
+            key: made.item for key, made in self._made.outcomes.items() if made.item is not None
+        }
         # Several threads wrote them down as they came; numbers count, file names are spelt.
-        self.keys = sorted(accepted, key=lambda key: key.zfill(20) if key.isdigit() else key)
+        self.keys = sorted(self._items, key=lambda key: key.zfill(20) if key.isdigit() else key)
 
     def item(self, index: int) -> ReviewedItem:
         """One conversation.
@@ -72,7 +72,7 @@ class Review:
         sample = self._sample(index)
         decision = self._decision(index)
         text = decision.get("text") or write_conversation(sample.turns)
-        return ReviewedItem(sample.picture, text, decision.get("verdict", UNDECIDED))
+        return ReviewedItem(sample.picture, text, decision.get("verdict", _UNDECIDED))
 
     def picture(self, index: int) -> Image.Image:
         """Its picture with its regions' marks, reduced to what a page can show.
@@ -83,7 +83,7 @@ class Review:
         sample = self._sample(index)
         image = load_image(find_picture(self._pictures, sample.picture))
         image = resize_for_marks(image, _LONGEST_SIDE)
-        return draw_marks(image, _material(sample, (image.height, image.width)).boxes_px)
+        return draw_marks(image, _material(sample).boxes_in((image.height, image.width)))
 
     def accept(self, index: int, text: str) -> tuple[str, ...]:
         """Accept a conversation in the form that a person gave it.
@@ -106,7 +106,7 @@ class Review:
         if written == write_conversation(sample.turns):
             self._decide(index, verdict="accepted")
         else:
-            item = to_item(_material(sample, sample.size), turns)
+            item = to_item(_material(sample), turns)
             self._decide(index, verdict="edited", text=written, item=item)
         return find_faults(turns, sample.boxes, QualityRules())
 
@@ -125,14 +125,14 @@ class Review:
         """
         for step in range(1, len(self.keys) + 1):
             other = (index + step) % len(self.keys)
-            if self.keys[other] not in self._journal.entries:
+            if self.keys[other] not in self._decisions:
                 return other
         return index
 
     def count(self) -> dict[str, int]:
         """How many conversations have which verdict."""
         decisions = map(self._decision, range(len(self.keys)))
-        return dict(Counter(each.get("verdict", UNDECIDED) for each in decisions))
+        return dict(Counter(each.get("verdict", _UNDECIDED) for each in decisions))
 
     def write(self) -> Path:
         """Write the items as they are decided about; what is undecided counts as accepted.
@@ -144,20 +144,22 @@ class Review:
             GromaError: if it cannot be written.
         """
         with self._lock:
-            write_items(self._folder, self._entries, self._entries)
-        return self._folder / ITEMS
+            self._made.write(self._made.outcomes)
+        return self._made.items_file
 
     def _sample(self, index: int) -> GroundedSample:
         """The conversation as it was made: marks keep their numbers whatever is edited."""
-        return parse_item(self._entries[self.keys[index]]["item"])
+        return parse_item(self._items[self.keys[index]])
 
     def _decision(self, index: int) -> dict[str, Any]:
-        return self._journal.entries.get(self.keys[index], {})
+        return self._decisions.get(self.keys[index], {})
 
     def _decide(self, index: int, **decision: Any) -> None:
+        entry = {"key": self.keys[index], **decision}
         with self._lock:
-            self._journal.append({"key": self.keys[index], **decision})
+            self._journal.append(entry)
+        self._decisions[entry["key"]] = entry
 
 
-def _material(sample: GroundedSample, size: Size) -> Material:
-    return Material(sample.picture, size, sample.boxes, ((),) * len(sample.boxes))
+def _material(sample: GroundedSample) -> Material:
+    return Material(sample.picture, sample.size, sample.boxes, ((),) * len(sample.boxes))

@@ -2,8 +2,7 @@
 
 import copy
 import re
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -24,10 +23,10 @@ and without `[grounding]`; the answer is regions alone. `words` as our own model
 Objectness = Literal["fused", "coco", "sa1b"]
 """Which head says how much a region is a thing: both, as regions are chosen, or one alone."""
 
-HEADS: Mapping[Objectness, tuple[float, float]] = {"coco": (1.0, 0.0), "sa1b": (0.0, 1.0)}
+_MIXES: Mapping[Objectness, tuple[float, float]] = {"coco": (1.0, 0.0), "sa1b": (0.0, 1.0)}
 """Exponents of the two heads where they are not those of the model."""
 
-NUM_PHRASINGS = 6
+_NUM_PHRASINGS = 6
 """How many ways of asking there are; which one a case gets is drawn once and for all."""
 
 _TAG = re.compile(f"({PHRASE_OPEN}|{PHRASE_CLOSE})")
@@ -87,13 +86,13 @@ class Asker:
 
     def __init__(self, groma: Groma, protocol: Protocol) -> None:
         self.protocol = protocol
-        self._settings: dict[str, Any] = {
-            "max_new_tokens": protocol.max_new_tokens,
-            "score_threshold": protocol.score_threshold,
-            "max_regions": protocol.max_regions,
-        }
-        GenerationSettings(**self._settings)
-        if protocol.objectness in HEADS and groma.config.is_convolutional:
+        self._settings = GenerationSettings(
+            max_new_tokens=protocol.max_new_tokens,
+            score_threshold=protocol.score_threshold,
+            max_regions=protocol.max_regions,
+        )
+        self._mix = _MIXES.get(protocol.objectness)
+        if self._mix and groma.config.is_convolutional:
             raise GromaError("This model has one objectness alone; leave --objectness out.")
         self._groma = copy.copy(groma)
         if protocol.wording == "tags":
@@ -108,8 +107,8 @@ class Asker:
             GromaError: if it cannot be read.
         """
         if path != self._path:
-            with self._ranking():
-                self._chat = self._groma.chat(load_image(path), **self._settings)
+            encoded = self._groma.encode_image(load_image(path), self._mix)
+            self._chat = self._groma.chat(encoded, **asdict(self._settings))
             self._path = path
 
     @property
@@ -120,7 +119,7 @@ class Asker:
     @property
     def regions(self) -> tuple[Region, ...]:
         """The proposals that the language model is shown of it, best first."""
-        return self._groma.regions(self.image, **self._settings)
+        return self._groma.regions(self.image, **asdict(self._settings))
 
     def find(self, phrase: str, kind: str, number: int) -> GroundedReply:
         """Ask where something is.
@@ -153,20 +152,6 @@ class Asker:
             return GroundedReply("", (), chat.image.original_size, "cancelled")
         chat.undo()
         return reply
-
-    @contextmanager
-    def _ranking(self) -> Generator[None]:
-        """Have proposals ranked as the protocol says; others may use the same model."""
-        if self.protocol.objectness not in HEADS:
-            yield
-            return
-        config = self._groma.model.region_proposer.config
-        own = config.objectness_mix
-        config.objectness_mix = HEADS[self.protocol.objectness]
-        try:
-            yield
-        finally:
-            config.objectness_mix = own
 
     def _open(self) -> Chat:
         if self._chat is None:
@@ -203,4 +188,4 @@ class TaggedTemplate(Template):
 
 def phrasing(kind: str, number: int) -> str:
     """The way of asking that a case gets, with `SUBJECT` where what is asked about stands."""
-    return Dice.of("test", 0, number).choice(PHRASINGS[kind][:NUM_PHRASINGS])
+    return Dice.of("test", 0, number).choice(PHRASINGS[kind][:_NUM_PHRASINGS])

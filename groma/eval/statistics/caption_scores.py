@@ -10,8 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from groma.eval.statistics.intervals import divide
-from groma.eval.statistics.measures import Figure, Floats, Measure, mean, sums
+from groma.eval.statistics.intervals import Figure, Floats, Measure, divide, mean, sums
 from groma.types import GromaError
 
 Captions = Mapping[str, Sequence[str]]

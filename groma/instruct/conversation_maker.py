@@ -1,46 +1,47 @@
-"""From material to a conversation that is good enough, or the reasons why there is none."""
+"""From material to a conversation that is good enough, or reasons why there is none (paper 4)."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any, Protocol
+
+from tqdm import tqdm
 
 from groma.data.file_names import find_picture
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces
 from groma.data.sources.groma_instruct import UNNAMED, format_item, parse_item
 from groma.endpoint import EndpointError, UnusableEndpointError
-from groma.instruct.material import Material
-from groma.instruct.notation import BrokenDraftError, read_draft
-from groma.instruct.quality import QualityRules, find_faults
-from groma.instruct.writer import Complaint, Writer
+from groma.instruct.described_pictures import Material, Source
+from groma.instruct.draft_faults import Complaint, QualityRules, find_faults
+from groma.instruct.draft_notation import BrokenDraftError, read_draft
+from groma.instruct.made_folder import MadeFolder, Outcome
 from groma.types import GromaError
 
-Status = Literal["accepted", "rejected", "failed"]
 
+class Writer(Protocol):
+    """Writes drafts: a model elsewhere, or templates; may be used from several threads."""
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one picture.
+    def write(self, material: Material, rounds: int, complaints: Sequence[Complaint] = ()) -> str:
+        """Write a conversation.
 
-    Attributes:
-        key: what its source calls it.
-        status: accepted; rejected for good; or failed, because its writer gave no answer.
-        reasons: one sentence each, where it is not accepted.
-        item: in Groma-Instruct JSON, where it is.
-    """
+        Args:
+            material: what to write about.
+            rounds: how many questions.
+            complaints: about its earlier drafts, oldest first.
 
-    key: str
-    status: Status
-    reasons: tuple[str, ...] = ()
-    item: dict[str, Any] | None = None
+        Returns:
+            What `groma.instruct.draft_notation.read_draft` reads, if all goes well.
+        """
+        ...
 
-    def to_entry(self) -> dict[str, Any]:
-        """For a `Journal`."""
-        return asdict(self)
+    def stop(self) -> None:
+        """Begin nothing more; `write` may raise `EndpointError` from now on."""
+        ...
 
 
 class Maker:
-    """Has conversations written, and checks them (paper 4).
+    """Has conversations written, and checks them.
 
     Args:
         writer: writes.
@@ -59,19 +60,58 @@ class Maker:
         self._drafts = drafts
         self._seed = seed
 
-    def make(self, key: str, material: Material) -> Outcome:
-        """Have one conversation written; may be called from several threads.
+    def make_all(
+        self, source: Source, keys: Sequence[str], folder: MadeFolder, threads: int = 4
+    ) -> None:
+        """Make a conversation about every picture; each is on disk as soon as it is done.
 
         Args:
-            key: what its source calls the picture.
-            material: what to write about.
+            source: of the pictures.
+            keys: of the pictures to do.
+            folder: of the run.
+            threads: how many conversations are written at a time.
 
         Raises:
-            UnusableEndpointError: if no conversation can be written.
+            UnusableEndpointError: if nothing can be written; what is done is on disk.
         """
+        outcomes = self._outcomes(source, keys, threads)
+        for outcome in tqdm(outcomes, "Conversations", len(keys), unit="picture"):
+            folder.add(outcome)
+
+    def rounds(self, material: Material) -> int:
+        """How many questions about a picture are asked for."""
+        fewest, most = self._rules.fewest_rounds, self._rules.most_rounds
+        return Random(f"{self._seed}/{material.picture}").randint(fewest, most)
+
+    def _outcomes(self, source: Source, keys: Sequence[str], threads: int) -> Iterator[Outcome]:
+        waiting: set[Future[Outcome]] = set()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for key in keys:
+                    try:
+                        # Here and not in the pool: a model proposes for one picture at a time.
+                        material = source.material(key)
+                    except GromaError as error:
+                        yield Outcome(key, "rejected", (str(error),))
+                        continue
+                    waiting.add(pool.submit(self._make, key, material))
+                    if len(waiting) >= 2 * threads:
+                        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                        yield from (future.result() for future in done)
+                while waiting:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            except BaseException:
+                # What is on its way is waited for, and its answer is kept.
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._writer.stop()
+                raise
+
+    def _make(self, key: str, material: Material) -> Outcome:
+        """Have one conversation written; called from several threads."""
         try:
             find_picture(self._pictures, material.picture)
-            return self._make(key, material)
+            return self._write(key, material)
         except UnusableEndpointError:
             raise
         except EndpointError as error:
@@ -79,16 +119,7 @@ class Maker:
         except GromaError as error:
             return Outcome(key, "rejected", (str(error),))
 
-    def rounds(self, material: Material) -> int:
-        """How many questions about a picture are asked for."""
-        fewest, most = self._rules.fewest_rounds, self._rules.most_rounds
-        return Random(f"{self._seed}/{material.picture}").randint(fewest, most)
-
-    def stop(self) -> None:
-        """Have nothing more written."""
-        self._writer.stop()
-
-    def _make(self, key: str, material: Material) -> Outcome:
+    def _write(self, key: str, material: Material) -> Outcome:
         complaints: list[Complaint] = []
         while len(complaints) < self._drafts:
             draft = self._writer.write(material, self.rounds(material), tuple(complaints))

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-SAME = ("model", "quantization", "dtype", "protocol")
+_SAME = ("model", "quantization", "dtype", "protocol")
 """What results must have in common, for their mean to be that of one model."""
 _ENDS = ("value", "low", "high")
 _FIELDS = {*_ENDS, "cases", "published"}
 
-Report = Mapping[str, Any]
+_Report = Mapping[str, Any]
 """What `groma eval rec --report FILE.md` writes to FILE.json."""
 
 
@@ -41,12 +41,12 @@ def run(options: argparse.Namespace) -> str | dict[str, Any]:
     Raises:
         GromaError: if a file is something else, or results do not belong together.
     """
-    reports = [read_report(path) for path in options.reports]
-    check_together(reports, options.reports)
-    return summarise(reports) if options.json else to_text(reports)
+    reports = [_read_report(path) for path in options.reports]
+    _check_together(reports, options.reports)
+    return _summarise(reports) if options.json else _to_text(reports)
 
 
-def read_report(path: Path) -> Report:
+def _read_report(path: Path) -> _Report:
     """Read one result.
 
     Raises:
@@ -69,7 +69,7 @@ def read_report(path: Path) -> Report:
     return report
 
 
-def check_together(reports: Sequence[Report], paths: Sequence[Path]) -> None:
+def _check_together(reports: Sequence[_Report], paths: Sequence[Path]) -> None:
     """Make sure that results are one model's on different questions.
 
     Raises:
@@ -80,7 +80,7 @@ def check_together(reports: Sequence[Report], paths: Sequence[Path]) -> None:
     first = reports[0]["run"]
     known: dict[str, Path] = {}
     for report, path in zip(reports, paths, strict=True):
-        for name in SAME:
+        for name in _SAME:
             if report["run"].get(name) != first.get(name):
                 raise GromaError(
                     f"{path} and {paths[0]} are of different runs: {name} is "
@@ -91,7 +91,7 @@ def check_together(reports: Sequence[Report], paths: Sequence[Path]) -> None:
             raise GromaError(f"{path} and {other} are about the same questions; give one of them.")
 
 
-def summarise(reports: Sequence[Report]) -> dict[str, Any]:
+def _summarise(reports: Sequence[_Report]) -> dict[str, Any]:
     """JSON-ready: the accuracy on every set and the mean of them, in percent."""
     sets: list[dict[str, Any]] = [
         {"name": _name(report), **report["figures"]["accuracy"]} for report in reports
@@ -99,17 +99,17 @@ def summarise(reports: Sequence[Report]) -> dict[str, Any]:
     mean = {end: sum(line[end] for line in sets) / len(sets) for end in _ENDS}
     counts = {"cases": sum(line["cases"] for line in sets), "published": _published_mean(reports)}
     return {
-        "run": {name: reports[0]["run"].get(name) for name in SAME},
+        "run": {name: reports[0]["run"].get(name) for name in _SAME},
         "sets": sets,
         "mean": {"name": "mean", **mean, **counts},
     }
 
 
-def to_text(reports: Sequence[Report]) -> str:
+def _to_text(reports: Sequence[_Report]) -> str:
     """A table in Markdown, and what to know of it."""
     from groma.eval.harness.table import NONE, markdown
 
-    found = summarise(reports)
+    found = _summarise(reports)
     lines = [*found["sets"], found["mean"]]
     models = list(dict.fromkeys(model for line in lines for model in line["published"]))
     rows = []
@@ -148,9 +148,9 @@ def _notes(found: Mapping[str, Any], models: Sequence[str]) -> list[str]:
     return [*notes, named] if named else notes
 
 
-def _published_mean(reports: Sequence[Report]) -> dict[str, Any]:
+def _published_mean(reports: Sequence[_Report]) -> dict[str, Any]:
     """Means that others have published, if these are results on the same eight sets."""
-    from groma.eval.harness.published import REC_MEAN, SETS
+    from groma.eval.harness.published_figures import REC_MEAN, SETS
 
     wanted = {name for name, each in SETS.items() if each.benchmark == "rec"}
     if {report.get("set") for report in reports} != wanted or len(reports) != len(wanted):
@@ -158,6 +158,6 @@ def _published_mean(reports: Sequence[Report]) -> dict[str, Any]:
     return {e.model: {"value": e.figures["mean"], "source": e.source} for e in REC_MEAN}
 
 
-def _name(report: Report) -> str:
+def _name(report: _Report) -> str:
     """What a row is called."""
     return str(report.get("set") or report["run"]["annotations"])

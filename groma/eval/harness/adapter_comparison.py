@@ -2,12 +2,13 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
+from groma.chat.settings import GenerationSettings
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
 from groma.eval.statistics.matching import match_boxes, overlaps
 from groma.image import load_image
@@ -75,7 +76,7 @@ class ComparedReply:
 
 
 def compare(
-    base: Groma, adapter: Groma, samples: Sequence[GroundedSample], **settings: Any
+    base: Groma, adapter: Groma, samples: Sequence[GroundedSample], settings: GenerationSettings
 ) -> Iterator[ComparedReply]:
     """Ask two models the questions of held-out examples, every example a talk of its own.
 
@@ -83,7 +84,7 @@ def compare(
         base: the one model.
         adapter: the other, for instance `base.with_adapter(folder)`.
         samples: whose `picture` is a file.
-        settings: fields of `GenerationSettings`.
+        settings: how both answer.
 
     Yields:
         A row per question, as soon as both have answered an example.
@@ -94,7 +95,7 @@ def compare(
     for sample in samples:
         image = load_image(sample.picture)
         base_replies, adapter_replies = (
-            hold(groma.chat(image, **settings), sample) for groma in (base, adapter)
+            hold(groma.chat(image, **asdict(settings)), sample) for groma in (base, adapter)
         )
         for turn, *replies in zip(sample.turns, base_replies, adapter_replies, strict=True):
             yield compare_replies(sample, turn, *replies)
