@@ -12,20 +12,14 @@ import torch
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces, join_pieces
 from groma.dice import Dice
 from groma.finetune.wording import Fields, Wording
-from groma.instruction_sets.readers.set_items import (
-    GROMA,
-    LLAVA,
-    LLAVA_BOXES,
-    InstructionSet,
-    to_samples,
-)
+from groma.instruction_sets.readers.set_items import GROMA, InstructionSet, to_samples
 from groma.ops.boxes import pairwise_iou
 from groma.text.grammar import Words, a, number_word, plural_of, several, the
 from groma.types import Box
 
 _LABEL = "label"
 """Kind of a turn that is no talk but says what boxes are called."""
-_CONVERSATIONS = (GROMA, LLAVA, LLAVA_BOXES)
+_CONVERSATIONS = (GROMA, "LLaVA", "Grounded LLaVA")
 _SAME_THING = 0.5
 _DESCRIBED = 0.35
 _ABSENT = 0.3
