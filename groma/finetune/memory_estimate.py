@@ -94,8 +94,7 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
         "language model": round(
             sizes["linears"] * (_linear_bytes(config, settings) or width) + sizes["words"] * width
         ),
-        "image encoder and regions": width
-        * sum(sizes[part] for part in ("image_encoder", "region_proposer", *_WHOLE)),
+        "image encoder and regions": width * sum(sizes[part] for part in _VISUAL),
         "adapter and its optimiser": _LEARNT * _count_lora(config, settings.rank),
         "parts trained as a whole": _LEARNT * whole,
         "activations": _activations(config, settings, length, width)
@@ -108,14 +107,15 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
     return Estimate(parts, _available_memory(device), device, _advice(settings, device))
 
 
-_WHOLE = ("projector", "region_encoder")
+_VISUAL = ("image_encoder", "region_proposer", "projector", "region_encoder")
+"""Some of which hold no numbers in a model with a convolutional detector."""
 
 
 def _count_parameters(config: GromaConfig) -> dict[str, int]:
     """Numbers in each part of a model; of the language model, its linear layers and the rest."""
     with torch.device("meta"):
         model = GromaForConditionalGeneration(config)
-    sizes = dict.fromkeys(("linears", "words"), 0)
+    sizes = dict.fromkeys(("linears", "words", *_VISUAL), 0)
     for name, weight in model.named_parameters():
         part = name.split(".")[0]
         if part == "language_model":
@@ -170,7 +170,7 @@ def _region_activations(config: GromaConfig, settings: LoraSettings, width: int)
     """What a region encoder that learns keeps, or what its maps take while it does not."""
     channels, region = config.image_width, config.region_config
     maps = 21 * config.grid_size**2 * channels * width
-    if "region_encoder" not in settings.whole:
+    if "region_encoder" not in settings.whole or config.is_convolutional:
         return 3 * maps
     pooled = NUM_REGION_TOKENS * channels * region.roi_size**2 * width
     return settings.batch_size * (3 * maps * (1 + region.fuse_rounds) + 10 * pooled)
