@@ -181,7 +181,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _source(
     options: argparse.Namespace, choice: "RegionChoice", load: "Callable[[], Groma]"
 ) -> "Source":
-    from groma.data.records.index import FOLDER_NAME
+    from groma.data.records.derived_files import FOLDER_NAME
     from groma.instruct.described_pictures import ProposalSource, VisualGenomeSource
 
     if options.regions is None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from groma.data.collate import Written, pad_conversations, write
+from groma.data.batches import pad_conversations
 from groma.data.sample import GroundedSample
+from groma.data.tokenise import Written, write
 from groma.dice import Dice
 from groma.finetune.label_talks import LabelTalks, is_labelled
 from groma.finetune.seen_pictures import Shown

@@ -53,7 +53,7 @@ def read_draft(text: str, num_regions: int) -> tuple[QA, ...]:
 def write_draft(turns: Iterable[QA]) -> str:
     """The inverse of `read_draft`."""
     rounds = [
-        {"question": write_question(turn.question), "answer": write_answer(turn.answer)}
+        {"question": _write_question(turn.question), "answer": _write_answer(turn.answer)}
         for turn in turns
     ]
     return json.dumps({"conversation": rounds}, indent=1, ensure_ascii=False)
@@ -76,7 +76,7 @@ def read_conversation(text: str, num_regions: int) -> tuple[QA, ...]:
 def write_conversation(turns: Iterable[QA]) -> str:
     """A conversation for a person to edit: one line `Q: …` and one `A: …` per round."""
     return "\n\n".join(
-        f"Q: {write_question(turn.question)}\nA: {write_answer(turn.answer)}" for turn in turns
+        f"Q: {_write_question(turn.question)}\nA: {_write_answer(turn.answer)}" for turn in turns
     )
 
 
@@ -93,14 +93,14 @@ def read_turn(question: str, answer: str, num_regions: int) -> QA:
     return QA(asked, answered, kind="instruct", grounding=is_grounded)
 
 
-def write_question(pieces: Pieces) -> str:
+def _write_question(pieces: Pieces) -> str:
     """The inverse of `read_turn` for a question."""
     return "".join(
         f"<{piece.region + 1}>" if isinstance(piece, Mention) else _words(piece) for piece in pieces
     )
 
 
-def write_answer(pieces: Pieces) -> str:
+def _write_answer(pieces: Pieces) -> str:
     """The inverse of `read_turn` for an answer."""
     return "".join(
         f"[{piece.text}]({', '.join(str(region + 1) for region in piece.regions)})"

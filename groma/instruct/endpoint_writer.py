@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from pydantic import TypeAdapter
 
 from groma.data.file_names import find_picture
 from groma.endpoint import ChatEndpoint, Message
+from groma.foreign import load_json
 from groma.image import load_image
 from groma.instruct.described_pictures import Material
 from groma.instruct.draft_faults import Complaint
@@ -35,7 +35,7 @@ class Example:
     """
 
     material: Material
-    conversation: tuple[dict[str, str], ...]
+    conversation: Sequence[Mapping[str, str]]
 
     @property
     def draft(self) -> str:
@@ -43,8 +43,18 @@ class Example:
         return json.dumps({"conversation": self.conversation}, indent=1, ensure_ascii=False)
 
 
-EXAMPLES = TypeAdapter(tuple[Example, ...]).validate_json(
-    (_FOLDER / "prompt_examples.json").read_bytes()
+def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields from JSON with tuples for lists."""
+
+    def freeze(value: Any) -> Any:
+        return tuple(map(freeze, value)) if isinstance(value, list) else value
+
+    return {name: freeze(value) for name, value in fields.items()}
+
+
+EXAMPLES = tuple(
+    Example(Material(**_frozen(each["material"])), each["conversation"])
+    for each in load_json((_FOLDER / "prompt_examples.json").read_bytes())
 )
 """Conversations that show a writer what is wanted."""
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from groma.data.records.index import replacing
+from groma.atomic_file import replacing
 from groma.foreign import clean_json
 from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError

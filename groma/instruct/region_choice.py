@@ -10,7 +10,7 @@ from groma.ops.boxes import box_area, pairwise_iou
 from groma.ops.nms import nms
 from groma.types import GromaError
 
-SAME = 0.5
+_SAME = 0.5
 """IoU from which on two boxes mean one thing."""
 
 
@@ -66,7 +66,7 @@ def choose_regions(
     overlaps = pairwise_iou(boxes, boxes)
     areas = box_area(boxes)
     if scores is None:
-        scores = (overlaps >= SAME).sum(dim=1) + areas.sqrt() / 2
+        scores = (overlaps >= _SAME).sum(dim=1) + areas.sqrt() / 2
     is_fit = (areas >= choice.min_area) & (areas <= choice.max_area)
     fit = is_fit.nonzero().flatten()
     kept = fit[nms(boxes[fit], scores[fit].double(), choice.max_iou, choice.most)]
@@ -95,6 +95,6 @@ def merge_texts(
 def _with_same(index: int, kept: Tensor, overlaps: Tensor) -> list[int]:
     """A region, and the boxes that were dropped because they mean the same as it does."""
     nearest = kept[overlaps[:, kept].argmax(dim=1)]
-    is_same = (overlaps[index] >= SAME) & (nearest == index)
+    is_same = (overlaps[index] >= _SAME) & (nearest == index)
     is_same[kept] = False
     return [index, *torch.nonzero(is_same).flatten().tolist()]

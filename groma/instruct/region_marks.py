@@ -18,7 +18,7 @@ from groma.types import Box, Size
 HIDDEN = 0.12
 """Share of any region that a mark may hide where there is another place for it."""
 
-SMALLEST_SIDE = 640
+_SMALLEST_SIDE = 640
 """A picture whose longer side is shorter, in pixels, is enlarged."""
 
 _HIDING, _CLASHING, _STRANGE, _OUTSIDE = 100.0, 1000.0, 3.0, 2.0
@@ -49,7 +49,7 @@ def resize_for_marks(image: Image.Image, longest_side: int) -> Image.Image:
         image: RGB.
         longest_side: in pixels, at most.
     """
-    side = min(max(*image.size, SMALLEST_SIDE), longest_side)
+    side = min(max(*image.size, _SMALLEST_SIDE), longest_side)
     return ImageOps.contain(image, (side, side), Image.Resampling.LANCZOS)
 
 
@@ -102,7 +102,7 @@ def place_marks(boxes_px: Sequence[Box], size: Size) -> list[Mark]:
     placed: dict[int, NDArray] = {}
     # Small regions have the least choice, so they choose first.
     for index in np.argsort(areas, kind="stable"):
-        places = _candidates(boxes[index], mark_size(int(index) + 1, size), size)
+        places = _candidates(boxes[index], _mark_size(int(index) + 1, size), size)
         costs = _costs(places, int(index), boxes, areas, np.array([*placed.values()]))
         placed[int(index)] = places[costs.argmin()]
     return [_mark(index, placed[index], boxes[index]) for index in range(len(boxes))]
@@ -113,7 +113,7 @@ def mark_height(size: Size) -> int:
     return int(np.clip(round(min(size) / 24), 14, 48))
 
 
-def mark_size(number: int, size: Size) -> tuple[float, float]:
+def _mark_size(number: int, size: Size) -> tuple[float, float]:
     """Width and height of a mark in pixels of a picture of `size` (H, W)."""
     height = mark_height(size)
     return max(height, 0.55 * height * len(str(number)) + 0.4 * height), height

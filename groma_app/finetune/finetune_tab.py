@@ -17,10 +17,10 @@ from weakref import WeakValueDictionary
 
 from PIL import Image
 
+from groma.atomic_file import replacing
 from groma.chat.chat import Groma
 from groma.chat.settings import GenerationSettings
 from groma.checkpoint import load as loading
-from groma.data.records.index import replacing
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
 from groma.eval.harness.adapter_comparison import ComparedReply, compare

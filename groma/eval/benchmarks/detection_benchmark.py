@@ -28,7 +28,7 @@ from groma.image import boxes_to_pixels
 from groma.run_journal import Fields
 from groma.types import Size
 
-DRAWS = 200
+_DRAWS = 200
 """An average precision takes long to count: its intervals rest on fewer draws."""
 
 
@@ -100,7 +100,7 @@ class Detection(Benchmark[_Picture]):
         wanted = {area: int(ranking.wanted.sum()) for area, ranking in rankings.items()}
         figures = area_figures("ap", "AP", wanted)
         recall = Figure("ar_100", "AR of 100 boxes", wanted["all"])
-        return Score([Measure((*figures, recall), len(cases), figures_at, DRAWS)])
+        return Score([Measure((*figures, recall), len(cases), figures_at, _DRAWS)])
 
 
 def _read(file: CocoFile) -> Iterator[_Picture]:

@@ -33,15 +33,15 @@ from groma.foreign import load_json
 from groma.run_journal import Fields
 from groma.types import GromaError, Size
 
-Overlap = Literal["boxes", "masks"]
-Similarity = Callable[[Sequence[str], Sequence[str]], Floats]
+_Overlap = Literal["boxes", "masks"]
+_Similarity = Callable[[Sequence[str], Sequence[str]], Floats]
 """Makes (A, B) similarities of A and B phrases."""
 
 _IOU = 0.5
 """Least overlap of a pair that counts for recall."""
 _SIMILARITY = 0.5
 """Least similarity of its phrases."""
-_FIELDS: Mapping[Overlap, ShapeField] = {"boxes": "bbox", "masks": "segmentation"}
+_FIELDS: Mapping[_Overlap, ShapeField] = {"boxes": "bbox", "masks": "segmentation"}
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class GroundedGeneration(Benchmark[_Description]):
     name = "gcg"
 
     def __init__(
-        self, annotations: Path, masks: Path, overlap: Overlap, similarity: Similarity | None
+        self, annotations: Path, masks: Path, overlap: _Overlap, similarity: _Similarity | None
     ) -> None:
         with reading(annotations):
             captions = CocoFile.read(annotations)
         with reading(masks):
             cases = list(_read(captions, CocoFile.read(masks)))
         super().__init__([annotations, masks], cases)
-        self._overlap: Overlap = overlap
+        self._overlap: _Overlap = overlap
         self._similarity = similarity
 
     @staticmethod
@@ -128,7 +128,7 @@ class GroundedGeneration(Benchmark[_Description]):
         try:
             phrases = [list(answers.get(case.key, {}).get("phrases", [])) for case in cases]
             score.measures.append(self._measure_recall(cases, overlaps, phrases))
-        except MissingEncoderError as error:
+        except _MissingEncoderError as error:
             score.notes.append(f"Recall is left out: {error}")
         score.notes.append(f"Overlaps are those of {self._overlap}.")
         return score
@@ -147,7 +147,7 @@ class GroundedGeneration(Benchmark[_Description]):
             phrases: one per found shape.
         """
         if self._similarity is None:
-            raise MissingEncoderError("it needs a text encoder.")
+            raise _MissingEncoderError("it needs a text encoder.")
         counts = np.zeros((len(cases), 2))
         for row, case, each, said in zip(counts, cases, overlaps, phrases, strict=True):
             alike = np.zeros((len(case.phrases), len(said)))
@@ -216,7 +216,7 @@ def _overlaps(shapes: Sequence[Shape], truth: Sequence[Entry], field: ShapeField
     return coco_mask.iou(list(shapes), [a[field] for a in truth], [0] * len(truth))
 
 
-def read_shapes(answer: Fields, key: str, overlap: Overlap) -> list[Shape]:
+def read_shapes(answer: Fields, key: str, overlap: _Overlap) -> list[Shape]:
     """The boxes xywh or masks of an answer; masks are as good as their boxes, not the reverse.
 
     Raises:
@@ -268,7 +268,7 @@ def to_run_lengths(segmentation: Any, size: Size) -> Mapping[str, Any]:
     return segmentation
 
 
-class MissingEncoderError(GromaError):
+class _MissingEncoderError(GromaError):
     """A text encoder is not here."""
 
 
@@ -293,7 +293,7 @@ class TextEncoder:
             tokenizer = AutoTokenizer.from_pretrained(self._source)
             return tokenizer, AutoModel.from_pretrained(self._source).eval()
         except (OSError, ValueError) as error:
-            raise MissingEncoderError(
+            raise _MissingEncoderError(
                 f"the text encoder {self._source} cannot be loaded; name a folder that holds it "
                 "with --text-encoder."
             ) from error
@@ -302,7 +302,7 @@ class TextEncoder:
         """(A, B) cosine similarities.
 
         Raises:
-            MissingEncoderError: if the encoder cannot be loaded.
+            GromaError: if the encoder cannot be loaded.
         """
         a, b = (np.stack([self._encode(text) for text in texts]) for texts in (first, second))
         return a @ b.T

@@ -26,7 +26,7 @@ from groma.eval.statistics.intervals import Measure
 from groma.run_journal import Fields
 from groma.types import Size
 
-MOST_FOUND = 300
+_MOST_FOUND = 300
 """As many boxes of a picture count, of all its classes together: the first ones."""
 
 
@@ -84,14 +84,14 @@ class LvisGround(Benchmark[_Class]):
         counted: Counter[int] = Counter()
         for case in cases:
             boxes = read_boxes(answers.get(case.key, {"boxes": []}), case.key)
-            boxes = boxes[: MOST_FOUND - counted[case.image]]
+            boxes = boxes[: _MOST_FOUND - counted[case.image]]
             counted[case.image] += len(boxes)
             found.append([(to_xywh(box), 1.0) for box in boxes])
         pictures = number_of([case.picture for case in cases])
         classes = number_of([case.category for case in cases])
         units = [pictures[case.picture] for case in cases]
         groups = [classes[case.category] for case in cases]
-        matches = match_shapes(found, [case.truth for case in cases], limit=MOST_FOUND)
+        matches = match_shapes(found, [case.truth for case in cases], limit=_MOST_FOUND)
         recalls = {area: Recalls(each, units, groups) for area, each in matches.items()}
         wanted = {area: each.num_wanted for area, each in recalls.items()} | {"all": len(cases)}
         measure = Measure(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from groma.data.sample import GroundedSample
-from groma.data.sources.items import BrokenItem, Items
+from groma.data.sources.items import BrokenItem, Samples
 from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
@@ -54,15 +54,15 @@ class Rec(Benchmark[_Expression]):
 
     Args:
         sources: the files of the expressions.
-        items: one expression each.
+        samples: one expression each.
         split: the part of the files that they are; None is all.
     """
 
     name = "rec"
     unit = "expressions"
 
-    def __init__(self, sources: Sequence[Path], items: Items, split: str | None = None) -> None:
-        super().__init__(sources, *_read(items), split)
+    def __init__(self, sources: Sequence[Path], samples: Samples, split: str | None = None) -> None:
+        super().__init__(sources, *_read(samples), split)
 
     @staticmethod
     def protocol(wording: Wording) -> Protocol:
@@ -91,16 +91,16 @@ class Rec(Benchmark[_Expression]):
         return Score([sums(figures, counts, lambda x: divide(x[..., :3], x[..., 3:]))])
 
 
-def _read(items: Items) -> tuple[list[_Expression], Counter[str]]:
+def _read(samples: Samples) -> tuple[list[_Expression], Counter[str]]:
     """Every expression that can be used, and how many cannot for which reason.
 
     The key of an expression is its number in the file.
     """
     cases: list[_Expression] = []
     broken: Counter[str] = Counter()
-    for index in range(len(items)):
+    for index in range(len(samples)):
         try:
-            sample = items[index]
+            sample = samples[index]
         except BrokenItem as error:
             broken[str(error)] += 1
             continue

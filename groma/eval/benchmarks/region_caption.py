@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from groma.data.questions import SUBJECT
 from groma.data.sources.items import BrokenItem, box_from_xywh
-from groma.data.templates import SUBJECT
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
 from groma.eval.harness.asker import Asker, Protocol, Wording, phrasing
 from groma.eval.harness.benchmark import (

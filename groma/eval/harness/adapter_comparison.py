@@ -15,7 +15,7 @@ from groma.image import load_image
 from groma.types import Box
 from recipes.scenes.evaluation.answering import hold
 
-Change = tuple[Literal["same", "base", "adapter"], str]
+_Change = tuple[Literal["same", "base", "adapter"], str]
 """Words that both replies have, or only one of them."""
 
 
@@ -48,7 +48,7 @@ class ComparedReply:
     base_iou: float | None
     adapter_iou: float | None
     agreement: float | None
-    changes: tuple[Change, ...]
+    changes: tuple[_Change, ...]
 
     @property
     def iou_gain(self) -> float | None:
@@ -139,10 +139,10 @@ def mean_overlap(found: Sequence[Box], wanted: Sequence[Box]) -> float | None:
     return float(sum(iou[pair] for pair in pairs)) / max(len(found), len(wanted))
 
 
-def word_changes(base: str, adapter: str) -> tuple[Change, ...]:
+def word_changes(base: str, adapter: str) -> tuple[_Change, ...]:
     """What was said by both and by each alone, word by word."""
     a, b = base.split(), adapter.split()
-    changes: list[Change] = []
+    changes: list[_Change] = []
     for tag, a0, a1, b0, b1 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if tag == "equal":
             changes.append(("same", " ".join(a[a0:a1])))

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from groma.chat.chat import Chat, Groma
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
-from groma.data.templates import PHRASINGS, SUBJECT
+from groma.data.questions import PHRASINGS, SUBJECT
 from groma.dice import Dice
 from groma.image import load_image
 from groma.text.template import Piece, Template
@@ -20,10 +20,10 @@ Wording = Literal["tags", "words"]
 """How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`
 and without `[grounding]`; the answer is regions alone. `words` as our own models are trained."""
 
-Objectness = Literal["fused", "coco", "sa1b"]
+_Objectness = Literal["fused", "coco", "sa1b"]
 """Which head says how much a region is a thing: both, as regions are chosen, or one alone."""
 
-_MIXES: Mapping[Objectness, tuple[float, float]] = {"coco": (1.0, 0.0), "sa1b": (0.0, 1.0)}
+_MIXES: Mapping[_Objectness, tuple[float, float]] = {"coco": (1.0, 0.0), "sa1b": (0.0, 1.0)}
 """Exponents of the two heads where they are not those of the model."""
 
 _NUM_PHRASINGS = 6
@@ -50,7 +50,7 @@ class Protocol:
     score_threshold: float | None = None
     max_regions: int | None = None
     grounding: bool = False
-    objectness: Objectness = "fused"
+    objectness: _Objectness = "fused"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""

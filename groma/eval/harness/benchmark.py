@@ -42,10 +42,10 @@ class Score:
     notes: list[str] = field(default_factory=list)
 
 
-AnyCase = TypeVar("AnyCase", bound=Case)
+_AnyCase = TypeVar("_AnyCase", bound=Case)
 
 
-class Benchmark(ABC, Generic[AnyCase]):
+class Benchmark(ABC, Generic[_AnyCase]):
     """One benchmark with its annotations read.
 
     Args:
@@ -69,7 +69,7 @@ class Benchmark(ABC, Generic[AnyCase]):
     def __init__(
         self,
         sources: Sequence[Path],
-        cases: Sequence[AnyCase],
+        cases: Sequence[_AnyCase],
         unusable: Mapping[str, int] | None = None,
         split: str | None = None,
     ) -> None:
@@ -84,7 +84,7 @@ class Benchmark(ABC, Generic[AnyCase]):
         """How its answers are made, where nobody says otherwise."""
 
     @abstractmethod
-    def answer(self, asker: Asker, case: AnyCase, number: int) -> Fields:
+    def answer(self, asker: Asker, case: _AnyCase, number: int) -> Fields:
         """Put a case to a model.
 
         Args:
@@ -98,7 +98,7 @@ class Benchmark(ABC, Generic[AnyCase]):
 
     def complete(
         self,
-        cases: Sequence[AnyCase],  # noqa: ARG002
+        cases: Sequence[_AnyCase],  # noqa: ARG002
         answers: Answers,
         header: Fields,  # noqa: ARG002
         path: Path | None,  # noqa: ARG002
@@ -117,10 +117,10 @@ class Benchmark(ABC, Generic[AnyCase]):
         return answers
 
     @abstractmethod
-    def measure(self, cases: Sequence[AnyCase], answers: Answers) -> Score:
+    def measure(self, cases: Sequence[_AnyCase], answers: Answers) -> Score:
         """Compute figures; arguments and errors as in `score`."""
 
-    def score(self, cases: Sequence[AnyCase], answers: Answers) -> Score:
+    def score(self, cases: Sequence[_AnyCase], answers: Answers) -> Score:
         """Measure answers, and tell what could not be asked and what was not answered.
 
         Args:

@@ -1,16 +1,15 @@
 """Figures that others have published, to stand beside ours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import TypeAdapter
+from typing import Any
 
 from groma.foreign import load_json
 from groma.types import GromaError
 
-NO_SET = "none"
+_NO_SET = "none"
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class _PublishedSet:
+class _Set:
     """A set that figures are published of.
 
     Attributes:
@@ -44,10 +43,17 @@ class _PublishedSet:
     results: tuple[Published, ...]
 
 
+def _read(results: Iterable[Mapping[str, Any]]) -> tuple[Published, ...]:
+    return tuple(Published(**result) for result in results)
+
+
 _FIGURES = load_json(Path(__file__).with_name("published_figures.json").read_bytes())
-SETS = TypeAdapter(dict[str, _PublishedSet]).validate_python(_FIGURES["sets"])
+SETS: Mapping[str, _Set] = {
+    name: _Set(each["benchmark"], each["files"], _read(each["results"]))
+    for name, each in _FIGURES["sets"].items()
+}
 """By name; where other models' figures come from the Groma paper, that is their source."""
-REC_MEAN = TypeAdapter(tuple[Published, ...]).validate_python(_FIGURES["rec_mean"])
+REC_MEAN = _read(_FIGURES["rec_mean"])
 """Mean accuracy over all eight sets of REC."""
 
 
@@ -57,12 +63,12 @@ def find_set(benchmark: str, label: str, name: str | None) -> str | None:
     Args:
         benchmark: that is measured.
         label: what results call the questions.
-        name: of a set; `NO_SET` for none; None recognises the label.
+        name: of a set; `_NO_SET` for none; None recognises the label.
 
     Raises:
         GromaError: if the benchmark has no such set.
     """
-    if name == NO_SET:
+    if name == _NO_SET:
         return None
     sets = {key: each for key, each in SETS.items() if each.benchmark == benchmark}
     if name is None:
@@ -70,6 +76,6 @@ def find_set(benchmark: str, label: str, name: str | None) -> str | None:
         return next((key for key, each in sets.items() if re.match(each.files, plain)), None)
     if name not in sets:
         raise GromaError(
-            f"No figures of {benchmark} on {name!r} are known; take {', '.join(sets)} or {NO_SET}."
+            f"No figures of {benchmark} on {name!r} are known; take {', '.join(sets)} or {_NO_SET}."
         )
     return name

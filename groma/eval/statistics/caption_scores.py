@@ -44,7 +44,7 @@ def measure_words(references: Captions, captions: Captions) -> list[Measure]:
     cider = Figure("cider", "CIDEr", len(references))
     return [
         sums((meteor,), meteor_counts(references, captions), meteor_score),
-        mean(cider, cider_scores(references, captions)),
+        mean(cider, _cider_scores(references, captions)),
     ]
 
 
@@ -125,7 +125,7 @@ def meteor_score(counts: Floats) -> Floats:
     return np.nan_to_num(mean * (1 - _GAMMA * fragments**_BETA))[..., None]
 
 
-def cider_scores(references: Captions, captions: Captions) -> Floats:
+def _cider_scores(references: Captions, captions: Captions) -> Floats:
     """(N,) CIDEr of each caption, not in percent; arguments as in `meteor_counts`."""
     from pycocoevalcap.cider.cider import Cider
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from groma.data.questions import pose
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.data.sources.groma_instruct import format_turns
 from groma.data.sources.items import UNKNOWN_SIZE
-from groma.data.templates import pose
 from groma.dice import Dice
 from groma.instruction_sets.readers.set_items import Item, Note, RawBox
 from groma.types import Size

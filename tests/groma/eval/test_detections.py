@@ -10,8 +10,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from groma.eval.benchmarks.detection_benchmark import DRAWS, Detection
-from groma.eval.benchmarks.lvis_ground import MOST_FOUND, LvisGround, class_name
+from groma.eval.benchmarks.detection_benchmark import _DRAWS, Detection
+from groma.eval.benchmarks.lvis_ground import _MOST_FOUND, LvisGround, class_name
 from groma.types import GromaError
 from tests.groma.eval import guesses
 from tests.groma.eval.guesses import KINDS
@@ -142,7 +142,7 @@ def test_intervals_hold_their_figures(tmp_path):
     benchmark = Detection(write(tmp_path, 0))
     score = benchmark.score(benchmark.cases, answers_of(benchmark, "crowded", with_scores=True))
     (measure,) = score.measures
-    assert measure.draws == DRAWS
+    assert measure.draws == _DRAWS
     estimates = measure.estimates()
     for key in ("ap", "ap_50", "ap_75", "ap_large", "ar_100"):
         assert estimates[key].low < estimates[key].value < estimates[key].high
@@ -159,7 +159,7 @@ def lvis_answers(folder):
         case.key: {"boxes": guesses.guess("crowded", boxes_of(case) * 100, case.key)[0]}
         for case in benchmark.cases
     }
-    assert max(len(answer["boxes"]) for answer in flood.values()) > MOST_FOUND
+    assert max(len(answer["boxes"]) for answer in flood.values()) > _MOST_FOUND
     yield "flooded", path, benchmark, flood
 
 

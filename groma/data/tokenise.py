@@ -1,15 +1,13 @@
 """Samples as token ids and labels: only what the model says is learnt (paper 3.2, 3.3)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from groma.data.sample import GroundedSample, Mention, Phrase, plain_text
 from groma.text.template import Exchange, Template
-from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
+from groma.tokens import GROUND_BOX, REFER_BOX
 from groma.types import IGNORED
 
 
@@ -81,18 +79,6 @@ def answers(labels: Tensor) -> Tensor:
     before[..., 1:] = supervised[..., :-1]
     number = (supervised & ~before).cumsum(dim=-1) - 1
     return torch.where(supervised, number, -1)
-
-
-def pad(rows: Sequence[Tensor], value: int) -> Tensor:
-    """Stack rows (T_i,) into (B, T), filled up on the right."""
-    return pad_sequence(list(rows), batch_first=True, padding_value=value)
-
-
-def pad_conversations(
-    ids: Sequence[Tensor], labels: Sequence[Tensor], tokens: TokenIds
-) -> dict[str, Tensor]:
-    """Stack conversations into `input_ids` and `labels`, each (B, T)."""
-    return {"input_ids": pad(ids, tokens[PAD]), "labels": pad(labels, IGNORED)}
 
 
 def _exchange(sample: GroundedSample, turn: int, template: Template) -> Exchange:

@@ -4,8 +4,8 @@ import pytest
 
 from groma.data.dataset import make_dice
 from groma.data.mixture import Mixture
+from groma.data.questions import PHRASINGS, SUBJECT, pose
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
-from groma.data.templates import PHRASINGS, SUBJECT, pose
 
 
 def sample(*turns: QA) -> GroundedSample:
@@ -30,7 +30,7 @@ def test_every_kind_that_parsers_make_has_phrasings(conversations: Mixture) -> N
     kinds = {
         turn.kind
         for source in conversations.opened
-        for turn in source.items[0].turns  # the first of every source is right
+        for turn in source.samples[0].turns  # the first of every source is right
     }
     assert kinds == {*PHRASINGS, "chat"}
 

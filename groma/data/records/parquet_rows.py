@@ -11,9 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from groma.data.records.index import cache_stem, replacing
+from groma.data.records.derived_files import cache_stem, keeping
 from groma.types import GromaError
 
 if TYPE_CHECKING:
@@ -43,21 +41,18 @@ class ParquetRows:
 
     def __len__(self) -> int:
         """Number of rows."""
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return self._table.num_rows
 
-    def __getitem__(self, index: int) -> tuple[dict[str, Any], int]:
-        """One row by column, and 0: a row has no parts."""
-        number = int(np.searchsorted(self._ends, index, side="right"))
-        batch = self._file.get_batch(number)
-        at = index - (int(self._ends[number]) - batch.num_rows)
-        return batch.slice(at, 1).to_pylist()[0], 0
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One row by column."""
+        return self._table.slice(index, 1).to_pylist()[0]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is mapped, which every process maps for itself."""
         return {name: value for name, value in vars(self).items() if name[0] != "_"}
 
     @cached_property
-    def _file(self) -> "pa.ipc.RecordBatchFileReader":
+    def _table(self) -> "pa.Table":
         """The copy, mapped into memory; made on first use.
 
         Raises:
@@ -73,17 +68,11 @@ class ParquetRows:
         if not target.is_file():
             batches = self._read(files)
             first = next(batches)
-            with replacing(target) as file, pa.ipc.new_file(file, first.schema) as copy:
+            with keeping(target) as file, pa.ipc.new_file(file, first.schema) as copy:
                 copy.write_batch(first)
                 for batch in batches:
                     copy.write_batch(batch)
-        return pa.ipc.open_file(pa.memory_map(str(target)))
-
-    @cached_property
-    def _ends(self) -> np.ndarray:
-        """(batches,) number of the row after the last one of each."""
-        sizes = [self._file.get_batch(i).num_rows for i in range(self._file.num_record_batches)]
-        return np.cumsum(sizes, dtype=np.int64)
+        return pa.ipc.open_file(pa.memory_map(str(target))).read_all()
 
     def _read(self, files: Sequence[Path]) -> "Iterator[pa.RecordBatch]":
         """The columns of all files, of the types they have in the first; at least one batch."""
