@@ -11,8 +11,9 @@ from transformers import EvalPrediction
 
 from groma.finetune.seen_pictures import TrainingVision
 from groma.loop.parallel import share_of
-from groma.model.groma import GromaForConditionalGeneration, GromaOutput, Sight
+from groma.model.groma import GromaForConditionalGeneration
 from groma.model.splice import match_boxes
+from groma.model.training_forward import GromaOutput, TrainingPicture
 from groma.types import IGNORED, Regions
 
 _MOST_LEFT_OUT = 0.7
@@ -73,26 +74,28 @@ class AdapterObjective(nn.Module):
         where their order has no meaning; else all is as in a chat.
         """
         times = readings.tolist() if self.training else [None] * len(readings)
-        sights = [self.vision.see(i, time) for i, time in zip(indices.tolist(), times, strict=True)]
+        pictures = [
+            self.vision.encode(i, time) for i, time in zip(indices.tolist(), times, strict=True)
+        ]
         if self.training:
-            sights = [_leave_out_some(sight) for sight in sights]
-        return self.model.read(sights, input_ids, labels, shuffle_regions=self.training)
+            pictures = [_leave_out_some(picture) for picture in pictures]
+        return self.model(input_ids, pictures, labels=labels, shuffle_regions=self.training)
 
 
-def _leave_out_some(sight: Sight) -> Sight:
+def _leave_out_some(picture: TrainingPicture) -> TrainingPicture:
     """A picture without some of the regions that nothing means: those left must be looked at.
 
     A few pictures, seen again and again, are soon known by heart: which region is meant would be
     told from how many there are and which are beside it.
     """
-    regions = sight.regions
+    regions = picture.regions
     assert regions.tokens is not None
     kept = torch.rand(len(regions.boxes)) >= _MOST_LEFT_OUT * torch.rand(())
-    meant = torch.cat([sight.refer, sight.ground])
+    meant = torch.cat([picture.refer, picture.ground])
     kept[match_boxes(meant, regions.boxes).cpu() if len(meant) else 0] = True
     rows = kept.nonzero().flatten().to(regions.boxes.device)
     some = (part[rows] for part in (regions.boxes, regions.scores, regions.is_user, regions.tokens))
-    return replace(sight, regions=Regions(*some))
+    return replace(picture, regions=Regions(*some))
 
 
 @torch.no_grad()

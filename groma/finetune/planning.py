@@ -12,6 +12,7 @@ from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.memory_estimate import Estimate, estimate
 from groma.finetune.run_folder import RunFolder
 from groma.finetune.wording import Wording
+from groma.model.quantization import beyond_stored
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.types import GromaError
@@ -53,7 +54,7 @@ def plan(
     """
     source = loading.resolve(settings.model)
     config = loading.read_config(source)
-    settings = replace(settings, quantization=loading.beyond_stored(settings.quantization, config))
+    settings = replace(settings, quantization=beyond_stored(settings.quantization, config))
     trained, _ = split(samples, settings.held_out, settings.seed)
     labelled = [sample for sample in samples if is_labelled(sample)]
     names = {name for sample in labelled for name in sample.names}

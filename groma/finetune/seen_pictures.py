@@ -13,7 +13,9 @@ from groma.data.augment import View, redraw
 from groma.dice import Dice
 from groma.finetune.variation import move_boxes, vary
 from groma.image import load_image, to_pixels
-from groma.model.groma import Glance, GromaForConditionalGeneration, Sight
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import TrainingPicture, encode_pictures
+from groma.types import ImageFeatures
 
 _VIEWS = 8
 """Of each picture: as many as look at least as different as what a person would try."""
@@ -68,10 +70,10 @@ class TrainingVision:
         for item in shown:
             self._boxes.setdefault(item.picture, []).extend((item.refer, item.ground))
         self._numbers = {picture: number for number, picture in enumerate(self._boxes)}
-        self._kept: dict[tuple[Path, int], tuple[Glance, View]] = {}
+        self._kept: dict[tuple[Path, int], tuple[ImageFeatures, View]] = {}
         self.num_bytes = 0
 
-    def see(self, index: int, reading: int | None = None) -> Sight:
+    def encode(self, index: int, reading: int | None = None) -> TrainingPicture:
         """The picture of a conversation as the language model will be shown it.
 
         Args:
@@ -88,13 +90,13 @@ class TrainingVision:
             dice = Dice(np.random.SeedSequence((self._seed, reading)))
             if dice.maybe(self._variation):
                 number, refer = 1 + dice.below(_VIEWS), redraw(refer, dice)
-        glance, view = self._look(item.picture, number)
+        features, view = self._look(item.picture, number)
         with torch.set_grad_enabled(self._learns and torch.is_grad_enabled()):
             boxes = [move_boxes(refer, view)], [move_boxes(item.ground, view)]
-            return self._model.see(glance, *boxes)[0]
+            return encode_pictures(self._model, features, *boxes)[0]
 
     @torch.no_grad()
-    def _look(self, picture: Path, number: int) -> tuple[Glance, View]:
+    def _look(self, picture: Path, number: int) -> tuple[ImageFeatures, View]:
         """One of the views of a picture, 0 being the picture itself; kept as far as that goes."""
         weight = next(self._model.image_encoder.parameters())
         if (picture, number) in self._kept:
@@ -105,7 +107,7 @@ class TrainingVision:
             varied = vary(image, torch.cat(self._boxes[picture]), side, Dice(sequence))
             image, view = varied.picture, varied.view
         pixels = to_pixels(image, side).pixels[None].to(weight.device, weight.dtype)
-        looked = self._model.look(pixels), view
+        looked = self._model.image_features(pixels), view
         size = _count_bytes(looked)
         if self.num_bytes + size <= self._budget:
             self._kept[picture, number] = _move(looked, torch.device("cpu"))

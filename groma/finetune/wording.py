@@ -1,7 +1,7 @@
 """How a model is asked and how it answers, so that labels can be taught as talk in its own manner.
 
 A model may bring its wording with it, in a file beside its weights; the released one is asked as in
-`groma.data.templates`.
+`groma.data.questions`.
 """
 
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from groma.checkpoint import load as loading
+from groma.data.questions import PHRASINGS
 from groma.data.sample import QA, Phrase, Piece, Pieces, join_pieces
-from groma.data.templates import PHRASINGS
 from groma.dice import Dice
 from groma.text.grammar import capitalised
 from groma.types import GromaError

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from groma.checkpoint import load as loading
+from groma.checkpoint.load import weight_files
 from groma.data.records.left_out import list_pictures
 from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b
 from groma.data.sources import llava as conversations
@@ -98,7 +99,7 @@ def _config(path: Path, folder: Path) -> None:
 
 def _weights(path: Path, folder: Path) -> None:
     shutil.copy(path, folder / "model.safetensors.index.json")
-    loading.weight_files(folder)
+    weight_files(folder)
 
 
 def _shown(path: Path, _: Path) -> None:

@@ -13,7 +13,8 @@ from groma.data.batches import pad_conversations
 from groma.data.tokenise import write
 from groma.image import normalise_pixels
 from groma.loop.parallel import share_of
-from groma.model.groma import GromaForConditionalGeneration, GromaOutput
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import GromaOutput
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.types import IGNORED
