@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import torch
 
 from groma.data.sample import QA, GroundedSample, Phrase, plain_text
+from groma.eval.harness.conversing import new_boxes
 from groma.types import GroundedReply, GroundedSpan, Proposals, RegionRef
-from recipes.scenes.evaluation.answering import new_boxes
 from recipes.scenes.evaluation.scene_questions import Talk
 from recipes.scenes.scene import Scene
 

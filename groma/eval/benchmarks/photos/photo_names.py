@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from recipes.scenes.language.grammar import plural_of
-from recipes.scenes.nouns import COLOURS
+from groma.ops.colours import NAMES as COLOURS
+from groma.text.grammar import plural_of
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "person": (
