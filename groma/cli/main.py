@@ -31,7 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, 2 after a mistake that one sentence on stderr explains, 130 after Ctrl-C.
     """
-    options = build_parser().parse_args(arguments)
+    return run(build_parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what a command line says: what its `run` does.
+
+    Returns:
+        As `main`.
+    """
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -95,7 +103,7 @@ def add_ask(commands: Subcommands) -> None:
     )
     _add_region_options(parser)
     _add_output_options(parser)
-    _add_model_options(parser)
+    add_model_options(parser)
     _add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
     parser.set_defaults(run=run_ask)
 
@@ -131,7 +139,7 @@ def add_regions(commands: Subcommands) -> None:
     parser.add_argument("image", metavar="IMAGE")
     _add_region_options(parser)
     _add_output_options(parser)
-    _add_model_options(parser)
+    add_model_options(parser)
     parser.set_defaults(run=run_regions)
 
 
@@ -163,7 +171,7 @@ def add_annotate(commands: Subcommands) -> None:
 
     parser = commands.add_parser("annotate", help="grounded captions for a folder of pictures")
     command.add_annotate_arguments(parser)
-    _add_model_options(parser)
+    add_model_options(parser)
     parser.set_defaults(run=run_annotate)
 
 
@@ -175,37 +183,25 @@ def run_annotate(options: argparse.Namespace) -> None:
 
 
 def add_eval(commands: Subcommands) -> None:
-    """`groma eval scenes | adapter | rec | rec-mean | lvis-ground | …`."""
+    """`groma eval adapter | rec | rec-mean | lvis-ground | …`."""
     from groma.cli import evaluate as public
     from groma.cli import evaluate_adapter as adapter_command
     from groma.eval.benchmarks import rec_mean
-    from recipes.scenes.commands import evaluate_scenes as command
 
     parser = commands.add_parser("eval", help="measure how good a model is")
     benchmarks = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
-    scenes = benchmarks.add_parser("scenes", help="on illustrated scenes")
-    command.add_arguments(scenes)
-    _add_model_options(scenes)
-    scenes.set_defaults(run=run_eval_scenes)
     adapter = benchmarks.add_parser("adapter", help="base and adapter on the same questions (A/B)")
     adapter_command.add_arguments(adapter)
-    _add_model_options(adapter)
+    add_model_options(adapter)
     adapter.set_defaults(run=run_eval_adapter)
     for name, what in public.BENCHMARKS.items():
         benchmark = benchmarks.add_parser(name, help=what)
         public.add_arguments(benchmark, name)
-        _add_model_options(benchmark)
+        add_model_options(benchmark)
         benchmark.set_defaults(run=run_eval_public)
     mean = benchmarks.add_parser("rec-mean", help="results of rec on several sets, and their mean")
     rec_mean.add_arguments(mean)
     mean.set_defaults(run=run_eval_rec_mean)
-
-
-def run_eval_scenes(options: argparse.Namespace) -> None:
-    """Measure a model on illustrated scenes."""
-    from recipes.scenes.commands import evaluate_scenes as command
-
-    _print(command.run(options, lambda: _load(options)))
 
 
 def run_eval_public(options: argparse.Namespace) -> None:
@@ -266,16 +262,12 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def add_data(commands: Subcommands) -> None:
-    """`groma data scenes | stats | show | check`."""
+    """`groma data stats | show | check`."""
     from groma.cli import data as public
     from groma.cli import doctor
-    from recipes.scenes.commands import write_scenes as command
 
-    parser = commands.add_parser("data", help="make or look at what models are trained on")
+    parser = commands.add_parser("data", help="look at what models are trained on")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    scenes = actions.add_parser("scenes", help="illustrated scenes with drawn annotations")
-    command.add_arguments(scenes)
-    scenes.set_defaults(run=run_data_scenes)
     stats = actions.add_parser("stats", help="what the sources of a configuration hold")
     public.add_stats_arguments(stats)
     stats.set_defaults(run=run_data_stats)
@@ -290,13 +282,6 @@ def add_data(commands: Subcommands) -> None:
     check = actions.add_parser("check", help="what is wrong with an instruction set, and mend it")
     doctor.add_arguments(check)
     check.set_defaults(run=run_data_check)
-
-
-def run_data_scenes(options: argparse.Namespace) -> None:
-    """Write example scenes."""
-    from recipes.scenes.commands import write_scenes as command
-
-    _print(command.run(options))
 
 
 def run_data_stats(options: argparse.Namespace) -> None:
@@ -331,7 +316,7 @@ def add_instruct(commands: Subcommands) -> None:
 
     parser = commands.add_parser("instruct", help="make grounded conversations to learn from")
     command.add_instruct_arguments(parser)
-    _add_model_options(parser)
+    add_model_options(parser)
     parser.set_defaults(run=run_instruct)
 
 
@@ -472,7 +457,8 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--save", type=Path, metavar="OUT.png", help="write the marked picture")
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Declare which model answers, and how it is loaded."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",

@@ -242,11 +242,6 @@ def read_mixture(path: Path, root: Path | None = None) -> Mixture:
 
 def _read_mixture(data: Mapping[str, Any], folder: Path, root: Path | None) -> Mixture:
     settings = data.get("mixture", {})
-    if "scenes" in data and "sources" not in data:
-        raise GromaError(
-            "it has no data of others: its stage learns from illustrated scenes, which are drawn "
-            "as they are needed; look at some with `groma data scenes`."
-        )
     if not isinstance(settings, dict) or not data.get("sources"):
         raise GromaError("it needs at least one table [[sources]], and [mixture] must be a table.")
     known = ("root", "cache", "seed", "flip", "crop", "without", "image_data")
