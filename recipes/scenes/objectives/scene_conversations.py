@@ -123,7 +123,7 @@ class SceneInstruction(GroundedConversations):
         labels: Tensor,
         refer_boxes: Sequence[Tensor],
         ground_boxes: Sequence[Tensor],
-        truth: Sequence[Mapping[str, Tensor]],
+        truth: Sequence[Mapping[str, Tensor]] = (),
         kinds: Sequence[Tensor] = (),  # noqa: ARG002
     ) -> dict:
         """Loss of a batch.
@@ -134,7 +134,7 @@ class SceneInstruction(GroundedConversations):
             labels: (B, T), -100 where nothing is supervised.
             refer_boxes: per row (K, 4), one for each `<refer_box>`.
             ground_boxes: per row (G, 4), one for each `<ground_box>`.
-            truth: fields of each picture's `Truth`.
+            truth: fields of each picture's `Truth`, needed by the regression.
             kinds: of the questions; not used.
 
         Returns:

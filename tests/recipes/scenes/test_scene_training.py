@@ -42,7 +42,8 @@ def test_every_shipped_configuration_can_be_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[scenes]", "[[sources]]", "lacks scenes"),
+        ("[scenes]\nevaluated = 2\n", "", "lacks scenes"),
+        ("[scenes]", "[[sources]]\n[scenes]", "has no setting sources"),
         ("[scenes]", "[scenes]\neasi = 3", r"\[scenes\] has no setting easi; did you mean easy"),
         ("evaluated = 2", "evaluated = 2.5", "2.5, which is no whole number"),
         ("[scenes]", "[[validation]]\n[scenes]", "has no setting validation"),
