@@ -164,10 +164,11 @@ def from_table(cls: type[_Table], table: Any, where: str) -> _Table:
 
 def _sentence(cls: type, error: dict[str, Any], where: str) -> str:
     """One mistake that pydantic has found."""
-    names = [part for part in error["loc"] if isinstance(part, str)]
-    while names and is_dataclass(inner := get_type_hints(cls).get(names[0])):
-        cls, where = inner, f"{where}: [{names.pop(0)}]"
-    setting, mistake = ".".join(names), error["type"]
+    mistake, names = error["type"], [part for part in error["loc"] if isinstance(part, str)]
+    known = get_type_hints(cls)
+    if len(names) > (mistake == "missing") and is_dataclass(table := known.get(names[0])):
+        cls, where = table, f"{where}: [{names.pop(0)}]"
+    setting = ".".join(names)
     if mistake == "value_error":
         return f"{where} {error['ctx']['error']}"
     if mistake == "missing":
@@ -193,7 +194,5 @@ _NAMES = {
     "bool": "true or false",
     "tuple": "list",
     "dict": "table",
-    "mapping": "table",
-    "path": "path",
 }
 """What the kinds of mistakes that pydantic finds are called."""

@@ -116,7 +116,7 @@ class SceneInstruction(GroundedConversations):
         self.looking = looking
         self.looking_weight = weights.get("looking", 0.0)
 
-    def forward(  # ty: ignore[incompatible-method-override]
+    def forward(
         self,
         pixels: Tensor,
         input_ids: Tensor,

@@ -48,7 +48,7 @@ def test_every_shipped_configuration_can_be_read(name: str) -> None:
         ("evaluated = 2", "evaluated = 2.5", "2.5, which is no whole number"),
         ("[scenes]", "[[validation]]\n[scenes]", "has no setting validation"),
         ("steps = 4", "epochs = 2", "scenes never end"),
-        ("[model.sizes]", "[model]\nwords = 3\n[model.sizes]", "3, which is no path"),
+        ("[model.sizes]", "[model]\nwords = 3\n[model.sizes]", "3, which is no text"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
