@@ -11,15 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.application import add_app
 from groma.embedded import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from groma.chat.chat import Groma
+    from groma.chat.conversation import GroundedReply
     from groma.data.sample import GroundedSample
     from groma.text.template import Template
-    from groma.types import GroundedReply, RegionRef
+    from groma.types import RegionRef
 
 Subcommands = Any
 """What `ArgumentParser.add_subparsers` returns; argparse keeps its type private."""
@@ -75,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (add_ask, add_regions, add_annotate, add_eval, add_train, add_data, add_instruct):
         add(commands)
-    for add in (add_convert, add_info):
+    for add in (add_convert, add_info, add_app):
         add(commands)
     return parser
 
@@ -110,7 +112,8 @@ def add_ask(commands: Subcommands) -> None:
 
 def run_ask(options: argparse.Namespace) -> None:
     """Answer one question about one picture."""
-    from groma.text.conversation import GenerationSettings, check_question
+    from groma.chat.conversation import check_question
+    from groma.chat.settings import GenerationSettings
 
     check_question(options.question, options.boxes)
     settings = GenerationSettings(
@@ -145,8 +148,7 @@ def add_regions(commands: Subcommands) -> None:
 
 def run_regions(options: argparse.Namespace) -> None:
     """List the regions of one picture, best first."""
-    from groma.drawing.boxes import draw_boxes
-    from groma.types import regions_to_detections
+    from groma.drawing.boxes import draw_boxes, regions_to_detections
 
     image = _read_image(options)
     regions = _load(options).regions(

@@ -10,9 +10,9 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
+from groma.chat.conversation import Conversation
 from groma.cli import main as cli
 from groma.limits import LONGEST_QUESTION, MOST_BOXES, MOST_REQUEST_BYTES, MOST_WAITING
-from groma.text.conversation import Conversation
 from groma.types import GromaError
 from tests.app import scripted
 from tests.app.scripted import ANSWERS, DOG, ScriptedGroma
@@ -35,7 +35,10 @@ ASKED: list[tuple[Any, Any, Any, str]] = [
 def unseeing(monkeypatch: pytest.MonkeyPatch, groma: ScriptedGroma) -> None:
     """No picture is looked at: what is refused is refused before any work."""
     monkeypatch.setattr(groma, "encode_image", lambda *_: pytest.fail("the picture was encoded"))
-    monkeypatch.setattr("app.api.read_picture", lambda *_: pytest.fail("the picture was read"))
+    monkeypatch.setattr(
+        "groma_app.chat.named_endpoints.read_picture",
+        lambda *_: pytest.fail("the picture was read"),
+    )
 
 
 @pytest.mark.usefixtures("unseeing")

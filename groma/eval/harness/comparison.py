@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
 from groma.eval.harness.conversing import hold
 from groma.eval.statistics.matching import match_boxes, overlaps
 from groma.image import load_image
-from groma.types import Box, GroundedReply
+from groma.types import Box
 
 Change = tuple[Literal["same", "base", "adapter"], str]
 """Words that both replies have, or only one of them."""

@@ -3,8 +3,9 @@
 from contextlib import suppress
 
 from groma.chat.chat import Chat
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import GroundedSample, plain_text
-from groma.types import Box, GromaError, GroundedReply
+from groma.types import Box, GromaError
 
 
 def hold(chat: Chat, sample: GroundedSample) -> tuple[GroundedReply, ...]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from groma.chat.conversation import GroundedReply
 from groma.eval.statistics.matching import IOU, num_matched, overlaps
-from groma.types import Box, GroundedReply
+from groma.types import Box
 
 
 def pointed_boxes(reply: GroundedReply) -> list[Box]:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from groma.image import normalise_pixels
+from groma.loop.parallel import share_of
 from groma.model.detection_loss import detection_loss
 from groma.model.groma import GromaForConditionalGeneration
-from groma.train.parallel import share_of
 
 
 class ClassAgnosticDetection(nn.Module):

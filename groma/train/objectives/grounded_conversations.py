@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from groma.image import normalise_pixels
+from groma.loop.parallel import share_of
 from groma.model.groma import GromaForConditionalGeneration, GromaOutput
-from groma.train.parallel import share_of
 from groma.types import IGNORED
 
 

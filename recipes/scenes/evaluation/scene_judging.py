@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, Expected
 from groma.eval.harness.answer_words import agrees, denies, number_said
 from groma.eval.harness.pointing import points_exactly
 from groma.eval.statistics.matching import match_boxes
-from groma.types import Box, GroundedReply
+from groma.types import Box
 from recipes.scenes.evaluation import answer_reading as reading
 from recipes.scenes.language.attributes import colour_known
 from recipes.scenes.scene import Thing

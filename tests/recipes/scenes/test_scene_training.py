@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from groma import machine
 from groma.checkpoint import load as loading
-from groma.train import run_log
+from groma.loop import run_log
+from groma.loop.curves import read_log
 from groma.train.configuration import find, read_configuration, shipped
-from groma.train.curves import read_log
 from groma.train.trainer import StageTrainer
 from groma.types import GromaError
 from recipes.scenes.__main__ import main

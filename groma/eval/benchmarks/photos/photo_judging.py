@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from groma.chat.conversation import GroundedReply
 from groma.eval.benchmarks.coco_file import to_xywh
 from groma.eval.benchmarks.photos.photo_names import Names
 from groma.eval.benchmarks.photos.photo_questions import Question, Thing
 from groma.eval.harness.answer_words import agrees, plain_words
 from groma.eval.harness.pointing import points_first
 from groma.eval.statistics.matching import IOU, match_boxes, overlaps
-from groma.types import Box, GroundedReply
+from groma.types import Box
 
 FIGURES: Mapping[str, str] = {
     "found": "found at IoU 0.5, over a tenth",
