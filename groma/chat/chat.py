@@ -27,6 +27,7 @@ from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
 from groma.model.groma import GromaForConditionalGeneration
+from groma.model.region_proposer import ObjectnessMix
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
 from groma.text.constraints import GroundingGrammar
@@ -85,11 +86,14 @@ class Groma:
         return adapted
 
     @torch.inference_mode()
-    def encode_image(self, image: Picture) -> EncodedImage:
+    def encode_image(
+        self, image: Picture, objectness_mix: ObjectnessMix | None = None
+    ) -> EncodedImage:
         """Compute everything about a picture that does not depend on the conversation.
 
         Args:
             image: anything `groma.image.load_image` reads; an encoded picture is returned as it is.
+            objectness_mix: what ranks proposals, see `RegionProposer.propose`.
 
         Raises:
             GromaError: if it is no picture, damaged or too large.
@@ -99,7 +103,7 @@ class Groma:
         picture = to_pixels(load_image(image), self.config.image_size)
         parameter = next(self.model.image_encoder.parameters())
         pixels = picture.pixels[None].to(parameter.device, parameter.dtype)
-        return self.model.encode_image(pixels, [picture.original_size])[0]
+        return self.model.encode_image(pixels, [picture.original_size], objectness_mix)[0]
 
     def regions(self, image: Picture, **settings: Unpack[SettingValues]) -> tuple[Region, ...]:
         """The regions a conversation about a picture starts with, best first.

@@ -188,7 +188,7 @@ def add_eval(commands: Subcommands) -> None:
     """`groma eval adapter | rec | rec-mean | lvis-ground | …`."""
     from groma.cli import evaluate as public
     from groma.cli import evaluate_adapter as adapter_command
-    from groma.eval.benchmarks import rec_mean
+    from groma.cli import evaluate_rec_mean as rec_mean
 
     parser = commands.add_parser("eval", help="measure how good a model is")
     benchmarks = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
@@ -215,7 +215,7 @@ def run_eval_public(options: argparse.Namespace) -> None:
 
 def run_eval_rec_mean(options: argparse.Namespace) -> None:
     """Put results on several sets together."""
-    from groma.eval.benchmarks import rec_mean
+    from groma.cli import evaluate_rec_mean as rec_mean
 
     _print(rec_mean.run(options))
 

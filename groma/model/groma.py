@@ -18,7 +18,7 @@ from groma.model.deformable_detr import DeformableAttention
 from groma.model.detection_loss import detection_loss
 from groma.model.front_end import visual_parts
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
-from groma.model.region_proposer import BoxHead, DetectorOutput, RegionProposer
+from groma.model.region_proposer import BoxHead, DetectorOutput, ObjectnessMix, RegionProposer
 from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.model.released import register
 from groma.model.splice import expand_with_labels, match_boxes, name_boxes, splice
@@ -177,15 +177,22 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return self.language_model.get_output_embeddings()
 
     def encode_image(
-        self, pixel_values: Tensor, original_sizes: Sequence[Size]
+        self,
+        pixel_values: Tensor,
+        original_sizes: Sequence[Size],
+        objectness_mix: ObjectnessMix | None = None,
     ) -> list[EncodedImage]:
         """Everything about pictures that no conversation changes; encode once, ask many times.
 
         Args:
             pixel_values: (B, 3, S, S) normalised.
             original_sizes: (H, W) of each picture in pixels.
+            objectness_mix: see `RegionProposer.propose`.
+
+        Raises:
+            GromaError: if a mix is given, and the model has one objectness alone.
         """
-        visual = self.features(self.look(pixel_values))
+        visual = self.features(self.look(pixel_values, objectness_mix))
         return [
             EncodedImage(
                 original_size=size,
@@ -277,11 +284,11 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             output_attentions,
         )
 
-    def look(self, pixel_values: Tensor) -> Glance:
+    def look(self, pixel_values: Tensor, objectness_mix: ObjectnessMix | None = None) -> Glance:
         """What the frozen image encoder and region proposer make of (B, 3, S, S) pictures."""
         hidden = self.image_encoder(pixel_values)
         with torch.no_grad():
-            proposals = self.region_proposer.propose(hidden)
+            proposals = self.region_proposer.propose(hidden, objectness_mix)
         return Glance((*hidden[-3:], hidden[self.config.image_token_layer]), proposals)
 
     def see(

@@ -22,6 +22,9 @@ from groma.types import Proposals, Size
 
 OBJECTNESS_PRIOR = 0.01
 
+ObjectnessMix = tuple[float, float]
+"""Exponents of sigmoid(coco) and sigmoid(sa1b)."""
+
 
 @dataclass(frozen=True)
 class DetectorOutput:
@@ -186,28 +189,37 @@ class RegionProposer(nn.Module):
             queries=queries,
         )
 
-    def propose(self, hidden_states: Sequence[Tensor]) -> tuple[Proposals, ...]:
+    def propose(
+        self, hidden_states: Sequence[Tensor], objectness_mix: ObjectnessMix | None = None
+    ) -> tuple[Proposals, ...]:
         """The boxes of the last layer with their objectness, best first.
 
         Args:
             hidden_states: as in `forward`.
+            objectness_mix: exponents of the two heads; None is the model's own.
 
         Returns:
             Per picture Q proposals.
         """
         detected = self(hidden_states)
-        scores, order = self.score(detected).sort(dim=1, descending=True, stable=True)
+        scores, order = self.score(detected, objectness_mix).sort(
+            dim=1, descending=True, stable=True
+        )
         boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(1, order[..., None].expand(-1, -1, 4))
         boxes = box_cxcywh_to_xyxy(boxes_cxcywh)
         return tuple(Proposals(*pair) for pair in zip(boxes, scores, strict=True))
 
-    def score(self, output: DetectorOutput) -> Tensor:
+    def score(self, output: DetectorOutput, objectness_mix: ObjectnessMix | None = None) -> Tensor:
         """Fuse both heads of the last layer into one objectness (paper 3.1).
+
+        Args:
+            output: of `forward`.
+            objectness_mix: exponents of the two heads; None is the model's own.
 
         Returns:
             (B, Q) in [0, 1]: sigmoid(coco)^0.4 * sigmoid(sa1b)^0.6 by default.
         """
-        coco, sa1b = self.config.objectness_mix
+        coco, sa1b = objectness_mix or self.config.objectness_mix
         last = {head: logits[:, -1].sigmoid() for head, logits in output.logits.items()}
         return last["coco"] ** coco * last["sa1b"] ** sa1b
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from groma import machine
-from groma.data.dataset import ExampleCollator, collate_detection
+from groma.data.batches import ExampleCollator, collate_detection
 from groma.data.mixture import Mixture
 from groma.text.template import Template
 from groma.train import held_out, starting

@@ -17,12 +17,13 @@ from weakref import WeakValueDictionary
 
 from PIL import Image
 
+from groma.atomic_file import replacing
 from groma.chat.chat import Groma
+from groma.chat.settings import GenerationSettings
 from groma.checkpoint import load as loading
-from groma.data.records.index import replacing
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
-from groma.eval.harness.comparison import ComparedReply, compare
+from groma.eval.harness.adapter_comparison import ComparedReply, compare
 from groma.finetune.jobs import Jobs
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.planning import plan
@@ -364,8 +365,8 @@ class FinetuneTab:
         if adapted is None:
             return replace(comparison, count=comparison.asked)
         sample = self._run(comparison.run).held_out[comparison.asked]
-        settings = {"max_new_tokens": LONGEST_COMPARED}
-        rows = (*comparison.rows, *compare(self._base, adapted, [sample], **settings))
+        settings = GenerationSettings(max_new_tokens=LONGEST_COMPARED)
+        rows = (*comparison.rows, *compare(self._base, adapted, [sample], settings))
         comparison = replace(comparison, asked=comparison.asked + 1, rows=rows)
         if comparison.key not in self._comparing:
             return replace(comparison, count=comparison.asked)

@@ -2,27 +2,22 @@
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from shutil import rmtree
 from tempfile import mkdtemp
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree import ElementTree
 
 from groma.foreign import clean_json, decode_text, load_json, split_lines
 from groma.image import PICTURE_ENDINGS
-from groma.instruction_sets.readers import (
-    annotation_xml,
-    coco_export,
-    json_conversations,
-    label_studio_export,
-    shapes_json,
-    via_export,
-    yolo_labels,
-)
+from groma.instruction_sets.readers import yolo_labels
+from groma.instruction_sets.readers.annotation_xml import CVAT, VOC
+from groma.instruction_sets.readers.coco_export import COCO
+from groma.instruction_sets.readers.json_conversations import read_items
+from groma.instruction_sets.readers.label_studio_export import LABEL_STUDIO
 from groma.instruction_sets.readers.labelled import (
     LabelledPicture,
     beside,
@@ -30,20 +25,15 @@ from groma.instruction_sets.readers.labelled import (
     make_items,
 )
 from groma.instruction_sets.readers.other_formats import name_content, name_file
-from groma.instruction_sets.readers.set_items import (
-    GROMA,
-    LLAVA,
-    LLAVA_BOXES,
-    InstructionSet,
-    Item,
-    Note,
-)
-from groma.instruction_sets.readers.set_pictures import MOST_FILES, PictureFolder
+from groma.instruction_sets.readers.set_items import InstructionSet, Item, Note
+from groma.instruction_sets.readers.set_pictures import PictureFolder, files_below
+from groma.instruction_sets.readers.shapes_json import LABELME, SUPERVISELY
 from groma.instruction_sets.readers.unpacking import DATA_ENDINGS, unpack
+from groma.instruction_sets.readers.via_export import VIA
 from groma.types import GromaError
 
-_MOST_BYTES = 1 << 30
-"""Largest file that is read."""
+_MOST_BYTES, _MOST_XML = 1 << 30, 1 << 27
+"""Largest file that is read; XML takes many times its size."""
 _MOST_ITEMS = 200_000
 """More are no set for a small finetuning."""
 _FORMATS = (
@@ -55,41 +45,7 @@ _READABLE = f"; what can be read is {_FORMATS}"
 _TEXTS = (".txt", ".names", ".labels", ".yaml", ".yml")
 """Endings of labels of YOLO, and of what names their classes."""
 
-
-class _Format(NamedTuple):
-    """Boxes alone, with labels.
-
-    Attributes:
-        name: for people.
-        code: of notes about it.
-        is_it: tells it by what a file holds.
-        read: makes pictures of it, given the name of the file and what is left out.
-        is_split: whether every picture has a file of its own.
-    """
-
-    name: str
-    code: str
-    is_it: Callable[[Any], bool]
-    read: Callable[[Any, PurePosixPath, Counter[str]], Iterator[LabelledPicture]]
-    is_split: bool = False
-
-
-_BOXES = (
-    _Format("COCO-like", "coco", coco_export.is_coco, coco_export.read_pictures),
-    _Format("VGG Image Annotator", "via", via_export.is_via, via_export.read_pictures),
-    _Format("LabelMe", "labelme", shapes_json.is_labelme, shapes_json.read_labelme, True),
-    _Format(
-        "Supervisely", "supervisely", shapes_json.is_supervisely, shapes_json.read_supervisely, True
-    ),
-    _Format(
-        "Label Studio",
-        "label-studio",
-        label_studio_export.is_label_studio,
-        label_studio_export.read_pictures,
-    ),
-    _Format("Pascal VOC", "voc", annotation_xml.is_voc, annotation_xml.read_voc, True),
-    _Format("CVAT", "cvat", annotation_xml.is_cvat, annotation_xml.read_cvat),
-)
+_BOXES = (COCO, VIA, LABELME, SUPERVISELY, LABEL_STUDIO, VOC, CVAT)
 
 
 @dataclass
@@ -217,7 +173,7 @@ def _read_file(path: Path, images: Path | str | None) -> _Found:
     if other := name_file(path.name):
         raise GromaError(f"{path.name} looks like {other}{_READABLE}.")
     if path.suffix.lower() in _TEXTS:
-        files = _files_below(path.parent, DATA_ENDINGS)
+        files = files_below(path.parent, DATA_ENDINGS)
         if found := _read_yolo(path.parent, files, images):
             return found
     return _recognise(_load(path), PurePosixPath(path.name))
@@ -229,7 +185,7 @@ def _choose(folder: Path, path: Path, images: Path | str | None) -> _Found:
     Raises:
         GromaError: if there is none, or more than one.
     """
-    files = _files_below(folder, DATA_ENDINGS)
+    files = files_below(folder, DATA_ENDINGS)
     sets, mistakes, others = _scan(folder, files)
     if not sets and (yolo := _read_yolo(folder, files, images)):
         return yolo
@@ -288,16 +244,10 @@ def _find(data: Any, file: PurePosixPath) -> _Found | None:
             found = _Found(boxes.name, [file], boxes.code, boxes.is_split)
             found.pictures.append(list(boxes.read(data, file, found.missed)))
             return found
-    listed = [data] if isinstance(data, Mapping) else data
-    if not isinstance(listed, list):
+    if (read := read_items(data)) is None:
         return None
-    grounded = any(map(json_conversations.is_grounded, listed))
-    if not grounded and not any(map(json_conversations.is_plain, listed)):
-        return None
-    items = [json_conversations.read_item(item, number) for number, item in enumerate(listed)]
-    plain = LLAVA_BOXES if any(item.boxes for item in items) else LLAVA
-    notes = tuple(json_conversations.note_names(listed))
-    return _Found(GROMA if grounded else plain, [file], items=items, notes=notes)
+    name, items, notes = read
+    return _Found(name, [file], items=items, notes=notes)
 
 
 def _read_yolo(folder: Path, files: Sequence[Path], images: Path | str | None) -> _Found | None:
@@ -305,7 +255,7 @@ def _read_yolo(folder: Path, files: Sequence[Path], images: Path | str | None) -
     root = Path(images or folder)
     pictures = [
         PurePosixPath(path.relative_to(root).as_posix())
-        for path in _files_below(root, PICTURE_ENDINGS)
+        for path in files_below(root, PICTURE_ENDINGS)
     ]
     if not yolo_labels.find_labels(files, pictures):
         return None
@@ -351,28 +301,21 @@ def _load(path: Path) -> Any:
     if path.suffix.lower() != ".xml":
         return read_json(path)
     try:
-        return ElementTree.fromstring(_read_bytes(path))
+        return ElementTree.fromstring(_read_bytes(path, _MOST_XML))
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise GromaError(f"{path.name} is no XML that can be read{_READABLE}.") from error
 
 
-def _read_bytes(path: Path) -> bytes:
-    if path.stat().st_size > _MOST_BYTES:
-        raise GromaError(f"{path.name} is too large: at most {_MOST_BYTES >> 20:,} MB can be read.")
+def _read_bytes(path: Path, most: int = _MOST_BYTES) -> bytes:
+    if path.stat().st_size > most:
+        raise GromaError(f"{path.name} is too large: at most {most >> 20:,} MB can be read.")
     return path.read_bytes()
-
-
-def _files_below(folder: Path, endings: Iterable[str]) -> list[Path]:
-    """Files with these endings; programs' own, whose names begin with a dot, are left out."""
-    below = islice(folder.rglob("*"), MOST_FILES)
-    found = (path for path in below if path.suffix.lower() in endings)
-    return sorted(path for path in found if not path.name.startswith(".") and path.is_file())
 
 
 def _names_in(path: Path) -> Iterator[str]:
     """What the files in a folder or a zip are called."""
     if path.is_dir():
-        yield from (file.name for file in islice(path.rglob("*"), MOST_FILES))
+        yield from (file.name for file in files_below(path))
     else:
         with zipfile.ZipFile(path) as opened:
             yield from opened.namelist()

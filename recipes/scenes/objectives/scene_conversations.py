@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from groma.data.augment import redraw
-from groma.data.collate import pad_conversations, write
+from groma.data.batches import pad_conversations
+from groma.data.tokenise import write
 from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration, GromaOutput
 from groma.text.template import Template

@@ -20,7 +20,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from groma.data.augment import redraw
-from groma.data.collate import pad_conversations, write
+from groma.data.batches import pad_conversations
+from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration, Sight

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from groma.config import NUM_REGION_TOKENS
-from groma.data.collate import pad_conversations, write
+from groma.data.batches import pad_conversations
+from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.model.groma import next_token_loss
 from groma.model.region_code import RegionCode

@@ -28,6 +28,7 @@ FORMATS = {
     "label-studio-min": ("Label Studio", ("a.png",), {"rotated"}),
     "labelme": ("LabelMe", ("pictures/a.png", "pictures/b.png"), {"shape"}),
     "supervisely": ("Supervisely", ("day/img/a.png",), {"shape"}),
+    "via": ("VGG Image Annotator", ("a.png",), set()),
     "roboflow": ("COCO-like", ("train/a.png", "valid/a.png"), {"together"}),
 }
 """Format, pictures, and what is said about it."""
