@@ -27,14 +27,13 @@ from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
 from groma.model.groma import GromaForConditionalGeneration
-from groma.model.region_proposer import ObjectnessMix
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
 from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import EncodedImage, GromaError, Region
+from groma.types import EncodedImage, GromaError, ObjectnessMix, Region
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""

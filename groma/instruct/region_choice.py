@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from groma.ops.boxes import box_area, pairwise_iou
-from groma.ops.nms import nms
+from groma.ops.boxes import box_area, nms, pairwise_iou
 from groma.types import GromaError
 
 _SAME = 0.5

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from groma.config import GromaConfig
 from groma.model.convolutional_detector import ConvolutionalDetector
 from groma.model.second_look import look_twice
-from groma.ops.nms import nms
+from groma.ops.boxes import nms
 from groma.types import GromaError, Proposals
 
 _MOST_FOUND = 300
@@ -47,6 +47,7 @@ class ConvolutionalEncoder(nn.Module):
                 seen.boxes, seen.class_probabilities, seen.objectness, strict=True
             )
         ]
+        # Pictures hold different numbers of things; rows of zeros are no thing, see `propose`.
         stacked = nn.utils.rnn.pad_sequence(found, batch_first=True)
         return [stacked, seen.levels[1].features, pixel_values]
 

@@ -35,6 +35,7 @@ from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample, to_samples
 from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.instruction_sets.readers.writing import write_set
+from groma.model.quantization import stored_quantization
 from groma.types import GromaError, Region
 from groma_app.finetune.finetune_html import (
     render_estimate,
@@ -296,7 +297,7 @@ class FinetuneTab:
     def is_stored_quantised(self) -> bool:
         """Whether the base is packed on disk, so that there is nothing to choose."""
         folder = loading.resolve(self._settings.model)
-        return loading.stored_quantization(loading.read_config(folder)) is not None
+        return stored_quantization(loading.read_config(folder)) is not None
 
     def watch(self, name: str | None) -> RunView:
         """How a run is doing."""

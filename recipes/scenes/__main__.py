@@ -1,15 +1,15 @@
 """`python -m recipes.scenes`: the steps that make the embedded model of illustrated scenes."""
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from groma.cli.main import add_model_options
-from groma.cli.main import run as run_command
+from groma.cli.main import run
+from groma.cli.model_options import add_model_options, load_model
+from groma.cli.terminal import show
 from groma.cli.train import add_stage_arguments, changed
 from recipes.scenes import evaluate_scenes, write_scenes
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, 2 after a mistake that one sentence on stderr explains, 130 after Ctrl-C.
     """
-    return run_command(_parser().parse_args(arguments))
+    return run(_parser().parse_args(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,26 +131,17 @@ def package_model(options: argparse.Namespace) -> None:
     from recipes.scenes.package import package
 
     size = package(options.model, options.out)
-    sys.stdout.write(f"{options.out} holds {size / 1e6:.1f} MB.\n")
+    show(f"{options.out} holds {size / 1e6:.1f} MB.")
 
 
 def write_examples(options: argparse.Namespace) -> None:
     """Write example scenes."""
-    sys.stdout.write(write_scenes.run(options) + "\n")
+    show(write_scenes.run(options))
 
 
 def evaluate_model(options: argparse.Namespace) -> None:
     """Measure a model on illustrated scenes."""
-    import groma
-
-    result = evaluate_scenes.run(
-        options,
-        lambda: groma.load(
-            options.model, options.quantization, device=options.device, dtype=options.dtype
-        ),
-    )
-    text = result if isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False)
-    sys.stdout.write(text + "\n")
+    show(evaluate_scenes.run(options, lambda: load_model(options)))
 
 
 def _log_progress() -> None:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from groma.checkpoint import load as loading
+from groma.checkpoint.load import weight_files
 from groma.data.records.left_out import list_pictures
 from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b
 from groma.data.sources import llava as conversations
@@ -98,7 +99,7 @@ def _config(path: Path, folder: Path) -> None:
 
 def _weights(path: Path, folder: Path) -> None:
     shutil.copy(path, folder / "model.safetensors.index.json")
-    loading.weight_files(folder)
+    weight_files(folder)
 
 
 def _shown(path: Path, _: Path) -> None:
@@ -246,3 +247,10 @@ def _peak() -> float:
     """The most memory that this process ever had, in MB."""
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def test_a_pickle_is_given_no_room_that_it_does_not_fill(tmp_path: Path) -> None:
+    path = tmp_path / "refs.p"
+    path.write_bytes(b"\x80\x02]r\xff\xff\xff\x7f.")
+    with pytest.raises(GromaError, match="place 2,147,483,647"):
+        refer.read_refs(path)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from groma.image import normalise_pixels
 from groma.loop.parallel import share_of
-from groma.model.groma import GromaForConditionalGeneration, GromaOutput
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import GromaOutput
 from groma.types import IGNORED
 
 

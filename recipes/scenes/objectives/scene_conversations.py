@@ -11,7 +11,8 @@ from groma.data.augment import redraw
 from groma.data.batches import pad_conversations
 from groma.data.tokenise import write
 from groma.image import normalise_pixels
-from groma.model.groma import GromaForConditionalGeneration, GromaOutput
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import GromaOutput
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.train.objectives.grounded_conversations import GroundedConversations

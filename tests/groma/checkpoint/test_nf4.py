@@ -1,6 +1,6 @@
 import torch
 
-from groma.ops.nf4 import scale_blocks, unpack_codes
+from groma.checkpoint.nf4 import scale_blocks, unpack_codes
 
 
 def test_the_high_half_of_a_byte_comes_first() -> None:
