@@ -247,3 +247,10 @@ def _peak() -> float:
     """The most memory that this process ever had, in MB."""
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def test_a_pickle_is_given_no_room_that_it_does_not_fill(tmp_path: Path) -> None:
+    path = tmp_path / "refs.p"
+    path.write_bytes(b"\x80\x02]r\xff\xff\xff\x7f.")
+    with pytest.raises(GromaError, match="place 2,147,483,647"):
+        refer.read_refs(path)
