@@ -24,12 +24,12 @@ from groma import embedded
 from groma.chat.chat import Groma
 from groma.data.sample import QA, Expected, GroundedSample, Mention, Phrase
 from groma.dice import Dice, Split
+from groma.eval.harness.pointing import points_first
 from groma.eval.statistics.intervals import proportion
 from groma.finetune.lora_run import train
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.planning import prepare
 from recipes.scenes.evaluation.figures import REC_KINDS, answers_to
-from recipes.scenes.evaluation.scene_judging import points_first
 from recipes.scenes.evaluation.scene_run import Settings, answer_all
 from recipes.scenes.language.conversations import converse
 from recipes.scenes.pictures.backgrounds import make_backdrop
