@@ -23,8 +23,9 @@ from app.gpu import (
 from app.mistakes import answered
 from app.pictures import read_picture
 from groma.chat.chat import Groma
-from groma.text.conversation import GenerationSettings, check_question
-from groma.types import GromaError, GroundedReply
+from groma.chat.conversation import GroundedReply, check_question
+from groma.chat.settings import GenerationSettings
+from groma.types import GromaError
 
 SECONDS_BETWEEN_LOOKS = 0.5
 """For whoever asked."""

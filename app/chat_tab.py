@@ -13,8 +13,9 @@ from app.mistakes import sentence_about
 from app.pictures import displayable
 from app.render import Pending, render_talk, shown_boxes
 from app.state import Session, Sessions
-from groma.text.conversation import Conversation, GenerationSettings, check_question
-from groma.types import Box, GromaError, GroundedReply
+from groma.chat.conversation import Conversation, GroundedReply, check_question
+from groma.chat.settings import GenerationSettings
+from groma.types import Box, GromaError
 
 _Inputs = ParamSpec("_Inputs")
 

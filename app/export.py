@@ -22,13 +22,13 @@ from app.render import (
     render_talk,
     shown_boxes,
 )
-from groma.drawing.boxes import draw_boxes
+from groma.chat.conversation import Conversation
+from groma.data.sources.groma_instruct import format_item
+from groma.drawing.boxes import draw_boxes, regions_to_detections
 from groma.foreign import load_json
 from groma.image import load_image
-from groma.instruction_sets.groma_instruct import format_item
 from groma.instruction_sets.talks import talk_to_sample
-from groma.text.conversation import Conversation
-from groma.types import GromaError, RegionRef, regions_to_detections
+from groma.types import GromaError, RegionRef
 
 HERE = Path(__file__).parent
 
@@ -99,7 +99,7 @@ def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
 
 
 def to_instruct(file_name: str, conversation: Conversation) -> dict[str, Any]:
-    """One item of a Groma-Instruct file; see `groma.instruction_sets.groma_instruct`."""
+    """One item of a Groma-Instruct file; see `groma.data.sources.groma_instruct`."""
     return format_item(talk_to_sample(file_name, conversation))
 
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 from PIL import Image
 
 from app.pictures import displayable, read_picture, to_thumbnail
+from groma.chat.conversation import Conversation
 from groma.config import NUM_REGION_TOKENS
 from groma.data.records.index import replacing
 from groma.data.sample import (
@@ -29,12 +30,11 @@ from groma.data.sample import (
     join_pieces,
     plain_text,
 )
+from groma.data.sources.groma_instruct import NUMBER, format_item, numbered
 from groma.image import check_boxes, normalise_boxes
-from groma.instruction_sets.groma_instruct import NUMBER, format_item, numbered
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.writing import NAME, write_set
 from groma.instruction_sets.talks import talk_to_sample
-from groma.text.conversation import Conversation
 from groma.types import Box, GromaError, Size
 
 ZIP_NAME = "my-examples.zip"

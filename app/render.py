@@ -8,10 +8,10 @@ from pathlib import Path
 from re import Match, compile
 from typing import Any
 
+from groma.chat.conversation import Conversation, GroundedReply
 from groma.config import NUM_REGION_TOKENS
 from groma.drawing.boxes import region_colour, text_colour
-from groma.text.conversation import Conversation
-from groma.types import Box, GroundedReply, GroundedSpan, Region, RegionRef
+from groma.types import Box, GroundedSpan, Region, RegionRef
 
 HERE = Path(__file__).parent
 STYLES = ("canvas.css", "talk.css", "finetune.css")

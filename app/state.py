@@ -13,8 +13,8 @@ from app.models import Models
 from app.pictures import keep_file, read_picture
 from app.tickets import Tickets
 from groma.chat.chat import Boxes, Chat, Groma
-from groma.text.conversation import Conversation, Turn
-from groma.types import GromaError, GroundedReply, Region
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.types import GromaError, Region
 
 Clock = Callable[[], float]
 """Seconds of a clock that never goes back."""

@@ -21,8 +21,8 @@ from app.models import Models
 from app.pictures import read_picture
 from app.state import Session, Sessions
 from groma.chat.chat import Boxes
-from groma.text.conversation import Conversation, Turn
-from groma.types import GromaError, GroundedReply, Region
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.types import GromaError, Region
 
 Parts = Generator[GroundedReply | Conversation | GromaError]
 """An answer as it comes from the GPU: the talk with its beginning, how it grows, the whole talk."""

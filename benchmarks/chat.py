@@ -21,7 +21,7 @@ import groma
 from groma import machine
 from groma.chat.decoder import PrefixDecoder
 from groma.chat.embedder import PromptEmbedder
-from groma.chat.region_names import list_regions, name_regions
+from groma.chat.regions import list_regions, name_regions
 from groma.checkpoint import load as loading
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing

@@ -3,21 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-import numpy as np
-import supervision as sv
-from PIL import Image
 from torch import Tensor
-
-from groma.drawing.boxes import draw_boxes
 
 IGNORED = -100
 """Label of a position that is not supervised."""
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
-Finish = Literal["stop", "length", "cancelled", "streaming"]
 
 
 class GromaError(ValueError):
@@ -152,29 +146,6 @@ class Region:
         return cls(int(data["id"]), box, extent, float(data["objectness"]), user)
 
 
-def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) -> sv.Detections:
-    """Regions as supervision knows them.
-
-    Args:
-        regions: N of them.
-        names: N names or phrases.
-
-    Returns:
-        N boxes xyxy in pixels; `confidence` is the score, `class_id` the region id, and `data` has
-        `class_name`, `objectness` and `user` (0 for a proposal).
-    """
-    return sv.Detections(
-        xyxy=np.array([region.box for region in regions], dtype=np.float32).reshape(-1, 4),
-        confidence=np.array([region.score for region in regions], dtype=np.float32),
-        class_id=np.array([region.id for region in regions], dtype=int),
-        data={
-            "class_name": np.array(names, dtype=str),
-            "objectness": np.array([region.objectness for region in regions], dtype=np.float32),
-            "user": np.array([region.user or 0 for region in regions], dtype=int),
-        },
-    )
-
-
 @dataclass(frozen=True)
 class GroundedSpan:
     """Characters [start, end) of a reply's text and the regions they mean.
@@ -199,93 +170,6 @@ class GroundedSpan:
         """The inverse of `to_dict`."""
         regions = tuple(RegionRef.from_dict(region) for region in data["regions"])
         return cls(int(data["start"]), int(data["end"]), regions)
-
-
-@dataclass(frozen=True)
-class GroundedReply:
-    """One answer: plain text, and which of its phrases mean which regions (paper 3.2).
-
-    Attributes:
-        text: the answer without any tag.
-        spans: grounded phrases in order of their start; they do not overlap.
-        image_size: (H, W) of the original picture, the frame of all boxes.
-        finish: why the text ends; "streaming" while more may come.
-    """
-
-    text: str
-    spans: tuple[GroundedSpan, ...]
-    image_size: Size
-    finish: Finish = "stop"
-
-    @property
-    def regions(self) -> tuple[RegionRef, ...]:
-        """Every region mentioned, once each, in order of first mention."""
-        return tuple(region for region, _ in self._mentions())
-
-    def phrase(self, span: GroundedSpan) -> str:
-        """The words of a span; empty where the model gave regions without a phrase."""
-        return self.text[span.start : span.end]
-
-    def to_detections(self) -> sv.Detections:
-        """Every region mentioned as supervision knows it, in the order of `regions`.
-
-        Returns:
-            Boxes xyxy in pixels of the original picture; see `regions_to_detections`. A region's
-            `class_name` is the phrase of its first mention.
-        """
-        return regions_to_detections(self.regions, [phrase for _, phrase in self._mentions()])
-
-    def draw(self, image: Image.Image) -> Image.Image:
-        """Mark every region mentioned with its phrase and score.
-
-        Args:
-            image: the picture the reply speaks of, as `groma.image.load_image` returns it.
-
-        Returns:
-            A new picture.
-
-        Raises:
-            GromaError: if the picture has another size.
-        """
-        if (image.height, image.width) != self.image_size:
-            height, width = self.image_size
-            raise GromaError(
-                f"The reply speaks of a picture of {width} x {height} pixels, but this one has "
-                f"{image.width} x {image.height}."
-            )
-        labels = [
-            f"{_label(region, phrase)} {region.score:.2f}" for region, phrase in self._mentions()
-        ]
-        return draw_boxes(image, self.to_detections(), labels)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the inverse of `from_dict`."""
-        return {
-            "text": self.text,
-            "spans": [span.to_dict() | {"phrase": self.phrase(span)} for span in self.spans],
-            "image_size": list(self.image_size),
-            "finish": self.finish,
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        spans = tuple(GroundedSpan.from_dict(span) for span in data["spans"])
-        return cls(str(data["text"]), spans, to_size(data["image_size"]), data["finish"])
-
-    def _mentions(self) -> list[tuple[RegionRef, str]]:
-        """Every region mentioned and its first phrase, in order of first mention."""
-        found: dict[int, tuple[RegionRef, str]] = {}
-        for span in self.spans:
-            for region in span.regions:
-                found.setdefault(region.id, (region, self.phrase(span)))
-        return list(found.values())
-
-
-def _label(region: RegionRef, phrase: str) -> str:
-    if phrase:
-        return phrase
-    return f"[{region.user}]" if region.user else f"region {region.id}"
 
 
 def to_box(values: Sequence[float]) -> Box:

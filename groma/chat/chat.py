@@ -1,19 +1,28 @@
 """Talking about a picture: encode once, ask many times, compute only what is new (paper 3.2)."""
 
 import copy
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from groma.chat.conversation import (
+    Conversation,
+    Finish,
+    GroundedReply,
+    Turn,
+    check_question,
+    question_pieces,
+)
 from groma.chat.decoder import PrefixDecoder
 from groma.chat.embedder import PromptEmbedder
-from groma.chat.region_names import list_regions, name_regions
+from groma.chat.regions import list_regions, name_regions
+from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
@@ -21,11 +30,10 @@ from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
 from groma.text.constraints import GroundingGrammar
-from groma.text.conversation import Conversation, GenerationSettings, Turn, check_question
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import EncodedImage, GromaError, GroundedReply, Region
+from groma.types import EncodedImage, GromaError, Region
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""
@@ -93,7 +101,7 @@ class Groma:
         pixels = picture.pixels[None].to(parameter.device, parameter.dtype)
         return self.model.encode_image(pixels, [picture.original_size])[0]
 
-    def regions(self, image: Picture, **settings: Any) -> tuple[Region, ...]:
+    def regions(self, image: Picture, **settings: Unpack[SettingValues]) -> tuple[Region, ...]:
         """The regions a conversation about a picture starts with, best first.
 
         Args:
@@ -104,7 +112,10 @@ class Groma:
         return name_regions((), self.encode_image(image), (), policy, self.config.max_regions)
 
     def chat(
-        self, image: Picture, conversation: Conversation | None = None, **settings: Any
+        self,
+        image: Picture,
+        conversation: Conversation | None = None,
+        **settings: Unpack[SettingValues],
     ) -> "Chat":
         """Start a conversation about a picture, or continue one.
 
@@ -138,40 +149,6 @@ class Groma:
         return policy
 
 
-@dataclass(frozen=True)
-class Request:
-    """One question, ready for the language model.
-
-    Attributes:
-        asked_in: the conversation when the question was asked.
-        before: that part of it which the answer follows.
-        question: as typed.
-        settings: how to answer.
-        new: regions that get their names with this question.
-        listed: ids of the regions the model is shown.
-        ids: T tokens, all placeholders expanded.
-        limit: most tokens of the answer.
-    """
-
-    asked_in: Conversation
-    before: Conversation
-    question: str
-    settings: GenerationSettings
-    new: tuple[Region, ...]
-    listed: tuple[int, ...]
-    ids: tuple[int, ...]
-    limit: int
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        """Every region that has a name; row N is `<rN>`."""
-        return (*self.before.regions, *self.new)
-
-    def with_answer(self, reply: GroundedReply, ids: tuple[int, ...] | None) -> Conversation:
-        """The conversation that an answer makes, with its exact tokens where they are known."""
-        return self.before.with_turn(Turn(self.question, self.new, self.settings, reply, ids))
-
-
 class Chat:
     """A conversation about one picture; made by `Groma.chat`.
 
@@ -197,7 +174,7 @@ class Chat:
         self._conversation = conversation
         self._embedder = PromptEmbedder(groma.model, image, self._tokens)
         self._decoder = PrefixDecoder(groma.model.language_model)
-        self._growing: tuple[Request, ReplyBuilder] | None = None
+        self._growing: tuple[_Request, ReplyBuilder] | None = None
 
     @property
     def conversation(self) -> Conversation:
@@ -210,7 +187,7 @@ class Chat:
         if self._growing is None:
             return self._conversation
         request, builder = self._growing
-        return request.with_answer(builder.reply("cancelled"), None)
+        return request.with_answer(request.reply(builder, "cancelled"), None)
 
     @property
     def num_cached_bytes(self) -> int:
@@ -223,7 +200,7 @@ class Chat:
         self._decoder.release()
         self._embedder.release()
 
-    def ask(self, text: str, boxes: Boxes = (), **settings: Any) -> GroundedReply:
+    def ask(self, text: str, boxes: Boxes = (), **settings: Unpack[SettingValues]) -> GroundedReply:
         """Ask about the picture and wait for the whole answer.
 
         Args:
@@ -244,7 +221,7 @@ class Chat:
         text: str,
         boxes: Boxes = (),
         stop: Callable[[], bool] | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingValues],
     ) -> Stream:
         """Ask, and see the answer grow; otherwise as `ask`, which joins this.
 
@@ -261,11 +238,13 @@ class Chat:
         request = self._request(self._conversation, text, boxes, replace(self.settings, **settings))
         return self._answer(request, stop)
 
-    def regenerate(self, **settings: Any) -> GroundedReply:
+    def regenerate(self, **settings: Unpack[SettingValues]) -> GroundedReply:
         """Answer the last question anew; settings as in `stream_again`."""
         return _last(self.stream_again(**settings))
 
-    def edit(self, text: str, boxes: Boxes | None = None, **settings: Any) -> GroundedReply:
+    def edit(
+        self, text: str, boxes: Boxes | None = None, **settings: Unpack[SettingValues]
+    ) -> GroundedReply:
         """Replace the last question and answer the new one; arguments as in `stream_again`."""
         return _last(self.stream_again(text, boxes, **settings))
 
@@ -274,7 +253,7 @@ class Chat:
         text: str | None = None,
         boxes: Boxes | None = None,
         stop: Callable[[], bool] | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingValues],
     ) -> Stream:
         """Replace the last turn; it stays until the new answer is there.
 
@@ -317,19 +296,18 @@ class Chat:
 
     def _request(
         self, before: Conversation, text: str, boxes: Boxes, settings: GenerationSettings
-    ) -> Request:
+    ) -> "_Request":
         """Everything that can be wrong with a question is found here, before any computing."""
         self._check_idle()
         check_question(text, boxes)
         text = clean_text(text)
-        config, policy = self._groma.config, self._groma.policy(settings)
+        config, policy, template = self._groma.config, self._groma.policy(settings), self._template
         new = name_regions(before.regions, self.image, boxes, policy, config.max_regions)
         named = (*before.regions, *new)
         check_mentions(text, sum(region.user is not None for region in named))
         listed = list_regions(named, before.mentioned, policy)
-        template = self._template
-        question = template.ask(text, before.regions, new, settings.grounding)
-        prompt = template.prompt(template.exchanges(before), question)
+        asked = question_pieces(template, text, before.regions, new, settings.grounding)
+        prompt = template.prompt(before.exchanges(template), asked)
         ids = expand_placeholders(
             torch.tensor(prompt), torch.tensor(listed), self._tokens, config.num_image_tokens
         ).tolist()
@@ -339,7 +317,7 @@ class Chat:
                 f"The conversation is too long: it takes {len(ids)} tokens with this question, and "
                 f"the model reads {longest}; please start a new one."
             )
-        return Request(
+        return _Request(
             asked_in=self._conversation,
             before=before,
             question=text,
@@ -350,53 +328,47 @@ class Chat:
             limit=min(settings.max_new_tokens, longest - len(ids)),
         )
 
-    def _answer(self, request: Request, stop: Callable[[], bool] | None) -> Stream:
+    def _answer(self, request: "_Request", stop: Callable[[], bool] | None) -> Stream:
+        """Generate the answer and yield the reply whenever it has grown."""
         self._check_idle()
         if request.asked_in is not self._conversation:
             raise GromaError("The conversation went on since this question; please ask it again.")
-        plain, size = self._template.plain, request.before.image_size
-        builder = ReplyBuilder(plain, self._tokens, request.regions, size)
+        builder = ReplyBuilder(self._template.plain, self._tokens, request.regions)
         self._growing = request, builder
+        shown = request.reply(builder, "streaming")
+        finish: Finish = "cancelled"
+        generated: list[int] = []
         try:
-            ids = yield from self._grow(request, builder, stop)
+            for token, logits in self._generate(request):
+                if stop is not None and stop():
+                    break
+                generated.append(token)
+                builder.push(token, self._region_score(token, logits, request.listed))
+                grown = request.reply(builder, "streaming")
+                if grown != shown:
+                    yield grown
+                    shown = grown
+            else:
+                finish = "length" if len(generated) == request.limit else "stop"
         except GeneratorExit:
-            self._commit(request, builder.reply("cancelled"), None)
+            # Closing the stream keeps what was said, like `stop`.
+            self._conversation = request.with_answer(request.reply(builder, "cancelled"), None)
             raise
         finally:
             self._growing = None
-        if ids is None:
-            yield self._commit(request, builder.reply("cancelled"), None)
-        else:
-            finish = "length" if len(ids) == request.limit else "stop"
-            yield self._commit(request, builder.reply(finish), ids)
+        reply = request.reply(builder, finish)
+        ids = None if finish == "cancelled" else tuple(generated)
+        self._conversation = request.with_answer(reply, ids)
+        yield reply
 
-    def _grow(
-        self, request: Request, builder: ReplyBuilder, stop: Callable[[], bool] | None
-    ) -> Generator[GroundedReply, None, tuple[int, ...] | None]:
-        """Yield the reply whenever it has grown; return its tokens, or None if it was stopped."""
+    def _generate(self, request: "_Request") -> Iterator[tuple[int, Tensor]]:
+        """Tokens of the answer, and the (V,) logits each was chosen from."""
         ids, regions, eos = request.ids, request.regions, self._template.plain.eos
         in_order = self._groma.config.region_order != "score"
         grammar = GroundingGrammar(self._tokens, request.listed, eos, request.limit, in_order)
         keys = self._embedder.keys(ids, regions)
         logits = self._decoder.read(keys, partial(self._embedder.embed, ids, regions))
-        steps = self._decoder.generate(logits, grammar, request.settings, request.limit, eos)
-        generated: list[int] = []
-        shown = builder.reply()
-        for token, choice in steps:
-            if stop is not None and stop():
-                return None
-            generated.append(token)
-            builder.push(token, self._region_score(token, choice, request.listed))
-            if (reply := builder.reply()) != shown:
-                yield reply
-                shown = reply
-        return tuple(generated)
-
-    def _commit(
-        self, request: Request, reply: GroundedReply, ids: tuple[int, ...] | None
-    ) -> GroundedReply:
-        self._conversation = request.with_answer(reply, ids)
-        return reply
+        return self._decoder.generate(logits, grammar, request.settings, request.limit, eos)
 
     def _region_score(self, token: int, logits: Tensor, listed: Sequence[int]) -> float:
         """Probability of a region token among the regions; 1.0 for any other token."""
@@ -405,6 +377,44 @@ class Chat:
             return 1.0
         names = logits[[self._tokens.region(i) for i in listed]]
         return float(names.softmax(dim=0)[listed.index(index)])
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One question, ready for the language model.
+
+    Attributes:
+        asked_in: the conversation when the question was asked.
+        before: that part of it which the answer follows.
+        question: as typed.
+        settings: how to answer.
+        new: regions that get their names with this question.
+        listed: ids of the regions the model is shown.
+        ids: T tokens, all placeholders expanded.
+        limit: most tokens of the answer.
+    """
+
+    asked_in: Conversation
+    before: Conversation
+    question: str
+    settings: GenerationSettings
+    new: tuple[Region, ...]
+    listed: tuple[int, ...]
+    ids: tuple[int, ...]
+    limit: int
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Every region that has a name; row N is `<rN>`."""
+        return (*self.before.regions, *self.new)
+
+    def reply(self, builder: ReplyBuilder, finish: Finish) -> GroundedReply:
+        """What the answer says so far."""
+        return GroundedReply(builder.text, builder.spans, self.before.image_size, finish)
+
+    def with_answer(self, reply: GroundedReply, ids: tuple[int, ...] | None) -> Conversation:
+        """The conversation that an answer makes, with its exact tokens where they are known."""
+        return self.before.with_turn(Turn(self.question, self.new, self.settings, reply, ids))
 
 
 def _last(stream: Stream) -> GroundedReply:

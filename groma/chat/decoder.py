@@ -14,7 +14,7 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer
 
-from groma.text.conversation import GenerationSettings
+from groma.chat.settings import GenerationSettings
 
 
 class PrefixDecoder:

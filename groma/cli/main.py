@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from groma.chat.chat import Groma
+    from groma.chat.conversation import GroundedReply
     from groma.data.sample import GroundedSample
     from groma.text.template import Template
-    from groma.types import GroundedReply, RegionRef
+    from groma.types import RegionRef
 
 Subcommands = Any
 """What `ArgumentParser.add_subparsers` returns; argparse keeps its type private."""
@@ -102,7 +103,8 @@ def add_ask(commands: Subcommands) -> None:
 
 def run_ask(options: argparse.Namespace) -> None:
     """Answer one question about one picture."""
-    from groma.text.conversation import GenerationSettings, check_question
+    from groma.chat.conversation import check_question
+    from groma.chat.settings import GenerationSettings
 
     check_question(options.question, options.boxes)
     settings = GenerationSettings(
@@ -137,8 +139,7 @@ def add_regions(commands: Subcommands) -> None:
 
 def run_regions(options: argparse.Namespace) -> None:
     """List the regions of one picture, best first."""
-    from groma.drawing.boxes import draw_boxes
-    from groma.types import regions_to_detections
+    from groma.drawing.boxes import draw_boxes, regions_to_detections
 
     image = _read_image(options)
     regions = _load(options).regions(

@@ -41,7 +41,7 @@ def write(sample: GroundedSample, template: Template, limit: int) -> Written:
     """
     tokens = template.tokens
     exchanges = [_exchange(sample, turn, template) for turn in range(len(sample.turns))]
-    ids, labels = (torch.tensor(row) for row in template.training(exchanges))
+    ids, labels = (torch.tensor(row) for row in template.training_example(exchanges))
     ends = (labels == template.plain.eos).nonzero().flatten() + 1
     fitting = ends[ends <= limit]
     end = int(fitting[-1] if len(fitting) else ends[0])

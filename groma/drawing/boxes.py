@@ -7,6 +7,8 @@ import numpy as np
 import supervision as sv
 from PIL import Image, ImageFont
 
+from groma.types import RegionRef
+
 # Luminance 0.13 or 0.28: each stands out on white (3.1:1 at least) and on black (3.5:1 at least).
 # Ordered so that the first few are far apart.
 _PALETTE = (
@@ -31,6 +33,29 @@ def relative_luminance(colour: str) -> float:
     values = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) -> sv.Detections:
+    """Regions as supervision knows them.
+
+    Args:
+        regions: N of them.
+        names: N names or phrases.
+
+    Returns:
+        N boxes xyxy in pixels; `confidence` is the score, `class_id` the region id, and `data` has
+        `class_name`, `objectness` and `user` (0 for a proposal).
+    """
+    return sv.Detections(
+        xyxy=np.array([region.box for region in regions], dtype=np.float32).reshape(-1, 4),
+        confidence=np.array([region.score for region in regions], dtype=np.float32),
+        class_id=np.array([region.id for region in regions], dtype=int),
+        data={
+            "class_name": np.array(names, dtype=str),
+            "objectness": np.array([region.objectness for region in regions], dtype=np.float32),
+            "user": np.array([region.user or 0 for region in regions], dtype=int),
+        },
+    )
 
 
 def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[str]) -> Image.Image:

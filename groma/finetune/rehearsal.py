@@ -14,10 +14,11 @@ import torch
 from tqdm import tqdm
 
 from groma.chat.chat import Chat, Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import GroundedSample, plain_text
 from groma.instruction_sets.talks import talk_to_sample
 from groma.ops.boxes import pairwise_iou
-from groma.types import GromaError, GroundedReply
+from groma.types import GromaError
 
 MOST_PICTURES = 100
 QUESTIONS = 3

@@ -7,13 +7,14 @@ from typing import Any
 from tqdm import tqdm
 
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.file_names import find_picture
+from groma.data.sources.groma_instruct import format_item
 from groma.image import ImageSource
 from groma.instruct.journal import Journal
 from groma.instruct.output import COCO, write_items, write_json
-from groma.instruction_sets.groma_instruct import format_item
 from groma.instruction_sets.talks import talk_to_sample
-from groma.types import GromaError, GroundedReply
+from groma.types import GromaError
 
 QUESTION = "Describe the picture."
 

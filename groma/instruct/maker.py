@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from groma.data.file_names import find_picture
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces
+from groma.data.sources.groma_instruct import UNNAMED, format_item, parse_item
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.instruct.material import Material
 from groma.instruct.notation import BrokenDraftError, read_draft
 from groma.instruct.quality import QualityRules, find_faults
 from groma.instruct.writer import Complaint, Writer
-from groma.instruction_sets.groma_instruct import UNNAMED, format_item, parse_item
 from groma.types import GromaError
 
 Status = Literal["accepted", "rejected", "failed"]

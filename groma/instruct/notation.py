@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from groma.data.sample import QA, Mention, Phrase, Piece, Pieces, join_pieces
-from groma.instruction_sets.groma_instruct import TAG
+from groma.data.sources.groma_instruct import TAG
 from groma.types import GromaError
 
 _POINTER = re.compile(r"<([1-9]\d{0,2})>")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from groma.data.file_names import find_picture
 from groma.data.sample import GroundedSample
+from groma.data.sources.groma_instruct import parse_item
 from groma.image import load_image
 from groma.instruct.journal import Journal, read_lines
 from groma.instruct.maker import to_item
@@ -18,7 +19,6 @@ from groma.instruct.material import Material
 from groma.instruct.notation import read_conversation, write_conversation
 from groma.instruct.output import ITEMS, JOURNAL, REVIEW, read_settings, write_items
 from groma.instruct.quality import QualityRules, find_faults
-from groma.instruction_sets.groma_instruct import parse_item
 from groma.types import GromaError, Size
 
 UNDECIDED = "undecided"

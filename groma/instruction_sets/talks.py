@@ -1,9 +1,9 @@
 """A talk about a picture as a sample to learn from."""
 
+from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces, join_pieces
-from groma.instruction_sets.groma_instruct import UNNAMED, numbered
-from groma.text.conversation import Conversation, Turn
-from groma.types import Box, GroundedReply, Region, RegionRef, Size
+from groma.data.sources.groma_instruct import UNNAMED, numbered
+from groma.types import Box, Region, RegionRef, Size
 
 
 def talk_to_sample(picture: str, conversation: Conversation) -> GroundedSample:

@@ -34,23 +34,25 @@ class SelectionPolicy:
         )
 
 
-def select_regions(boxes: Tensor, scores: Tensor, policy: SelectionPolicy) -> Tensor:
+def select_regions(
+    boxes: Tensor, scores: Tensor, policy: SelectionPolicy, at_least: int = 1
+) -> Tensor:
     """Choose which candidate boxes become regions (paper 3.1, 5.1 for the thresholds).
 
     Args:
         boxes: (Q, 4) xyxy in [0, 1], Q >= 1.
         scores: (Q,) objectness in [0, 1].
         policy: IoU threshold, score threshold and region limit.
+        at_least: 1 keeps the single best box when nothing passes the score threshold; 0 does not.
 
     Returns:
-        (N,) indices into Q in the policy's order; 1 <= N <= policy.limit: when nothing passes the
-        score threshold, the single best box.
+        (N,) indices into Q in the policy's order; at_least <= N <= policy.limit.
     """
     passing = torch.arange(len(scores), device=scores.device)
     if policy.score_threshold > 0:
         passing = passing[scores > policy.score_threshold]
     if len(passing) == 0:
-        return scores.argmax(keepdim=True)
+        return scores.argmax(keepdim=True)[:at_least]
     kept = nms(boxes[passing], scores[passing], policy.nms_threshold, policy.limit)
     chosen = passing[kept]
     if policy.order == "score":

@@ -1,4 +1,4 @@
-"""Token ids -> GroundedReply by walking the tokens, one at a time for streaming (paper 3.2)."""
+"""Token ids -> text and grounded spans by walking the tokens, one at a time (paper 3.2)."""
 
 import codecs
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from groma.text.plain_text import PlainText
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, ROI_CLOSE, ROI_OPEN, TokenIds
-from groma.types import Finish, GroundedReply, GroundedSpan, Region, RegionRef, Size
+from groma.types import GroundedSpan, Region, RegionRef
 
 _ENDS_WORD = frozenset(".,;:!?%…'")
 _STARTS_WORD = frozenset("¿¡")
@@ -19,16 +19,12 @@ class ReplyBuilder:
         plain: the base vocabulary.
         tokens: ids of the new tokens.
         regions: every region of the conversation; row N is `<rN>`.
-        image_size: (H, W) of the picture in pixels.
     """
 
-    def __init__(
-        self, plain: PlainText, tokens: TokenIds, regions: Sequence[Region], image_size: Size
-    ) -> None:
+    def __init__(self, plain: PlainText, tokens: TokenIds, regions: Sequence[Region]) -> None:
         self._plain = plain
         self._tokens = tokens
         self._regions = regions
-        self._image_size = image_size
         self._text = SpacedText()
         self._decoder = _new_decoder()
         self._spans: list[GroundedSpan] = []
@@ -57,9 +53,15 @@ class ReplyBuilder:
         elif token_id == self._tokens[ROI_CLOSE]:
             self._close_roi()
 
-    def reply(self, finish: Finish = "streaming") -> GroundedReply:
-        """What was read so far: whole characters, and the spans that are closed."""
-        return GroundedReply(self._text.text, tuple(self._spans), self._image_size, finish)
+    @property
+    def text(self) -> str:
+        """What was read so far, in whole characters."""
+        return self._text.text
+
+    @property
+    def spans(self) -> tuple[GroundedSpan, ...]:
+        """Those that are closed."""
+        return tuple(self._spans)
 
     def _point_to(self, index: int, score: float) -> None:
         if self._roi is None or index >= len(self._regions):

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from groma.text.conversation import Conversation
 from groma.text.plain_text import PlainText
 from groma.tokens import (
     GROUNDING,
@@ -21,7 +20,7 @@ from groma.tokens import (
     ROI_OPEN,
     TokenIds,
 )
-from groma.types import IGNORED, GromaError, GroundedReply, Region
+from groma.types import IGNORED, GromaError
 
 Piece = str | int
 """Plain text, or the id of one token."""
@@ -109,47 +108,6 @@ class Template:
         roi: list[Piece] = [self.tokens[ROI_OPEN], *names, self.tokens[ROI_CLOSE]]
         return [self.tokens[PHRASE_OPEN], text, self.tokens[PHRASE_CLOSE], *roi] if text else roi
 
-    def reply(self, reply: GroundedReply) -> list[Piece]:
-        """An answer that was given before."""
-        return self.answer(
-            reply.text,
-            [
-                (span.start, span.end, [self.tokens.region(region.id) for region in span.regions])
-                for span in reply.spans
-            ],
-        )
-
-    def ask(
-        self, text: str, known: Sequence[Region], new: Sequence[Region], grounding: bool
-    ) -> list[Piece]:
-        """A question of a conversation.
-
-        Args:
-            text: as typed, with `[K]` for user regions.
-            known: regions that had a name before.
-            new: regions that get their name with this question.
-            grounding: ask for boxes.
-        """
-        drawn = [region.id for region in new if region.user is not None]
-        users = [region.id for region in known if region.user is not None] + drawn
-        names = [self.tokens.region(i) for i in users]
-        return self.question(text, names, len(drawn), grounding)
-
-    def exchanges(self, conversation: Conversation) -> list[Exchange]:
-        """Questions and answers of a conversation; answers in their exact tokens where known.
-
-        An answer that was stopped before its first word is left out: it would teach silence.
-        """
-        exchanges: list[Exchange] = []
-        known: tuple[Region, ...] = ()
-        for turn in conversation.turns:
-            if turn.reply.text or turn.reply.spans:
-                question = self.ask(turn.question, known, turn.regions, turn.settings.grounding)
-                exact = turn.answer_ids
-                exchanges.append((question, self.reply(turn.reply) if exact is None else exact))
-            known += turn.regions
-        return exchanges
-
     def prompt(
         self,
         exchanges: Sequence[Exchange],
@@ -164,10 +122,11 @@ class Template:
         Returns:
             T ids with one `<image>` and one `<region>`, ending in "ASSISTANT:".
         """
-        ids, _ = self.training(exchanges)
+        # What was said before reads as it did in training, ends of answers included.
+        ids, _ = self.training_example(exchanges)
         return ids + self._question(question)
 
-    def training(self, exchanges: Sequence[Exchange]) -> tuple[list[int], list[int]]:
+    def training_example(self, exchanges: Sequence[Exchange]) -> tuple[list[int], list[int]]:
         """A whole conversation; its answers, ends included, are what is learnt (paper 3.3).
 
         Args:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, plain_text
 from groma.dice import Dice, Split
 from groma.eval.harness.table import Row, Section
 from groma.eval.statistics.intervals import proportion
 from groma.image import boxes_to_pixels
 from groma.ops.boxes import pairwise_iou
-from groma.types import EncodedImage, GroundedReply, Proposals
+from groma.types import EncodedImage, Proposals
 from recipes.photographs.photograph_language import PARTS
 from recipes.photographs.photograph_scenes import PhotographScenes, SeenRegions, seen_regions
 from recipes.photographs.photograph_talk import PHOTOGRAPHED, tempting_nouns

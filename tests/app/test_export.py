@@ -9,7 +9,7 @@ import pytest
 from gradio.route_utils import delete_files_created_by_app
 
 from app import export
-from groma.text.conversation import Conversation
+from groma.chat.conversation import Conversation
 from groma.types import GromaError
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 

@@ -18,14 +18,15 @@ from app.finetune_tab import BASE, Desk, FinetuneTab
 from app.models import Models
 from app.state import Sessions
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
+from groma.data.sources.groma_instruct import format_item
 from groma.eval.harness.comparison import compare_replies
 from groma.finetune.jobs import Jobs
 from groma.finetune.run_folder import RunFolder
 from groma.instruction_sets.doctor.finding import Finding
-from groma.instruction_sets.groma_instruct import format_item
-from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
+from groma.types import GromaError, GroundedSpan, RegionRef
 from tests import talk
 from tests.groma.finetune import lora_case
 

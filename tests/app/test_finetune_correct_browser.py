@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
+from groma.data.sources.groma_instruct import format_item
 from groma.finetune.run_folder import RunFolder
-from groma.instruction_sets.groma_instruct import format_item
 from tests import talk
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import DOG, ScriptedGroma

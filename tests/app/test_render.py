@@ -15,8 +15,9 @@ from app.render import (
     render_talk,
     shown_boxes,
 )
-from groma.text.conversation import Conversation, GenerationSettings, Turn
-from groma.types import GroundedReply, GroundedSpan, Region, RegionRef
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.chat.settings import GenerationSettings
+from groma.types import GroundedSpan, Region, RegionRef
 
 SIZE = (60, 80)
 DOG = RegionRef(0, (1, 2, 30, 40), 0.9, 0.8)

@@ -12,8 +12,8 @@ from app.models import Models
 from app.review_tab import open_review
 from groma.cli import main as cli
 from groma.data.sample import plain_text
+from groma.data.sources.groma_instruct import parse_item
 from groma.instruct.output import open_journal
-from groma.instruction_sets.groma_instruct import parse_item
 from groma.types import GromaError
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import ScriptedGroma

@@ -15,7 +15,8 @@ from app.main import tidying
 from app.models import Models
 from app.state import Sessions
 from groma.chat.chat import Chat
-from groma.types import GromaError, GroundedReply
+from groma.chat.conversation import GroundedReply
+from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma, picture
 
 

@@ -14,7 +14,8 @@ from app.chat_tab import ChatTab, Settings, View
 from app.gpu import seconds_to_answer
 from app.models import Models
 from app.zero_gpu import ZeroGpuSessions, estimate, is_zero_gpu
-from groma.types import Finish, GromaError
+from groma.chat.conversation import Finish
+from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma, picture
 
 BOX = (300.0, 300.0, 460.0, 450.0)

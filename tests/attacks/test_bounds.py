@@ -10,9 +10,9 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
+from groma.chat.conversation import Conversation
 from groma.cli import main as cli
 from groma.limits import LONGEST_QUESTION, MOST_BOXES, MOST_REQUEST_BYTES, MOST_WAITING
-from groma.text.conversation import Conversation
 from groma.types import GromaError
 from tests.app import scripted
 from tests.app.scripted import ANSWERS, DOG, ScriptedGroma

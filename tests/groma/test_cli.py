@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from groma.chat.conversation import GroundedReply
 from groma.cli import main as cli
-from groma.types import GroundedReply
 from tests import talk
 
 

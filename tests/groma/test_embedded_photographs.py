@@ -6,9 +6,9 @@ import pytest
 
 import groma
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.embedded import WEIGHTS
 from groma.eval.statistics.matching import num_matched
-from groma.types import GroundedReply
 from tests.paths import ROOT
 
 PHOTOGRAPHS = ROOT / "assets" / "photographs"

@@ -4,17 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from groma.drawing.boxes import region_colour, relative_luminance, text_colour
-from groma.types import (
-    GromaError,
-    GroundedReply,
-    GroundedSpan,
-    Region,
-    RegionRef,
+from groma.chat.conversation import GroundedReply
+from groma.drawing.boxes import (
+    region_colour,
     regions_to_detections,
-    to_box,
-    to_size,
+    relative_luminance,
+    text_colour,
 )
+from groma.types import GromaError, GroundedSpan, Region, RegionRef, to_box, to_size
 
 DOG = RegionRef(3, (10.0, 20.0, 50.5, 60.0), 0.9, 0.8)
 CAT = RegionRef(7, (60.0, 20.0, 90.0, 70.0), 0.5, 1.0, user=1)

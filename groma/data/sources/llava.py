@@ -6,8 +6,8 @@ from typing import Any
 
 from groma.data.records.index import JsonItems
 from groma.data.sample import QA, GroundedSample
+from groma.data.sources.groma_instruct import GPT, HUMAN, ROLES, parse_item
 from groma.data.sources.items import BrokenItem, Items, picture_size, words
-from groma.instruction_sets.groma_instruct import GPT, HUMAN, ROLES, parse_item
 
 
 def open_conversations(annotations: Path, cache: Path | None) -> Items:

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from groma.chat.chat import Chat, Groma
+from groma.chat.conversation import GroundedReply
+from groma.chat.settings import GenerationSettings
 from groma.data.templates import PHRASINGS, SUBJECT
 from groma.dice import Dice
 from groma.image import load_image
-from groma.text.conversation import GenerationSettings
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN
-from groma.types import Box, EncodedImage, GromaError, GroundedReply, Region
+from groma.types import Box, EncodedImage, GromaError, Region
 
 Wording = Literal["tags", "words"]
 """How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`

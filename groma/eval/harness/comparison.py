@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
 from groma.eval.statistics.matching import match_boxes, overlaps
 from groma.image import load_image
-from groma.types import Box, GroundedReply
+from groma.types import Box
 from recipes.scenes.evaluation.answering import hold
 
 Change = tuple[Literal["same", "base", "adapter"], str]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
+from groma.data.sources.groma_instruct import GPT, HUMAN, NUMBER, PHRASE, POINTER, TAG, unescape
 from groma.instruction_sets.doctor.coordinates import has_named_boxes
 from groma.instruction_sets.doctor.edits import (
     can_number_in_order,
@@ -22,7 +23,6 @@ from groma.instruction_sets.doctor.edits import (
     take_out,
 )
 from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
-from groma.instruction_sets.groma_instruct import GPT, HUMAN, NUMBER, PHRASE, POINTER, TAG, unescape
 from groma.instruction_sets.readers.set_items import InstructionSet, Item, Message
 from groma.tokens import GROUND_BOX, GROUNDING, NEW_TOKENS, REFER_BOX
 

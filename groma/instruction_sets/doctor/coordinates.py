@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from groma.data.sources.groma_instruct import GPT, HUMAN, NUMBER, TAG
 from groma.instruction_sets.doctor.edits import POINTER_TAGS
 from groma.instruction_sets.doctor.finding import Finding, Fix
 from groma.instruction_sets.doctor.layouts import Layout, to_pixels
-from groma.instruction_sets.groma_instruct import GPT, HUMAN, NUMBER, TAG
 from groma.instruction_sets.readers.set_items import InstructionSet, Item, Message, RawBox
 from groma.tokens import GROUND_BOX
 from groma.types import Size

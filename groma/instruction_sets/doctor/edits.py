@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from groma.instruction_sets.groma_instruct import GPT, HUMAN, NUMBER, PHRASE, POINTER, TAG
+from groma.data.sources.groma_instruct import GPT, HUMAN, NUMBER, PHRASE, POINTER, TAG
 from groma.instruction_sets.readers.set_items import Item, Message, RawBox
 from groma.tokens import GROUND_BOX, REFER_BOX, REFER_FEATURE, ROI_CLOSE, ROI_OPEN
 from groma.types import Size

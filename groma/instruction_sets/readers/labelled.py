@@ -11,10 +11,10 @@ from itertools import count
 import numpy as np
 
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
+from groma.data.sources.groma_instruct import format_item
 from groma.data.sources.items import UNKNOWN_SIZE
 from groma.data.templates import pose
 from groma.dice import Dice
-from groma.instruction_sets.groma_instruct import format_item
 from groma.instruction_sets.readers.set_items import Item, Message, RawBox
 from groma.types import Size
 

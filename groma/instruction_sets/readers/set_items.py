@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from groma.data.sample import GroundedSample
+from groma.data.sources.groma_instruct import GPT, HUMAN, parse_item
 from groma.data.sources.items import BrokenItem
-from groma.instruction_sets.groma_instruct import GPT, HUMAN, parse_item
 from groma.types import GromaError, Size
 
 RawBox = tuple[float, ...]
@@ -29,7 +29,7 @@ class Message:
 
     Attributes:
         role: `HUMAN`, `GPT`, or what else the file has.
-        text: as `groma.instruction_sets.groma_instruct` spells it: tags mean boxes.
+        text: as `groma.data.sources.groma_instruct` spells it: tags mean boxes.
         boxes: indices into the item's boxes, as `box_inds` there.
         grounding: of a question, whether its answer may point at boxes.
     """

@@ -5,9 +5,10 @@ from contextlib import suppress
 from typing import Any
 
 from groma.chat.chat import Chat, Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import GroundedSample, plain_text
 from groma.image import boxes_to_pixels
-from groma.types import Box, GromaError, GroundedReply
+from groma.types import Box, GromaError
 from recipes.scenes.evaluation.records import SceneRecord, Talked
 from recipes.scenes.evaluation.scene_questions import Talk
 from recipes.scenes.scene import Scene

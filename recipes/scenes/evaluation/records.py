@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Mention
-from groma.types import Box, GroundedReply, Size, to_box, to_size
+from groma.types import Box, Size, to_box, to_size
 from recipes.scenes.evaluation.scene_judging import Verdict, is_judged, judge
 from recipes.scenes.scene import Thing
 

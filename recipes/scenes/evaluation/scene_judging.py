@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, Expected
 from groma.eval.statistics.matching import IOU, match_boxes, num_matched, overlaps
-from groma.types import Box, GroundedReply
+from groma.types import Box
 from recipes.scenes.evaluation import answer_reading as reading
 from recipes.scenes.language.attributes import colour_known
 from recipes.scenes.scene import Thing

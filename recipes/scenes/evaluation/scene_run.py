@@ -8,9 +8,9 @@ from typing import Any, Protocol, Self
 from tqdm import tqdm
 
 from groma.chat.chat import Groma
+from groma.chat.settings import GenerationSettings
 from groma.dice import Split
 from groma.eval.harness.answer_file import AnswerFile
-from groma.text.conversation import GenerationSettings
 from groma.types import GromaError
 from recipes.scenes.evaluation.answering import answer_scene
 from recipes.scenes.evaluation.collage import CollageGenerator

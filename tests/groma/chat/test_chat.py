@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groma.chat.chat import Chat
-from groma.text.conversation import Conversation, GenerationSettings
+from groma.chat.conversation import Conversation, GroundedReply
+from groma.chat.settings import GenerationSettings
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, REFER_FEATURE, REGION, ROI_CLOSE, ROI_OPEN
-from groma.types import GromaError, GroundedReply, GroundedSpan
+from groma.types import GromaError, GroundedSpan
 from tests import talk
 from tests.groma.text import toy
 from tests.talk import CAT, DOG

@@ -8,8 +8,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from groma.chat.decoder import PrefixDecoder
+from groma.chat.settings import GenerationSettings
 from groma.text.constraints import GroundingGrammar
-from groma.text.conversation import GenerationSettings
 from groma.tokens import TokenIds
 
 VOCABULARY = 130

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import torch
 
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Phrase, plain_text
-from groma.types import GroundedReply, GroundedSpan, Proposals, RegionRef
+from groma.types import GroundedSpan, Proposals, RegionRef
 from recipes.scenes.evaluation.answering import new_boxes
 from recipes.scenes.evaluation.scene_questions import Talk
 from recipes.scenes.scene import Scene

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from groma.chat.conversation import GroundedReply
 from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.cli import evaluate_adapter as adapter_command
 from groma.cli import main as cli
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.eval.harness.comparison import compare, compare_replies, mean_overlap, word_changes
 from groma.finetune.run_folder import RunFolder
-from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
+from groma.types import GromaError, GroundedSpan, RegionRef
 from tests import talk
 from tests.groma.finetune import lora_case
 

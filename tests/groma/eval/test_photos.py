@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from groma.chat.conversation import GroundedReply
 from groma.cli import main as cli
 from groma.eval.benchmarks.photos.photo_benchmark import Photos
 from groma.eval.benchmarks.photos.photo_judging import FIGURES, judge_reply
@@ -21,7 +22,7 @@ from groma.eval.benchmarks.photos.photo_questions import (
 from groma.eval.harness.asking import Asker, Protocol
 from groma.eval.harness.predicting import Shard, predict
 from groma.eval.harness.result import make_lines
-from groma.types import GromaError, GroundedReply, GroundedSpan, RegionRef
+from groma.types import GromaError, GroundedSpan, RegionRef
 from tests import talk
 from tests.groma.eval import benchmark_files as files
 

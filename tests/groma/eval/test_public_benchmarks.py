@@ -571,7 +571,7 @@ def test_released_models_are_asked_with_tags():
 
 
 def talk_nothing():
-    from groma.types import GroundedReply
+    from groma.chat.conversation import GroundedReply
 
     return GroundedReply("", (), (96, 128))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from groma.cli import main as cli
+from groma.data.sources.groma_instruct import format_item
 from groma.finetune.run_folder import RunFolder
-from groma.instruction_sets.groma_instruct import format_item
 from groma.train import run_log
 from tests.groma.finetune import lora_case
 

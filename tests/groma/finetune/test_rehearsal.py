@@ -10,6 +10,7 @@ import torch
 import groma
 from benchmarks.new_object import NAME, example
 from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Phrase, plain_text
 from groma.finetune import lora_run as run
 from groma.finetune import rehearsal
@@ -18,7 +19,7 @@ from groma.finetune.rehearsal import QUESTIONS, rehearse
 from groma.finetune.run_folder import REHEARSAL_NAME, RunFolder
 from groma.ops.boxes import pairwise_iou
 from groma.train.curves import read_log
-from groma.types import Box, GromaError, GroundedReply, GroundedSpan, RegionRef
+from groma.types import Box, GromaError, GroundedSpan, RegionRef
 from tests.groma.finetune import lora_case
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from groma.cli import main as cli
+from groma.data.sources.groma_instruct import parse_item
 from groma.instruct.listed_regions import RegionChoice
 from groma.instruct.picture_sources import ProposalSource, list_pictures
 from groma.instruction_sets.doctor.checking import check
-from groma.instruction_sets.groma_instruct import parse_item
 from groma.instruction_sets.readers.reading import read_set
 from groma.types import GromaError
 from tests import talk

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from groma.cli import main as cli
+from groma.data.sources.groma_instruct import parse_item
 from groma.instruct.journal import Journal
 from groma.instruction_sets.doctor.checking import check
-from groma.instruction_sets.groma_instruct import parse_item
 from groma.instruction_sets.readers.reading import read_set
 from groma.types import GromaError
 from tests.groma.instruct import run_maker

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from groma.data.sample import QA, Mention, Phrase
+from groma.data.sources.groma_instruct import parse_item
 from groma.instruct.maker import to_item
 from groma.instruct.material import Material
 from groma.instruct.notation import (
@@ -24,7 +25,6 @@ from groma.instruct.prompt_examples import EXAMPLES
 from groma.instruct.quality import QualityRules, find_faults
 from groma.instruct.template_writer import TemplateWriter
 from groma.instruct.writer import Complaint
-from groma.instruction_sets.groma_instruct import parse_item
 from tests.groma.instruct.fake_server import GOOD
 
 BOXES = ((0.1, 0.1, 0.3, 0.3), (0.5, 0.1, 0.9, 0.4), (0.2, 0.6, 0.8, 0.9), (0.0, 0.5, 0.1, 0.6))

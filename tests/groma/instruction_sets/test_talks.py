@@ -1,10 +1,11 @@
 """A talk becomes a sample that means the same."""
 
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.chat.settings import GenerationSettings
 from groma.data.sample import QA, Mention, Phrase
-from groma.instruction_sets.groma_instruct import format_item, parse_item
+from groma.data.sources.groma_instruct import format_item, parse_item
 from groma.instruction_sets.talks import talk_to_sample
-from groma.text.conversation import Conversation, GenerationSettings, Turn
-from groma.types import GroundedReply, GroundedSpan, Region
+from groma.types import GroundedSpan, Region
 
 SIZE = (100, 200)
 

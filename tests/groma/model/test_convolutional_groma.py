@@ -82,7 +82,7 @@ def test_a_picture_is_talked_about(model):
 
 def test_a_training_batch_has_a_loss(model, picture):
     template = tiny_language.template()
-    ids, labels = (torch.tensor([row]) for row in template.training([(["Hi"], ["Yes"])]))
+    ids, labels = (torch.tensor([row]) for row in template.training_example([(["Hi"], ["Yes"])]))
     output = model(ids, picture[:1], labels=labels)
     assert torch.isfinite(output.loss)
     centres = output.regions[0].boxes[:, [0, 2]].sum(dim=1)

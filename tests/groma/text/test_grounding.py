@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groma.chat.conversation import GroundedReply
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, ROI_CLOSE, ROI_OPEN
-from groma.types import GroundedReply, Region
+from groma.types import Region
 from tests.groma.text import toy
 
 SIZE = (48, 64)
@@ -33,19 +34,23 @@ def pieces_of(text: str, kind: str) -> list[Piece]:
 
 def tokens_of(text: str, kind: str) -> list[int]:
     """Tokens of an answer as training writes them: no space beside a tag."""
-    ids, labels = template(kind).training([([], pieces_of(text, kind))])
+    ids, labels = template(kind).training_example([([], pieces_of(text, kind))])
     return [i for i, label in zip(ids, labels, strict=True) if label >= 0][:-1]
 
 
 def builder(kind: str = "llama") -> ReplyBuilder:
-    return ReplyBuilder(template(kind).plain, template(kind).tokens, REGIONS, SIZE)
+    return ReplyBuilder(template(kind).plain, template(kind).tokens, REGIONS)
+
+
+def reply_of(reader: ReplyBuilder) -> GroundedReply:
+    return GroundedReply(reader.text, reader.spans, SIZE)
 
 
 def read(ids: list[int], kind: str = "llama") -> GroundedReply:
     reader = builder(kind)
     for i in ids:
         reader.push(i, 0.25)
-    return reader.reply("stop")
+    return reply_of(reader)
 
 
 def spans(reply: GroundedReply) -> list[tuple[str, list[int]]]:
@@ -129,10 +134,10 @@ def test_any_tokens_grow_a_valid_reply(kind: str, data: st.DataObject) -> None:
     tags = st.sampled_from([tokens[t] for t in (PHRASE_OPEN, PHRASE_CLOSE, ROI_OPEN, ROI_CLOSE)])
     anything = st.integers(0, tokens.base + 120)
     ids = data.draw(st.lists(anything | tags | st.integers(tokens.region(0), tokens.region(12))))
-    reader, before = builder(kind), builder(kind).reply()
+    reader, before = builder(kind), reply_of(builder(kind))
     for i in ids:
         reader.push(i)
-        reply = reader.reply()
+        reply = reply_of(reader)
         assert reply.text.startswith(before.text)
         assert reply.spans[: len(before.spans)] == before.spans
         assert not reply.text or not reply.text[-1].isspace()
@@ -149,7 +154,7 @@ def test_streamed_text_never_shows_half_a_character(kind: str, text: str) -> Non
     reader, last = builder(kind), ""
     for i in template(kind).plain.encode(text):
         reader.push(i)
-        last = reader.reply().text
+        last = reader.text
         assert text.strip().startswith(last)
     assert last == text.strip()
 
@@ -166,6 +171,6 @@ def test_a_reply_survives_being_written_and_read(kind: str, data: st.DataObject)
         grounded = f"<p>{phrase}</p><roi>{''.join(f'<r{i}>' for i in names)}</roi> "
         answer += grounded if names else f"{phrase} "
     reply = read(tokens_of(answer, kind), kind)
-    ids, labels = template(kind).training([([], template(kind).reply(reply))])
+    ids, labels = template(kind).training_example([([], reply.pieces(template(kind)))])
     written = [i for i, label in zip(ids, labels, strict=True) if label >= 0][:-1]
     assert read(written, kind) == reply

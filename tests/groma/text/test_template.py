@@ -4,7 +4,6 @@ from functools import cache
 import pytest
 from hypothesis import given
 
-from groma.text.conversation import Conversation, GenerationSettings, Turn
 from groma.text.template import GREETING, SYSTEM, Piece, Template
 from groma.tokens import (
     GROUND_BOX,
@@ -17,7 +16,7 @@ from groma.tokens import (
     ROI_CLOSE,
     ROI_OPEN,
 )
-from groma.types import IGNORED, GroundedReply, GroundedSpan, Region
+from groma.types import IGNORED
 from tests.groma.text import toy
 from tests.groma.text.test_plain_text import typed
 
@@ -74,7 +73,7 @@ def test_training_text_is_the_whole_text_without_its_separators(kind: str) -> No
             write.answer("There is a dog on the cat.", [(9, 14, [ground]), (18, 25, [ground] * 2)]),
         ),
     ]
-    ids, labels = write.training(exchanges)
+    ids, labels = write.training_example(exchanges)
     text = (
         f"{PREAMBLE}</s>USER: What is this? <roi><refer_box></roi><refer_feat> ASSISTANT: "
         "<sep> a dog. <sep></s>USER: [grounding] What is on the left? ASSISTANT: <sep> There is "
@@ -132,8 +131,8 @@ def test_there_is_one_place_for_the_image_and_one_for_the_regions(kind: str) -> 
 @given(question=typed, answer=typed)
 def test_no_text_becomes_a_tag(kind: str, question: str, answer: str) -> None:
     write = template(kind)
-    empty, _ = write.training([([], [])])
-    ids, _ = write.training([(write.question(question, grounding=False), [answer])])
+    empty, _ = write.training_example([([], [])])
+    ids, _ = write.training_example([(write.question(question, grounding=False), [answer])])
     special = {*range(write.tokens.base, write.tokens.base + 114), write.plain.bos, write.plain.eos}
     assert [i for i in ids if i in special] == [i for i in empty if i in special]
 
@@ -174,37 +173,6 @@ def test_typed_grounding_is_text() -> None:
     write = template("llama")
     ids = write.prompt([], write.question("[grounding] x", grounding=False))
     assert write.tokens[GROUNDING] not in ids
-
-
-def region(i: int, user: int | None = None) -> Region:
-    return Region(i, (0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.5, 0.5), 0.9, user)
-
-
-def turn(question: str, reply: GroundedReply, *regions: Region, **fields) -> Turn:
-    return Turn(question, regions, GenerationSettings(), reply, **fields)
-
-
-def test_exchanges_of_a_conversation() -> None:
-    write = template("llama")
-    size = (2, 2)
-    dog = GroundedSpan(2, 7, (region(0).ref(0.5),))
-    conversation = Conversation(
-        size,
-        (
-            turn("and [1]?", GroundedReply("A big dog", (dog,), size), region(0)),
-            turn("stopped", GroundedReply("", (), size, "cancelled"), region(1, 1)),
-            turn("this?", GroundedReply("yes", (), size), region(2, 2), answer_ids=(5, 6)),
-            turn("[1]", GroundedReply("no", (), size)),
-        ),
-    )
-    exchanges = write.exchanges(conversation)
-    assert len(exchanges) == 3
-    (first, answer), (third, exact), (last, _) = exchanges
-    assert mentioned(first) == []
-    assert mentioned(third) == [write.tokens.region(2)]
-    assert exact == (5, 6)
-    assert mentioned(last) == [write.tokens.region(1)]
-    assert answer == write.answer("A big dog", [(2, 7, [write.tokens.region(0)])])
 
 
 def test_every_new_token_keeps_its_id() -> None:

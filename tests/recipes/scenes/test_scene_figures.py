@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from groma.types import GroundedReply
+from groma.chat.conversation import GroundedReply
 from recipes.scenes.evaluation import figures, report
 from recipes.scenes.evaluation.answer_reading import read
 from recipes.scenes.evaluation.answering import answer_scene

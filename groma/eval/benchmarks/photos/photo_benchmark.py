@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from groma.chat.conversation import GroundedReply
 from groma.data.sources.items import BrokenItem, box_from_xywh
 from groma.dice import Dice
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
@@ -39,7 +40,7 @@ from groma.eval.harness.benchmark import (
 )
 from groma.eval.statistics.intervals import divide
 from groma.eval.statistics.measures import Figure, Measure, sums
-from groma.types import GromaError, GroundedReply, Size
+from groma.types import GromaError, Size
 
 _NOTE = (
     "The size of a thing is the square root of its box's share of the picture: small below "

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from groma.chat.conversation import GroundedReply
 from groma.eval.benchmarks.coco_file import to_xywh
 from groma.eval.benchmarks.photos.photo_names import Names
 from groma.eval.benchmarks.photos.photo_questions import Question, Thing
 from groma.eval.statistics.matching import IOU, match_boxes, overlaps
-from groma.types import Box, GroundedReply
+from groma.types import Box
 from recipes.scenes.evaluation.answer_reading import agrees, read
 from recipes.scenes.evaluation.scene_judging import points_first
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, join_pieces
+from groma.data.sources import groma_instruct
+from groma.data.sources.groma_instruct import format_item, parse_item
 from groma.data.sources.items import BrokenItem
-from groma.instruction_sets import groma_instruct
-from groma.instruction_sets.groma_instruct import format_item, parse_item
 from groma.types import GromaError
 
 ITEM = {

@@ -49,8 +49,10 @@ def name_regions(
     proposals = _new_proposals(named, image, policy, capacity)[:room]
     first_user = 1 + sum(region.user is not None for region in named)
     users = [
-        Region(0, box, extent, objectness=1.0, user=first_user + k)
-        for k, (box, extent) in enumerate(zip(boxes, _extents(boxes, image), strict=True))
+        Region(0, box, _to_extent(extent), objectness=1.0, user=first_user + k)
+        for k, (box, extent) in enumerate(
+            zip(boxes, normalise_boxes(boxes, image.original_size).tolist(), strict=True)
+        )
     ]
     return tuple(
         replace(region, id=len(named) + i) for i, region in enumerate([*proposals, *users])
@@ -73,21 +75,10 @@ def list_regions(
     Returns:
         Ids in ascending order, or in the policy's from left to right; never empty.
     """
-    kept = [region for region in regions if region.user is not None or region.id in mentioned]
     users = [region for region in regions if region.user is not None]
-    others = [
-        region
-        for region in regions
-        if region not in kept
-        and (policy.score_threshold <= 0 or region.objectness > policy.score_threshold)
-    ]
-    apart = [
-        region
-        for region, overlaps in zip(others, _overlaps(others, users, policy), strict=True)
-        if not overlaps
-    ]
-    best = sorted(apart, key=lambda region: -region.objectness)[: policy.limit]
-    shown = [*kept, *best] or [max(regions, key=lambda region: region.objectness)]
+    kept = [region for region in regions if region.user is not None or region.id in mentioned]
+    others = _apart([region for region in regions if region not in kept], users, policy)
+    shown = [*kept, *_select(others, policy, at_least=0 if kept else 1)]
     if policy.order == "left_to_right":
         shown = sorted(shown, key=lambda region: region.extent[0] + region.extent[2])
         return [region.id for region in shown]
@@ -112,27 +103,33 @@ def _new_proposals(
             strict=True,
         )
     ]
-    overlaps = _overlaps(candidates, named, policy)
-    new = [region for region, known in zip(candidates, overlaps, strict=True) if not known]
+    new = _apart(candidates, named, policy)
     return new[: max(0, limit - sum(region.user is None for region in named))]
 
 
-def _overlaps(
+def _select(regions: Sequence[Region], policy: SelectionPolicy, at_least: int) -> list[Region]:
+    """Those that the policy chooses among proposals with names."""
+    if not regions:
+        return []
+    scores = torch.tensor([region.objectness for region in regions])
+    chosen = select_regions(_extents(regions), scores, policy, at_least)
+    return [regions[i] for i in chosen.tolist()]
+
+
+def _apart(
     regions: Sequence[Region], others: Sequence[Region], policy: SelectionPolicy
-) -> list[bool]:
-    """For each region, whether one of the others covers it by more than the NMS threshold."""
+) -> list[Region]:
+    """Those that none of the others covers by more than the NMS threshold."""
     if not regions or not others:
-        return [False] * len(regions)
-    iou = pairwise_iou(_tensor(regions), _tensor(others))
-    return (iou > policy.nms_threshold).any(dim=1).tolist()
+        return list(regions)
+    overlaps = pairwise_iou(_extents(regions), _extents(others)) > policy.nms_threshold
+    return [
+        r for r, covered in zip(regions, overlaps.any(dim=1).tolist(), strict=True) if not covered
+    ]
 
 
-def _tensor(regions: Sequence[Region]) -> Tensor:
+def _extents(regions: Sequence[Region]) -> Tensor:
     return torch.tensor([region.extent for region in regions])
-
-
-def _extents(boxes_px: Sequence[Box], image: EncodedImage) -> list[Box]:
-    return [_to_extent(box) for box in normalise_boxes(boxes_px, image.original_size).tolist()]
 
 
 def _to_extent(values: Sequence[float]) -> Box:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from groma.chat.region_names import list_regions, name_regions
+from groma.chat.regions import list_regions, name_regions
 from groma.model.region_selection import SelectionPolicy
 from groma.types import EncodedImage, GromaError, Proposals, Region
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from groma.text.conversation import Conversation, GenerationSettings, Turn
-from groma.types import GromaError, GroundedReply, GroundedSpan, Region
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.chat.settings import GenerationSettings
+from groma.types import GromaError, GroundedSpan, Region
+from tests.groma.text.test_template import mentioned, template
 
 SIZE = (40, 50)
 
@@ -161,3 +163,30 @@ def test_settings_by_name() -> None:
     for data in ([1], "temperature", 3, None):
         with pytest.raises(GromaError, match="values by name"):
             GenerationSettings.from_dict(data)
+
+
+def said(question: str, reply: GroundedReply, *regions: Region, **fields: Any) -> Turn:
+    return Turn(question, regions, GenerationSettings(), reply, **fields)
+
+
+def test_exchanges_of_a_conversation() -> None:
+    write = template("llama")
+    size = SIZE
+    dog = GroundedSpan(2, 7, (region(0).ref(0.5),))
+    conversation = Conversation(
+        size,
+        (
+            said("and [1]?", GroundedReply("A big dog", (dog,), size), region(0)),
+            said("stopped", GroundedReply("", (), size, "cancelled"), region(1, 1)),
+            said("this?", GroundedReply("yes", (), size), region(2, 2), answer_ids=(5, 6)),
+            said("[1]", GroundedReply("no", (), size)),
+        ),
+    )
+    exchanges = conversation.exchanges(write)
+    assert len(exchanges) == 3
+    (first, answer), (third, exact), (last, _) = exchanges
+    assert mentioned(first) == []
+    assert mentioned(third) == [write.tokens.region(2)]
+    assert exact == (5, 6)
+    assert mentioned(last) == [write.tokens.region(1)]
+    assert answer == write.answer("A big dog", [(2, 7, [write.tokens.region(0)])])

@@ -1,100 +1,114 @@
-"""What was said about one picture: settings, turns, conversation; frozen data, no I/O."""
+"""What was said about one picture: replies, turns, the conversation; frozen data, no I/O."""
 
-from collections.abc import Iterable, Mapping, Sized
-from dataclasses import asdict, dataclass, field, fields, replace
-from numbers import Integral, Real
-from reprlib import repr as short
-from typing import Any, Self, get_args
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from groma.chat.settings import GenerationSettings
 from groma.config import NUM_REGION_TOKENS
-from groma.limits import (
-    HIGHEST_TEMPERATURE,
-    LONGEST_QUESTION,
-    LONGEST_TALK,
-    MOST_BOXES,
-    MOST_NEW_TOKENS,
-    MOST_TURNS,
-)
-from groma.types import Box, GromaError, GroundedReply, Region, Size, to_size
+from groma.limits import LONGEST_QUESTION, LONGEST_TALK, MOST_BOXES, MOST_NEW_TOKENS, MOST_TURNS
+from groma.text.template import Exchange, Piece, Template
+from groma.types import Box, GromaError, GroundedSpan, Region, RegionRef, Size, to_size
 
-_KINDS: dict[type, tuple[type, str]] = {
-    bool: (bool, "true or false"),
-    int: (Integral, "a whole number"),
-    float: (Real, "a number"),
-}
-"""What is accepted for a declared type, and how people call it."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from supervision import Detections
+
+Finish = Literal["stop", "length", "cancelled", "streaming"]
 
 
 @dataclass(frozen=True)
-class GenerationSettings:
-    """How an answer is made.
+class GroundedReply:
+    """One answer: plain text, and which of its phrases mean which regions (paper 3.2).
 
     Attributes:
-        max_new_tokens: most tokens of the answer, `MOST_NEW_TOKENS` of them at most.
-        temperature: 0 takes the likeliest token; from 0.01 to `HIGHEST_TEMPERATURE`, tokens are
-            drawn at random.
-        top_p: draw only from the likeliest tokens that make up this much probability.
-        seed: makes random answers repeatable.
-        grounding: ask for boxes ("[grounding]" in front of the question).
-        score_threshold: proposals at or below this objectness are not shown to the model; None is
-            the model's own threshold.
-        max_regions: most proposals shown to the model; None is the model's own limit.
-
-    Raises:
-        GromaError: naming the setting that is of another kind or out of range.
+        text: the answer without any tag.
+        spans: grounded phrases in order of their start; they do not overlap.
+        image_size: (H, W) of the original picture, the frame of all boxes.
+        finish: why the text ends; "streaming" while more may come.
     """
 
-    max_new_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int | None = None
-    grounding: bool = True
-    score_threshold: float | None = None
-    max_regions: int | None = None
+    text: str
+    spans: tuple[GroundedSpan, ...]
+    image_size: Size
+    finish: Finish = "stop"
 
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            _check_kind(item.name, getattr(self, item.name), item.type)
-        ranges = {
-            "max_new_tokens": (
-                1 <= self.max_new_tokens <= MOST_NEW_TOKENS,
-                f"between 1 and {MOST_NEW_TOKENS}",
-            ),
-            "temperature": (
-                self.temperature == 0 or 0.01 <= self.temperature <= HIGHEST_TEMPERATURE,
-                f"0, or between 0.01 and {HIGHEST_TEMPERATURE:g}",
-            ),
-            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
-            "seed": (self.seed is None or 0 <= self.seed < 2**63, "between 0 and 2**63"),
-            "score_threshold": (
-                self.score_threshold is None or 0 <= self.score_threshold <= 1,
-                "between 0 and 1",
-            ),
-            "max_regions": (
-                self.max_regions is None or 1 <= self.max_regions <= NUM_REGION_TOKENS,
-                f"between 1 and {NUM_REGION_TOKENS}",
-            ),
-        }
-        for name, (is_fine, wanted) in ranges.items():
-            if not is_fine:
-                raise GromaError(f"{name} must be {wanted}, not {short(getattr(self, name))}.")
+    @property
+    def regions(self) -> tuple[RegionRef, ...]:
+        """Every region mentioned, once each, in order of first mention."""
+        return tuple(region for region, _ in self._mentions())
 
-    @classmethod
-    def from_dict(cls, data: Any) -> Self:
-        """Settings as a program or a file gives them: values by name.
+    def phrase(self, span: GroundedSpan) -> str:
+        """The words of a span; empty where the model gave regions without a phrase."""
+        return self.text[span.start : span.end]
+
+    def to_detections(self) -> "Detections":
+        """Every region mentioned as supervision knows it, in the order of `regions`.
+
+        Returns:
+            Boxes xyxy in pixels of the original picture; see `regions_to_detections`. A region's
+            `class_name` is the phrase of its first mention.
+        """
+        from groma.drawing.boxes import regions_to_detections  # late: most replies are only read
+
+        return regions_to_detections(self.regions, [phrase for _, phrase in self._mentions()])
+
+    def draw(self, image: "Image") -> "Image":
+        """Mark every region mentioned with its phrase and score.
+
+        Args:
+            image: the picture the reply speaks of, as `groma.image.load_image` returns it.
+
+        Returns:
+            A new picture.
 
         Raises:
-            GromaError: naming what is no setting, of another kind or out of range.
+            GromaError: if the picture has another size.
         """
-        if not isinstance(data, Mapping):
-            raise GromaError('The settings must be values by name, such as {"temperature": 0.5}.')
-        known = [item.name for item in fields(cls)]
-        for name in data:
-            if name not in known:
-                raise GromaError(
-                    f"There is no setting {short(name)}; there are {', '.join(known)}."
-                )
-        return cls(**data)
+        if (image.height, image.width) != self.image_size:
+            height, width = self.image_size
+            raise GromaError(
+                f"The reply speaks of a picture of {width} x {height} pixels, but this one has "
+                f"{image.width} x {image.height}."
+            )
+        labels = [
+            f"{_label(region, phrase)} {region.score:.2f}" for region, phrase in self._mentions()
+        ]
+        from groma.drawing.boxes import draw_boxes
+
+        return draw_boxes(image, self.to_detections(), labels)
+
+    def pieces(self, template: Template) -> list[Piece]:
+        """This answer as a prompt repeats it: its words, and the names of its regions as tokens."""
+        tokens = template.tokens
+        spans = [
+            (span.start, span.end, [tokens.region(region.id) for region in span.regions])
+            for span in self.spans
+        ]
+        return template.answer(self.text, spans)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        return {
+            "text": self.text,
+            "spans": [span.to_dict() | {"phrase": self.phrase(span)} for span in self.spans],
+            "image_size": list(self.image_size),
+            "finish": self.finish,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        spans = tuple(GroundedSpan.from_dict(span) for span in data["spans"])
+        return cls(str(data["text"]), spans, to_size(data["image_size"]), data["finish"])
+
+    def _mentions(self) -> list[tuple[RegionRef, str]]:
+        """Every region mentioned and its first phrase, in order of first mention."""
+        found: dict[int, tuple[RegionRef, str]] = {}
+        for span in self.spans:
+            for region in span.regions:
+                found.setdefault(region.id, (region, self.phrase(span)))
+        return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -177,6 +191,24 @@ class Conversation:
             raise GromaError("There is no question yet.")
         return replace(self, turns=self.turns[:-1])
 
+    def exchanges(self, template: Template) -> list[Exchange]:
+        """Questions and answers for a prompt; answers in their exact tokens where known.
+
+        An answer that was stopped before its first word is left out: it would teach silence.
+        """
+        exchanges: list[Exchange] = []
+        known: tuple[Region, ...] = ()
+        for turn in self.turns:
+            if turn.reply.text or turn.reply.spans:
+                asked = question_pieces(
+                    template, turn.question, known, turn.regions, turn.settings.grounding
+                )
+                exact = turn.answer_ids
+                answered = turn.reply.pieces(template) if exact is None else exact
+                exchanges.append((asked, answered))
+            known += turn.regions
+        return exchanges
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
         return {
@@ -215,6 +247,28 @@ class Conversation:
             _check_reply(turn.reply, self)
 
 
+def question_pieces(
+    template: Template,
+    text: str,
+    known: Sequence[Region],
+    new: Sequence[Region],
+    grounding: bool,
+) -> list[Piece]:
+    """A question of a conversation, ready for a prompt.
+
+    Args:
+        template: of the model.
+        text: as typed, with `[K]` for user regions.
+        known: regions that had a name before.
+        new: regions that get their name with this question.
+        grounding: ask for boxes.
+    """
+    drawn = [region.id for region in new if region.user is not None]
+    users = [region.id for region in known if region.user is not None] + drawn
+    names = [template.tokens.region(i) for i in users]
+    return template.question(text, names, len(drawn), grounding)
+
+
 def check_question(text: Any, boxes: Any) -> None:
     """Refuse a question that is empty, too long or of another kind, before any work is done.
 
@@ -240,16 +294,6 @@ def check_question(text: Any, boxes: Any) -> None:
         raise GromaError(f"{len(boxes):,} boxes are too many: at most {MOST_BOXES} can be given.")
 
 
-def _check_kind(name: str, value: Any, declared: Any) -> None:
-    """Refuse a value that is not of the declared type; True is no number."""
-    kind, *others = get_args(declared) or (declared,)
-    if value is None and others:
-        return
-    accepted, wanted = _KINDS[kind]
-    if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
-        raise GromaError(f"{name} must be {wanted}, not {short(value)}.")
-
-
 def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:
     edges = [edge for span in reply.spans for edge in (span.start, span.end)]
     named = range(len(conversation.regions))
@@ -265,3 +309,9 @@ def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:
 def _require(is_fine: bool, what: str) -> None:
     if not is_fine:
         raise ValueError(f"wrong {what}")
+
+
+def _label(region: RegionRef, phrase: str) -> str:
+    if phrase:
+        return phrase
+    return f"[{region.user}]" if region.user else f"region {region.id}"
