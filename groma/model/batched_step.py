@@ -11,7 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache, LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaAttention, apply_rotary_pos_emb
+from transformers.models.llama.modeling_llama import (
+    LlamaAttention,
+    LlamaDecoderLayer,
+    apply_rotary_pos_emb,
+)
 
 
 def step_rows(
@@ -32,6 +36,7 @@ def step_rows(
     places = [[cache.get_seq_length()] for cache in caches]
     turns = decoder.rotary_emb(hidden, torch.tensor(places, device=hidden.device))
     for index, layer in enumerate(decoder.layers):
+        assert isinstance(layer, LlamaDecoderLayer)
         normed = layer.input_layernorm(hidden)
         hidden = hidden + _attend(layer.self_attn, normed, turns, caches, index)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
