@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from groma.chat.chat import Chat
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
 from groma.limits import MOST_BOXES, MOST_BYTES, MOST_TURNS
@@ -207,6 +208,14 @@ def chunk(name: str, model: str, delta: dict[str, Any], finish: str | None = Non
     head = {"id": name, "object": "chat.completion.chunk", "created": int(time.time())}
     choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
     return head | {"model": model, "choices": [choice]}
+
+
+def usage_of(chat: Chat) -> dict[str, int]:
+    """Tokens that a talk holds and, of them, those of its last answer."""
+    turns = chat.conversation.turns
+    said = len(turns[-1].answer_ids or ()) if turns else 0
+    prompt = max(0, chat.num_tokens - said)
+    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}
 
 
 def finish_of(reply: GroundedReply) -> str:

@@ -16,7 +16,6 @@ from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from groma.chat.chat import Chat
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
 from groma.limits import MOST_BOXES, MOST_BYTES, MOST_WAITING
@@ -33,6 +32,7 @@ from groma.serve.openai_messages import (
     new_id,
     read_data_url,
     read_question,
+    usage_of,
 )
 from groma.serve.public_address import fetch_public
 from groma.types import GromaError
@@ -225,14 +225,6 @@ class Service:
         if with_usage:
             yield _event(chunk(name, self.name, {}) | {"choices": [], "usage": usage})
         yield "data: [DONE]\n\n"
-
-
-def usage_of(chat: Chat) -> dict[str, int]:
-    """Tokens that a talk holds and, of them, those of its last answer."""
-    turns = chat.conversation.turns
-    said = len(turns[-1].answer_ids or ()) if turns else 0
-    prompt = max(0, chat.num_tokens - said)
-    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}
 
 
 def make_app(service: Service, keys: tuple[str, ...] = (), per_minute: int = 0) -> FastAPI:
