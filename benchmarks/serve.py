@@ -48,11 +48,12 @@ def pictures(count: int) -> list[bytes]:
 
 def ask(engine: Engine, picture: bytes, question: str) -> Timed:
     start = time.perf_counter()
-    first = 0.0
+    first, text = 0.0, ""
     with engine.talk(picture, ()) as chat:
         for reply in engine.stream(chat, question, (), GenerationSettings(max_new_tokens=256)):
             first = first or time.perf_counter() - start
-    return Timed(first, time.perf_counter() - start, reply.text)
+            text = reply.text
+    return Timed(first, time.perf_counter() - start, text)
 
 
 def run(engine: Engine, files: Sequence[bytes], clients: int) -> tuple[list[Timed], float]:
