@@ -5,6 +5,8 @@ PIP := $(BIN)/pip install --no-compile --constraint constraints.txt
 # uv takes seconds where pip takes a minute; where only pip knows of a mirror, pip does it.
 UV := $(BIN)/uv pip install --python .venv --constraint constraints.txt
 install = $(UV) $(1) || $(PIP) $(1)
+# Two processes, each with whole files: what a file starts once is started once.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 # What is imported is compiled once, not at every start.
 unexport PYTHONDONTWRITEBYTECODE
 BENCHMARKS := $(filter-out app,$(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))))
@@ -20,10 +22,10 @@ demo: .venv/.run  ## MODEL=folder: the application in the browser
 	$(BIN)/python app.py --open $(if $(MODEL),--model "$(MODEL)")
 
 test: .venv/.dev  ## every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: lint  ## all of lint, and the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/.dev  ## format, lint, types and import rules
 	$(BIN)/ruff format --check
@@ -100,6 +102,6 @@ $(PHOTO)/classifier.safetensors: | .venv/.dev
 	$(call install,--requirement requirements.txt --editable .)
 	@touch $@
 
-.venv/.dev: .venv/.run requirements-dev.txt
-	$(call install,--requirement requirements-dev.txt)
+.venv/.dev: .venv/.run pyproject.toml
+	$(call install,--editable .[dev])
 	@touch $@

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+_INSTALLED = Path(__file__).resolve().with_name("weights")
+WEIGHTS = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "weights"
+"""Beside the library in a checkout, inside it where it is installed."""
+
 NAMES = ("groma-photo", "groma-mini")
 DEFAULT_MODEL = "groma-photo"
 

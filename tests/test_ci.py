@@ -10,8 +10,11 @@ import pytest
 from tests.paths import ROOT
 
 
+@pytest.mark.parametrize("processes", [(), ("-n", "2", "--dist", "loadfile")], ids=["one", "two"])
 @pytest.mark.parametrize("demand", [{}, {"GROMA_BROWSER_TESTS": "required"}], ids=["", "required"])
-def test_browser_tests_that_were_not_run_are_counted_last(tmp_path: Path, demand: dict) -> None:
+def test_browser_tests_that_were_not_run_are_counted_last(
+    tmp_path: Path, demand: dict, processes: tuple[str, ...]
+) -> None:
     tests = tmp_path / "test_some.py"
     tests.write_text(
         "import pytest\n"
@@ -22,7 +25,7 @@ def test_browser_tests_that_were_not_run_are_counted_last(tmp_path: Path, demand
         "def test_other(): pass\n"
     )
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", os.devnull]
-    options = ["-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tests)]
+    options = ["-p", "no:cacheprovider", "--rootdir", str(tmp_path), *processes, str(tests)]
     environment = os.environ | {"GROMA_BROWSER_TESTS": "", "PYTHONPATH": str(ROOT)} | demand
     done = subprocess.run(
         [*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True

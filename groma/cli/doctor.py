@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FormatTable = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
-HEAD = ("item", "", "kind", "what is wrong", "fix")
+_HEAD = ("item", "", "kind", "what is wrong", "fix")
 _OF_A_KIND = 5
 """So many findings of a kind are listed."""
 
@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="Groma-Instruct or LLaVA JSON, COCO- or VIA-like boxes, or a zip or folder with one",
+        help="Groma-Instruct or LLaVA JSON, or boxes of COCO, YOLO, Pascal VOC, CVAT, LabelMe, "
+        "Label Studio, Supervisely or VIA; or a zip or folder with one set",
     )
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="folder of the pictures (beside FILE)"
@@ -76,7 +77,7 @@ def run(
     Raises:
         GromaError: if it is no set, or items of it cannot be learnt after all.
     """
-    from groma.instruction_sets.doctor.meaning import explain, find_layout, read_as
+    from groma.instruction_sets.doctor.layout_check import explain, read_as
     from groma.instruction_sets.readers.reading import read_set
 
     _check_options(options)
@@ -85,8 +86,7 @@ def run(
         found = read_set(options.file, options.images, Path(folder))
         yield describe(found)
         if options.boxes:
-            layout = find_layout(found, options.boxes)
-            found = read_as(found, layout)
+            found, layout = read_as(found, options.boxes)
             yield f"Boxes are read as {layout}, as you say."
         elif explained := explain(found):
             yield explained
@@ -141,7 +141,7 @@ def _check(
 
     findings = check(found, template, options.limit)
     if findings:
-        yield format_table(HEAD, list(_rows(worst_first(findings))))
+        yield format_table(_HEAD, list(_rows(worst_first(findings))))
     yield _summarise(findings)
     if options.fix:
         mended = repair(found, template, options.limit)

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.application import add_app
 from groma.embedded import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (add_ask, add_regions, add_annotate, add_eval, add_train, add_data, add_instruct):
         add(commands)
-    for add in (add_convert, add_info):
+    for add in (add_convert, add_info, add_app):
         add(commands)
     return parser
 

@@ -14,6 +14,8 @@ _CODE_PAGES = ("utf-8", "gbk", "cp932", "cp949", "big5", "cp1251", "cp1252")
 """In which programs write names into a zip without saying so; who unpacks it then reads cp437."""
 _URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+://")
 _DRIVE = re.compile("^[A-Za-z]:")
+_UPLOAD = re.compile(r"^(.*/)?[0-9a-f]{8}-(?=[^/]+$)")
+"""What Label Studio puts in front of the name of a file that is uploaded."""
 _BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
@@ -50,6 +52,7 @@ def spellings(name: str) -> Iterator[str]:
         with suppress(ValueError):
             written.append(urlsplit(name).path)
     written += [unquote(spelling) for spelling in written if "%" in spelling]
+    written += [_UPLOAD.sub(r"\1", spelling) for spelling in written if _UPLOAD.match(spelling)]
     forms = [normalize(form, w) for w in written for form in ("NFC", "NFD")]
     yield from dict.fromkeys([*written, *forms, *_garbled(forms)])
 

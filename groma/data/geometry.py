@@ -1,5 +1,6 @@
-"""Boxes of things that other programs draw as polygons or masks."""
+"""Boxes of things that other programs draw as polygons, masks or rotated rectangles."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,9 +23,39 @@ def box_around(segmentation: Any) -> XYWH | None:
     try:
         if isinstance(segmentation, Mapping):
             return _around_runs(segmentation["counts"], segmentation["size"])
-        return _around_points(segmentation)
+        return _around_polygons(segmentation)
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def box_around_points(xs: Sequence[float], ys: Sequence[float]) -> XYWH | None:
+    """Left, top, width and height of what encloses points, or None where there are none."""
+    if not xs or not ys:
+        return None
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def box_around_rotated(
+    box: Sequence[float], degrees: float, pivot: tuple[float, float]
+) -> XYWH | None:
+    """The upright box around one that is rotated.
+
+    Args:
+        box: left, top, width and height in pixels before it is rotated.
+        degrees: clockwise, as it is seen.
+        pivot: the point in pixels that stays where it is.
+    """
+    left, top, width, height = box
+    # Of endless degrees, NaN.
+    angle = math.radians(degrees % 360)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    corners = [
+        (x - pivot[0], y - pivot[1]) for x in (left, left + width) for y in (top, top + height)
+    ]
+    return box_around_points(
+        [pivot[0] + x * cosine - y * sine for x, y in corners],
+        [pivot[1] + x * sine + y * cosine for x, y in corners],
+    )
 
 
 def box_of(annotation: Mapping[str, Any]) -> Any:
@@ -55,15 +86,13 @@ def without_idle_crowds(annotations: Sequence[Mapping[str, Any]]) -> list[Mappin
     return list(annotations)
 
 
-def _around_points(polygons: Sequence[Any]) -> XYWH | None:
+def _around_polygons(polygons: Sequence[Any]) -> XYWH | None:
     """Polygons of at least three points, or one that is in no list."""
     if polygons and not isinstance(polygons[0], Sequence):
         polygons = [polygons]
     xs = [float(x) for polygon in polygons if len(polygon) >= 6 for x in polygon[::2]]
     ys = [float(y) for polygon in polygons if len(polygon) >= 6 for y in polygon[1::2]]
-    if not xs:
-        return None
-    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+    return box_around_points(xs, ys)
 
 
 def _around_runs(counts: Any, size: Any) -> XYWH | None:

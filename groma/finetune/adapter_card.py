@@ -7,7 +7,7 @@ from typing import Any
 
 from groma.data.sample import GroundedSample, Mention, Phrase
 from groma.finetune.lora_settings import LoraSettings
-from groma.train.curves import read_log
+from groma.loop.curves import read_log
 
 CARD_NAME = "README.md"
 

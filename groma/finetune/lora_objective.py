@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import EvalPrediction
 
 from groma.finetune.seen_pictures import TrainingVision
+from groma.loop.parallel import share_of
 from groma.model.groma import GromaForConditionalGeneration, GromaOutput
-from groma.train.parallel import share_of
 from groma.types import IGNORED
 
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from groma.data.sample import GroundedSample
 from groma.finetune.lora_examples import split
 from groma.finetune.lora_settings import LoraSettings
-from groma.train.curves import PLOT_NAME, read_log
+from groma.loop.curves import PLOT_NAME, read_log
 from groma.types import GromaError
 
 SETTINGS_NAME = "settings.json"

@@ -1,8 +1,8 @@
 """A talk about a picture as a sample to learn from."""
 
 from groma.chat.conversation import Conversation, GroundedReply, Turn
-from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces, join_pieces
-from groma.data.sources.groma_instruct import UNNAMED, numbered
+from groma.data.sample import QA, GroundedSample, Phrase, Piece, Pieces, join_pieces
+from groma.data.sources.groma_instruct import UNNAMED, name_new, numbered
 from groma.types import Box, Region, RegionRef, Size
 
 
@@ -37,17 +37,10 @@ def _turns(conversation: Conversation, row: dict[int, int]) -> list[QA]:
     users = [row[region.id] for turn in conversation.turns for region in _drawn(turn)]
     for turn in conversation.turns:
         new = [row[region.id] for region in _drawn(turn)]
-        question = _question(turn.question, users, new)
+        # As the template reads it.
+        question = join_pieces(name_new(numbered(turn.question.strip(), users), new))
         turns.append(QA(question, _answer(turn.reply, row), grounding=turn.settings.grounding))
     return turns
-
-
-def _question(text: str, users: list[int], new: list[int]) -> Pieces:
-    """A question as the template reads it: `[K]` is a mention, and what is new is mentioned."""
-    pieces = numbered(text.strip(), users)
-    if not any(isinstance(piece, Mention) for piece in pieces):
-        pieces += [piece for region in new for piece in (" ", Mention(region))]
-    return join_pieces(pieces)
 
 
 def _answer(reply: GroundedReply, row: dict[int, int]) -> Pieces:

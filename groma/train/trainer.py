@@ -1,45 +1,27 @@
-"""The loop of every stage: transformers' Trainer with our optimiser, losses by name and run log."""
+"""The loop of every stage: a logged trainer with our optimiser."""
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from groma import machine
+from groma.loop.logged_trainer import LoggedTrainer
 from groma.train.optimizer import MuonAdamW, split_parameters
-from groma.train.run_log import RunLog
 from groma.train.stages import NEW_TOKENS, Stage, keep_old_words
 
 
-class StageTrainer(Trainer):
+class StageTrainer(LoggedTrainer):
     """Runs one stage: an objective module, a dataset and its collator."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        count: Callable[[Any, dict], Tensor] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Arguments as in `Trainer`, and two more.
-
-        Args:
-            stage: rates and clip.
-            count: (model, batch) -> (B, K) counts that `compute_metrics` turns into metrics.
-            kwargs: of `Trainer`.
-        """
+    def __init__(self, stage: Stage, *args: Any, **kwargs: Any) -> None:
+        """Arguments as in `LoggedTrainer`, after the stage with its rates and clip."""
         self.stage = stage
-        self.count = count
-        self._terms: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
-        self._num_terms = 0
-        super().__init__(**kwargs, callbacks=[RunLog(Path(kwargs["args"].output_dir))])
-        self.model_accepts_loss_kwargs = False  # objectives return means of a batch
+        super().__init__(*args, **kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Muon and AdamW, or AdamW alone, as the stage says."""
@@ -49,36 +31,12 @@ class StageTrainer(Trainer):
             self.optimizer = build_optimizer(target, self.stage)
         return self.optimizer
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """The objective's `loss`; the other terms are kept for the next log."""
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        for name, value in outputs.items():
-            if name != "loss":
-                self._terms[name] = self._terms[name] + value.detach().cpu()
-        self._num_terms += 1
-        return (loss, outputs) if return_outputs else loss
-
     def training_step(self, model: nn.Module, *arguments: Any, **options: Any) -> Tensor:
         """Forward and backward; a frozen language model keeps the words it has."""
         loss = super().training_step(model, *arguments, **options)
         if NEW_TOKENS in self.stage.trains and "language_model" not in self.stage.trains:
             keep_old_words(self.accelerator.unwrap_model(model).model)
         return loss
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the mean of each named term since the last log; what memory can be is given back."""
-        machine.trim_memory()
-        if "loss" in logs and self._num_terms:
-            logs |= {name: float(total) / self._num_terms for name, total in self._terms.items()}
-            self._terms.clear()
-            self._num_terms = 0
-        super().log(logs, start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Write tied tensors twice: safetensors refuses to store one under two names."""
@@ -89,32 +47,6 @@ class StageTrainer(Trainer):
         owners = set(first.values())
         copies = {name: t if name in owners else t.clone() for name, t in state.items()}
         super()._save(output_dir, copies)
-
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Count instead of predicting; Trainer wants labels too and gets the same counts."""
-        if self.count is None:
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        inputs = self._prepare_inputs(inputs)
-        counted = self.accelerator.unwrap_model(model)
-        with torch.no_grad(), self.compute_loss_context_manager(), _gathered(counted):
-            counts = self.count(counted, inputs)
-        return None, counts, counts
-
-
-@contextmanager
-def _gathered(model: nn.Module) -> Generator[None]:
-    """The weights of a model that FSDP has divided, where not its own forward is called."""
-    if isinstance(model, FSDPModule):
-        model.unshard()
-    yield
-    if isinstance(model, FSDPModule):
-        model.reshard()
 
 
 def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:

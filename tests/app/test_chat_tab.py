@@ -6,13 +6,21 @@ import pytest
 import torch
 from PIL import Image
 
-from app.canvas import Drawing
-from app.chat_tab import BEGUN_ANEW, CLEARED, NEW_TALK, OTHER_MODEL, ChatTab, Settings, View
-from app.mistakes import UNFORESEEN
-from app.models import Models
-from app.pictures import MOST_BYTES
-from app.state import Sessions
 from groma.types import Box, GromaError
+from groma_app.canvas.region_canvas import Drawing
+from groma_app.chat.chat_tab import (
+    BEGUN_ANEW,
+    CLEARED,
+    NEW_TALK,
+    OTHER_MODEL,
+    ChatTab,
+    Settings,
+    View,
+)
+from groma_app.shared.error_border import UNFORESEEN
+from groma_app.shared.models_at_hand import Models
+from groma_app.shared.picture_files import MOST_BYTES
+from groma_app.shared.sessions import Sessions
 from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
 
 BOX = (300.0, 300.0, 460.0, 450.0)

@@ -35,7 +35,10 @@ ASKED: list[tuple[Any, Any, Any, str]] = [
 def unseeing(monkeypatch: pytest.MonkeyPatch, groma: ScriptedGroma) -> None:
     """No picture is looked at: what is refused is refused before any work."""
     monkeypatch.setattr(groma, "encode_image", lambda *_: pytest.fail("the picture was encoded"))
-    monkeypatch.setattr("app.api.read_picture", lambda *_: pytest.fail("the picture was read"))
+    monkeypatch.setattr(
+        "groma_app.chat.named_endpoints.read_picture",
+        lambda *_: pytest.fail("the picture was read"),
+    )
 
 
 @pytest.mark.usefixtures("unseeing")

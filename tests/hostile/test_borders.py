@@ -23,8 +23,8 @@ HALVES = ["What is \ud83d here?", "\udc00\ud83d", "a\0b", "\u202eabc\u2028def\u2
 
 @pytest.fixture(scope="module")
 def caller() -> Iterator[Caller]:
-    from app.main import launch
-    from app.models import Models
+    from groma_app.launch import launch
+    from groma_app.shared.models_at_hand import Models
 
     url = launch(Models("groma-mini", ScriptedGroma()), prevent_thread_lock=True, quiet=True)
     with Caller(url) as calling:

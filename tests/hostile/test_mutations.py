@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.export import read_talk
-from app.pictures import displayable
 from groma.checkpoint import load as loading
 from groma.data.records.left_out import list_pictures
 from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b
@@ -32,6 +30,8 @@ from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import to_samples
 from groma.instruction_sets.readers.writing import to_json
 from groma.types import GromaError
+from groma_app.chat.talk_files import read_talk
+from groma_app.shared.picture_files import displayable
 from tests.groma.data.reading import read
 from tests.hostile.mutations import BYTES, VALUES, Step, mutate, steps
 

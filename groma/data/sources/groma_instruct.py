@@ -15,7 +15,8 @@ with an entity, `&lt;p>`, and read back as it was.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from groma.data.sample import (
@@ -64,6 +65,28 @@ _DIGITS = 3
 """Decimals of pixels that are written."""
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one side says.
+
+    Attributes:
+        role: `HUMAN`, `GPT`, or what else a file has.
+        text: in which tags mean boxes.
+        boxes: indices into the item's boxes, its `box_inds`.
+        grounding: of a question, whether its answer may point at boxes.
+    """
+
+    role: str
+    text: str
+    boxes: tuple[int, ...] = ()
+    grounding: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        message = {"from": self.role, "value": self.text, "box_inds": list(self.boxes)}
+        return message if self.grounding else message | {"grounding": False}
+
+
 def parse_item(item: Mapping[str, Any]) -> GroundedSample:
     """Read one item.
 
@@ -77,10 +100,38 @@ def parse_item(item: Mapping[str, Any]) -> GroundedSample:
         BrokenItem: with the reason, whatever is wrong with it.
     """
     with refused():
-        size = picture_size(item)
-        boxes = tuple(box_from_xywh(box, size) for box in item["boxes"])
-        turns = tuple(parse_turns(item["conversation"], len(boxes)))
-        return GroundedSample(words(item["file_name"]), size, boxes, _names(boxes, turns), turns)
+        boxes, size = item["boxes"], picture_size(item)
+        messages = [
+            Message(
+                ROLES.get(said["from"], said["from"]),
+                said["value"],
+                tuple(said.get("box_inds") or ()),
+                said.get("grounding", True) is not False,
+            )
+            for said in item["conversation"]
+        ]
+        return make_sample(words(item["file_name"]), size, boxes, messages)
+
+
+def make_sample(
+    picture: str, size: Size, boxes_px: Sequence[Sequence[float]], messages: Sequence[Message]
+) -> GroundedSample:
+    """Put an item together.
+
+    Args:
+        picture: name of the file.
+        size: (H, W) in pixels.
+        boxes_px: left, top, width, height in pixels of `size`; they are cut at its edge.
+        messages: questions and answers.
+
+    Raises:
+        BrokenItem: if messages do not alternate, are empty, or name boxes that do not exist, or a
+            box is none.
+    """
+    with refused():
+        boxes = tuple(box_from_xywh(box, size) for box in boxes_px)
+        turns = tuple(_parse_turns(messages, len(boxes)))
+        return GroundedSample(picture, size, boxes, _names(boxes, turns), turns)
 
 
 def format_item(sample: GroundedSample, number: int = 1) -> dict[str, Any]:
@@ -94,109 +145,83 @@ def format_item(sample: GroundedSample, number: int = 1) -> dict[str, Any]:
     """
     height, width = sample.size
     known = {} if sample.size == UNKNOWN_SIZE else {"height": height, "width": width}
-    users = sample.user_regions
-    said: list[dict[str, Any]] = []
-    pointed: set[int] = set()
-    for turn in sample.turns:
-        mentioned = [piece.region for piece in turn.question if isinstance(piece, Mention)]
-        new = [region for region in dict.fromkeys(mentioned) if region not in pointed]
-        pointed.update(new)
-        said += [_format_question(turn, users, new), _format_answer(turn.answer)]
     return {
         "file_name": sample.picture,
         **known,
         "id": number,
-        "boxes": [to_xywh(box, sample.size) for box in sample.boxes],
-        "conversation": said,
+        "boxes": [_to_xywh(box, sample.size) for box in sample.boxes],
+        "conversation": [message.to_dict() for message in format_turns(sample)],
     }
 
 
-def parse_turns(said: Sequence[Mapping[str, Any]], num_boxes: int) -> Iterator[QA]:
-    """Read a conversation.
+def format_turns(sample: GroundedSample) -> list[Message]:
+    """What is said about a sample, in tags; the inverse of what `make_sample` does."""
+    users = sample.user_regions
+    said: list[Message] = []
+    pointed: set[int] = set()
+    for turn in sample.turns:
+        mentioned = [piece.region for piece in turn.question if isinstance(piece, Mention)]
+        new = tuple(region for region in dict.fromkeys(mentioned) if region not in pointed)
+        pointed.update(new)
+        question = escape_question(plain_text(turn.question, users))
+        said += [Message(HUMAN, question, new, turn.grounding), _format_answer(turn.answer)]
+    return said
 
-    Args:
-        said: questions and answers as JSON has them.
-        num_boxes: how many boxes the item has.
 
-    Raises:
-        BrokenItem: if they do not alternate, are empty, or name boxes that do not exist.
-    """
-    roles = [ROLES.get(message["from"]) for message in said]
+def _parse_turns(said: Sequence[Message], num_boxes: int) -> Iterator[QA]:
+    """Turns of questions and answers in tags."""
+    roles = [message.role for message in said]
     if not said or roles != [HUMAN, GPT] * (len(said) // 2):
         raise BrokenItem("questions and answers that do not alternate")
-    pointed: dict[int, None] = {}
-    for message in said[::2]:
-        pointed |= dict.fromkeys(_indices(message, num_boxes))
+    indices = [index for message in said for index in message.boxes]
+    if not all(type(index) is int and 0 <= index < num_boxes for index in indices):
+        raise BrokenItem("a box number that does not exist")
+    pointed = [*dict.fromkeys(index for message in said[::2] for index in message.boxes)]
     for asked, answered in zip(said[::2], said[1::2], strict=True):
-        question, marked = parse_question(asked["value"], _indices(asked, num_boxes), [*pointed])
-        answer = parse_answer(answered["value"], _indices(answered, num_boxes))
+        question, marked = _parse_question(asked, pointed)
+        answer = _parse_answer(answered)
         grounds = any(isinstance(piece, Phrase) for piece in answer)
-        grounding = marked or grounds or asked.get("grounding", True) is not False
-        yield QA(question, answer, grounding=grounding)
+        yield QA(question, answer, grounding=marked or grounds or asked.grounding)
 
 
-def parse_question(
-    value: str, indices: Sequence[int], pointed: Sequence[int]
-) -> tuple[Pieces, bool]:
-    """Read a question.
+def _parse_question(said: Message, pointed: Sequence[int]) -> tuple[Pieces, bool]:
+    """Text and mentions, and whether "[grounding]" stands in front of it.
 
     Args:
-        value: its text with tags, or with `[K]`.
-        indices: its `box_inds`.
+        said: with tags, or with `[K]`.
         pointed: every box pointed at in the item, in order: K of `[K]`, from 1.
-
-    Returns:
-        Text and mentions, and whether "[grounding]" stands in front of it.
-
-    Raises:
-        BrokenItem: if there are more or fewer pointers than boxes, stray tags, or nothing.
     """
-    value = value.strip()
+    value = said.text.strip()
     marked = value.startswith(GROUNDING)
-    value = _without_phrase_tags(value.removeprefix(GROUNDING).strip())
+    value = without_phrase_tags(value.removeprefix(GROUNDING).strip())
     texts = POINTER.split(value)
     pieces: list[Piece] = []
     if len(texts) > 1:
-        if len(texts) - 1 != len(indices):
+        if len(texts) - 1 != len(said.boxes):
             raise BrokenItem("another number of boxes than its text points at")
-        for text, region in zip(texts, [*indices, None], strict=True):
+        for text, region in zip(texts, [*said.boxes, None], strict=True):
             pieces += numbered(unescape(text), pointed)
             pieces += [] if region is None else [Mention(region)]
-    else:
-        pieces = numbered(unescape(value), pointed)
-        if not any(isinstance(piece, Mention) for piece in pieces):
-            pieces += [piece for region in indices for piece in (" ", Mention(region))]
-    return _whole(pieces), marked
+        return _whole(pieces), marked
+    return _whole(name_new(numbered(unescape(value), pointed), said.boxes)), marked
 
 
-def parse_answer(value: str, indices: Sequence[int]) -> Pieces:
-    """Read an answer.
-
-    Args:
-        value: its text with tags.
-        indices: its `box_inds`, one per `<ground_box>`.
-
-    Returns:
-        Text and phrases.
-
-    Raises:
-        BrokenItem: if there are more or fewer `<ground_box>` than boxes, stray tags, boxes without
-            words, or nothing.
-    """
-    if value.count(GROUND_BOX) != len(indices):
+def _parse_answer(said: Message) -> Pieces:
+    """Text and phrases."""
+    if said.text.count(GROUND_BOX) != len(said.boxes):
         raise BrokenItem("another number of boxes than its text has places for")
     pieces: list[Piece] = []
     at = used = 0
-    for match in PHRASE.finditer(value):
-        pieces.append(unescape(value[at : match.start()]))
+    for match in PHRASE.finditer(said.text):
+        pieces.append(unescape(said.text[at : match.start()]))
         at = match.end()
         count = match["boxes"].count(GROUND_BOX)
         if not (match["words"] or "").strip():
             raise BrokenItem("boxes that no words mean")
-        regions = tuple(indices[used : used + count])
+        regions = tuple(said.boxes[used : used + count])
         pieces.append(Phrase(unescape(match["words"].strip()), regions))
         used += count
-    return _whole([*pieces, unescape(value[at:])])
+    return _whole([*pieces, unescape(said.text[at:])])
 
 
 def numbered(text: str, pointed: Sequence[int]) -> list[Piece]:
@@ -216,6 +241,13 @@ def numbered(text: str, pointed: Sequence[int]) -> list[Piece]:
         else:
             pieces.append(f"[{part}]")
     return pieces
+
+
+def name_new(pieces: list[Piece], new: Iterable[int]) -> list[Piece]:
+    """A question at whose end new boxes stand, where it mentions none at all."""
+    if any(isinstance(piece, Mention) for piece in pieces):
+        return pieces
+    return [*pieces, *(piece for region in new for piece in (" ", Mention(region)))]
 
 
 def escape(text: str) -> str:
@@ -242,7 +274,12 @@ def unescape(text: str) -> str:
     return _ENTITY.sub(_unescape_one, text)
 
 
-def to_xywh(box: Box, size: Size) -> list[float]:
+def without_phrase_tags(value: str) -> str:
+    """A question may quote words as a phrase, which has no further meaning there."""
+    return re.sub(r"<p>((?:(?!</?p>).)*)</p>", r"\1", value, flags=re.S)
+
+
+def _to_xywh(box: Box, size: Size) -> list[float]:
     """Left, top, width and height in pixels.
 
     Args:
@@ -252,18 +289,6 @@ def to_xywh(box: Box, size: Size) -> list[float]:
     height, width = size
     x1, y1, x2, y2 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
     return [round(value, _DIGITS) for value in (x1, y1, x2 - x1, y2 - y1)]
-
-
-def _indices(message: Mapping[str, Any], num_boxes: int) -> list[int]:
-    indices = message.get("box_inds") or []
-    if not all(type(index) is int and 0 <= index < num_boxes for index in indices):
-        raise BrokenItem("a box number that does not exist")
-    return list(indices)
-
-
-def _without_phrase_tags(value: str) -> str:
-    """A question may quote words as a phrase, which has no further meaning there."""
-    return re.sub(r"<p>((?:(?!</?p>).)*)</p>", r"\1", value, flags=re.S)
 
 
 def _whole(pieces: Sequence[Piece]) -> Pieces:
@@ -288,23 +313,17 @@ def _names(boxes: Sequence[Box], turns: Sequence[QA]) -> tuple[str, ...]:
     return tuple(names.get(i, UNNAMED) for i in range(len(boxes)))
 
 
-def _format_question(turn: QA, users: tuple[int, ...], new: Sequence[int]) -> dict[str, Any]:
-    value = escape_question(plain_text(turn.question, users))
-    message: dict[str, Any] = {"from": HUMAN, "value": value, "box_inds": list(new)}
-    return message if turn.grounding else message | {"grounding": False}
-
-
-def _format_answer(answer: Pieces) -> dict[str, Any]:
-    value = ""
+def _format_answer(answer: Pieces) -> Message:
+    text = ""
     indices: list[int] = []
     for piece in answer:
         if isinstance(piece, Phrase):
             boxes = GROUND_BOX * len(piece.regions)
-            value += f"<p>{escape(piece.text)}</p><roi>{boxes}</roi>"
+            text += f"<p>{escape(piece.text)}</p><roi>{boxes}</roi>"
             indices += piece.regions
         else:
-            value += escape(plain_text((piece,)))
-    return {"from": GPT, "value": value, "box_inds": indices}
+            text += escape(plain_text((piece,)))
+    return Message(GPT, text, tuple(indices))
 
 
 def _unescape_one(match: re.Match[str]) -> str:

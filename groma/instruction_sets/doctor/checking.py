@@ -3,48 +3,32 @@
 Everything here is pure: pictures are looked at when a set is read.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from operator import attrgetter
 
 from groma.instruction_sets.doctor.box_check import check_boxes, check_use
-from groma.instruction_sets.doctor.conversation_check import (
-    check_reading,
-    check_references,
-    check_texts,
-    check_turns,
-)
-from groma.instruction_sets.doctor.coordinates import check_coordinates
-from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, apply_fixes
+from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
+from groma.instruction_sets.doctor.layout_check import check_layouts
 from groma.instruction_sets.doctor.lengths import check_lengths
-from groma.instruction_sets.doctor.meaning import check_layouts
 from groma.instruction_sets.doctor.picture_check import check_picture, check_shared, check_size
+from groma.instruction_sets.doctor.reference_check import check_references
 from groma.instruction_sets.doctor.repeats import check_answers, check_repeats
-from groma.instruction_sets.readers.set_items import InstructionSet, Item, left_out
+from groma.instruction_sets.doctor.turn_check import check_texts, check_turns
+from groma.instruction_sets.doctor.written_boxes import check_coordinates
+from groma.instruction_sets.readers.set_items import LLAVA_BOXES, InstructionSet, Item, left_out
 from groma.text.template import Template
 
-LIMIT = 1024
+_LIMIT = 1024
 """Most tokens of a conversation, before picture and regions are put in."""
 
 _ROUNDS = 8
 """Some mistakes show only when others are mended; so often is looked again."""
 _SEVERITIES = ("error", "warning", "note")
 
-Check = Callable[[InstructionSet, Item], Iterator[Finding]]
-
-_CHECKS: tuple[Check, ...] = (
-    check_reading,
-    check_picture,
-    check_size,
-    check_turns,
-    check_coordinates,
-    check_texts,
-    check_references,
-)
-"""Of single items, in the order in which they are mended."""
-
 
 def check(
-    instructions: InstructionSet, template: Template | None = None, limit: int = LIMIT
+    instructions: InstructionSet, template: Template | None = None, limit: int = _LIMIT
 ) -> tuple[Finding, ...]:
     """Say what is wrong with a set.
 
@@ -60,7 +44,8 @@ def check(
     """
     layouts = tuple(check_layouts(instructions))
     doubted = {finding.item for finding in layouts if finding.severity == "error"}
-    found = [*_read_notes(instructions), *layouts]
+    notes = instructions.notes
+    found = [*(Finding(n.code, n.severity, None, n.sentence) for n in notes), *layouts]
     for item in instructions.items:
         # Boxes whose numbers are read wrongly are not judged yet.
         is_doubted = None in doubted or item.number in doubted
@@ -75,12 +60,28 @@ def check(
 
 
 def fix(instructions: InstructionSet, findings: Iterable[Finding]) -> InstructionSet:
-    """Make the changes of findings; see `apply_fixes`."""
-    return apply_fixes(instructions, findings)
+    """Make the changes of findings, those of the whole set first.
+
+    Args:
+        instructions: the set; it stays as it is.
+        findings: of this set, or some of them; those without a fix change nothing.
+
+    Returns:
+        A new set.
+    """
+    fixes: dict[int | None, list[Fix]] = {}
+    for finding in findings:
+        if finding.fix:
+            fixes.setdefault(finding.item, []).append(finding.fix)
+    changed = (
+        _change(item, fixes.get(None, []) + fixes.get(item.number, []))
+        for item in instructions.items
+    )
+    return replace(instructions, items=tuple(item for item in changed if item is not None))
 
 
 def repair(
-    instructions: InstructionSet, template: Template | None = None, limit: int = LIMIT
+    instructions: InstructionSet, template: Template | None = None, limit: int = _LIMIT
 ) -> InstructionSet:
     """Mend whatever can be mended unasked.
 
@@ -107,20 +108,27 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
 
 
+def _change(item: Item, fixes: Iterable[Fix]) -> Item | None:
+    changed: Item | None = item
+    for fix in fixes:
+        if changed is None:
+            return None
+        changed = fix.change(changed)
+    return changed
+
+
 def _check_item(instructions: InstructionSet, item: Item, is_doubted: bool) -> Iterator[Finding]:
-    has_errors = False
-    checks = _CHECKS if is_doubted else (*_CHECKS, check_boxes)
-    for check_item in checks:
-        for finding in check_item(instructions, item):
-            has_errors |= finding.severity == "error"
-            yield finding
-    if not has_errors:
-        yield from check_use(instructions, item)
-
-
-def _read_notes(instructions: InstructionSet) -> Iterator[Finding]:
-    for note in instructions.notes:
-        yield Finding(note.code, note.severity, None, note.sentence)
+    """What is wrong with a single item, in the order in which it is best mended."""
+    picture = instructions.picture(item)
+    found = [*check_turns(item), *check_picture(item, picture)]
+    if item.size or instructions.layout != LLAVA_BOXES:
+        found += check_size(item, picture)
+    found += [*check_coordinates(item, picture), *check_texts(item), *check_references(item)]
+    if not is_doubted:
+        found += check_boxes(item, picture)
+    yield from found
+    if not any(finding.severity == "error" for finding in found):
+        yield from check_use(item)
 
 
 def _check_rest(instructions: InstructionSet, found: Iterable[Finding]) -> Iterator[Finding]:

@@ -1,16 +1,16 @@
 """What the doctor has to say: findings, and changes that would mend them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from groma.instruction_sets.readers.set_items import InstructionSet, Item
+from groma.instruction_sets.readers.set_items import Item
 
 Severity = Literal["error", "warning", "note"]
 """An error keeps an item from being learnt, or would teach wrong places; a warning is about what
 would be learnt otherwise than it was meant; a note changes nothing that is learnt."""
 
-Change = Callable[[Item], Item | None]
+_Change = Callable[[Item], Item | None]
 """A pure function; None leaves the item out. It does nothing where there is nothing to mend."""
 
 
@@ -26,7 +26,7 @@ class Fix:
     """
 
     label: str
-    change: Change
+    change: _Change
     choice: str = ""
 
 
@@ -54,44 +54,4 @@ class Finding:
         return self.fix is not None and not self.fix.choice
 
 
-def leave_out(item: Item) -> None:
-    """The change that leaves an item out."""
-    del item
-
-
-LEAVE_OUT = Fix("leave it out", leave_out)
-
-
-def apply_fixes(instructions: InstructionSet, findings: Iterable[Finding]) -> InstructionSet:
-    """Make the changes of findings, those of the whole set first.
-
-    Args:
-        instructions: the set; it stays as it is.
-        findings: of this set, or some of them; those without a fix change nothing.
-
-    Returns:
-        A new set.
-    """
-    changes: dict[int | None, list[Change]] = {}
-    for finding in findings:
-        if finding.fix:
-            changes.setdefault(finding.item, []).append(finding.fix.change)
-    items = (
-        _change(item, changes.get(None, []) + changes.get(item.number, []))
-        for item in instructions.items
-    )
-    return InstructionSet(
-        tuple(item for item in items if item is not None),
-        instructions.pictures,
-        instructions.layout,
-        instructions.notes,
-    )
-
-
-def _change(item: Item, changes: Iterable[Change]) -> Item | None:
-    changed: Item | None = item
-    for change in changes:
-        if changed is None:
-            return None
-        changed = change(changed)
-    return changed
+LEAVE_OUT = Fix("leave it out", lambda _: None)

@@ -1,14 +1,14 @@
 """Does the model read conversations to their end?"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from groma.data.collate import write
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
-from groma.instruction_sets.doctor.edits import keep_exchanges
 from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
-from groma.instruction_sets.readers.set_items import InstructionSet, to_sample
+from groma.instruction_sets.readers.set_items import InstructionSet, Item, to_sample
 from groma.text.template import Template
 
 _NO_LIMIT = 1 << 30
@@ -41,7 +41,7 @@ def check_lengths(
             f"It has {length:,} tokens, of which {limit:,} are read: of {len(sample.turns)} "
             f"questions the first {fitting} stay, the others would be cut."
         )
-        fix = Fix(f"keep the first {fitting}", partial(keep_exchanges, count=fitting))
+        fix = Fix(f"keep the first {fitting}", partial(_keep_exchanges, count=fitting))
         yield Finding("length-conversation", "warning", item.number, sentence, fix)
 
 
@@ -51,3 +51,8 @@ def _fitting(sample: GroundedSample, template: Template, limit: int) -> int:
     if len(written.ids) > limit:
         return 0
     return int((written.labels == template.plain.eos).sum())
+
+
+def _keep_exchanges(item: Item, count: int) -> Item:
+    """With so many questions and answers, from the first."""
+    return replace(item, messages=item.messages[: 2 * count])

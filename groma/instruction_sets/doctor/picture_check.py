@@ -1,64 +1,53 @@
 """Is the picture there, and is it the one that was annotated?"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
-from groma.instruction_sets.doctor.edits import rename_picture, rescale, resize
-from groma.instruction_sets.doctor.evidence import score
+from groma.instruction_sets.doctor.box_layouts import fits_picture
+from groma.instruction_sets.doctor.edits import rescale
 from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
-from groma.instruction_sets.doctor.layouts import DOCUMENTED, is_four_numbers
 from groma.instruction_sets.readers.set_items import (
-    LLAVA_BOXES,
-    VIA,
     InstructionSet,
     Item,
+    PictureFile,
     is_same_shape,
 )
 from groma.types import Size
 
-Problem = Literal["missing", "outside", "unreadable"]
 
-_WITHOUT_SIZES = (VIA, LLAVA_BOXES)
-"""Formats that never say how large pictures are."""
-_CLEARLY = 1.0
-"""So much better must boxes fit one size than another."""
-
-
-def check_picture(instructions: InstructionSet, item: Item) -> Iterator[Finding]:
+def check_picture(item: Item, found: PictureFile) -> Iterator[Finding]:
     """Whether an item's picture can be read."""
     if item.flaws:
         return
     if not item.picture:
         sentence = "It names no picture; Groma learns only from what is said about pictures."
         yield Finding("picture-unnamed", "error", item.number, sentence, LEAVE_OUT)
-        return
-    file = instructions.picture(item)
-    if file.problem:
+    elif found.problem:
         fix = LEAVE_OUT
-        sentence = file.reason or f"There is no picture {item.picture!r}."
-        if file.near:
-            fix = Fix(f"take {file.near!r}", partial(rename_picture, name=file.near))
-            sentence += f" {file.near!r} may be meant."
-        yield Finding(f"picture-{file.problem}", "error", item.number, sentence, fix)
+        sentence = found.reason or f"There is no picture {item.picture!r}."
+        if found.near:
+            fix = Fix(f"take {found.near!r}", lambda item: replace(item, picture=found.near))
+            sentence += f" {found.near!r} may be meant."
+        yield Finding(f"picture-{found.problem}", "error", item.number, sentence, fix)
 
 
-def check_size(instructions: InstructionSet, item: Item) -> Iterator[Finding]:
-    """Whether the size of the picture is that of its annotations."""
-    found = instructions.picture(item).size
-    if found is None or item.size == found or item.flaws:
+def check_size(item: Item, found: PictureFile) -> Iterator[Finding]:
+    """Whether the size of the picture is that of its annotations, where they say one."""
+    size, right = item.size, found.size
+    if right is None or size == right or item.flaws:
         return
-    if item.size is None:
-        if item.boxes and instructions.layout not in _WITHOUT_SIZES:
-            yield _missing(item, found)
+    take = Fix("take the file's size", partial(replace, size=right))
+    if size is None and (item.is_stated or not item.boxes):
         return
-    if item.size == found[::-1]:
-        yield from _swapped(item, item.size, found)
-    elif not is_same_shape(item.size, found):
-        yield from _other_shape(item, item.size, found)
+    if size is None:
+        sentence = f"It does not say how large its picture is; the file has {_words(right)}."
+        yield Finding("size-missing", "note", item.number, sentence, take)
+    elif size == right[::-1] or not is_same_shape(size, right):
+        yield _other_shape(item, size, right, take)
     elif item.boxes:
-        yield _other_scale(item, item.size, found)
+        yield _other_scale(item, size, right, take)
 
 
 def check_shared(instructions: InstructionSet) -> Iterator[Finding]:
@@ -77,14 +66,13 @@ def check_shared(instructions: InstructionSet) -> Iterator[Finding]:
             yield Finding("picture-shared", "error", item.number, sentence, LEAVE_OUT)
 
 
-def is_settled(instructions: InstructionSet, item: Item) -> bool:
-    """Whether it is known in what frame an item's boxes are, so that they can be judged."""
-    found = instructions.picture(item).size
-    if found is None or item.flaws:
-        return False
-    if item.size is None or item.size == found:
-        return True
-    return is_same_shape(item.size, found) and not _are_in_file(item, item.size, found)
+def is_settled(item: Item, found: PictureFile) -> Size | None:
+    """(H, W) that an item's boxes are in, where that is known, so that they can be judged."""
+    if found.size is None or item.flaws:
+        return None
+    size = item.size or found.size
+    is_other = not is_same_shape(size, found.size) or _fits_alone(item, found.size, size)
+    return None if size != found.size and is_other else size
 
 
 def _are_one(one: str, other: str) -> bool:
@@ -93,45 +81,32 @@ def _are_one(one: str, other: str) -> bool:
     return all(a == b for a, b in zip(parts, others, strict=False))
 
 
-def _missing(item: Item, found: Size) -> Finding:
-    sentence = f"It does not say how large its picture is; the file has {_words(found)}."
-    fix = Fix("take the file's size", partial(resize, size=found))
-    return Finding("size-missing", "note", item.number, sentence, fix)
-
-
-def _swapped(item: Item, size: Size, found: Size) -> Iterator[Finding]:
-    sentence = (
-        f"Height and width are swapped: it says {_words(size)}, but the file has {_words(found)}."
-    )
-    if item.boxes and _fit(item, size) > _fit(item, found) + _CLEARLY:
+def _other_shape(item: Item, size: Size, found: Size, take: Fix) -> Finding:
+    is_other = bool(item.boxes) and _fits_alone(item, size, found)
+    severity = "error" if item.boxes else "note"
+    says = f"it says {_words(size)}, but the file has {_words(found)}"
+    if size != found[::-1]:
+        other = " Its boxes do not fit the file: it may be another picture." if is_other else ""
+        sentence = f"I{says[1:]}, which is another shape.{other}"
+        return Finding(
+            "size-shape", severity, item.number, sentence, LEAVE_OUT if is_other else take
+        )
+    if is_other:
         sentence = (
             f"Its boxes are for a picture of {_words(size)}, but upright the file has "
             f"{_words(found)}: it was annotated lying on its side."
         )
-        yield Finding("size-turned", "error", item.number, sentence, LEAVE_OUT)
-        return
-    fix = Fix("take the file's size", partial(resize, size=found))
-    severity = "error" if item.boxes else "note"
-    yield Finding("size-swapped", severity, item.number, sentence, fix)
+        return Finding("size-turned", "error", item.number, sentence, LEAVE_OUT)
+    sentence = f"Height and width are swapped: {says}."
+    return Finding("size-swapped", severity, item.number, sentence, take)
 
 
-def _other_shape(item: Item, size: Size, found: Size) -> Iterator[Finding]:
-    sentence = f"It says {_words(size)}, but the file has {_words(found)}, which is another shape."
-    fits = not item.boxes or _fit(item, found) >= _fit(item, size) - _CLEARLY
-    fix = Fix("take the file's size", partial(resize, size=found)) if fits else LEAVE_OUT
-    if not fits:
-        sentence += " Its boxes do not fit the file: it may be another picture."
-    severity = "error" if item.boxes else "note"
-    yield Finding("size-shape", severity, item.number, sentence, fix)
-
-
-def _other_scale(item: Item, size: Size, found: Size) -> Finding:
-    if _are_in_file(item, size, found):
+def _other_scale(item: Item, size: Size, found: Size, take: Fix) -> Finding:
+    if _fits_alone(item, found, size):
         sentence = (
             f"It says {_words(size)}, but its boxes are in pixels of the file, {_words(found)}."
         )
-        fix = Fix("take the file's size", partial(resize, size=found))
-        return Finding("size-boxes", "error", item.number, sentence, fix)
+        return Finding("size-boxes", "error", item.number, sentence, take)
     sentence = (
         f"It was annotated at {_words(size)}, but the file has {_words(found)}: boxes are scaled."
     )
@@ -139,18 +114,9 @@ def _other_scale(item: Item, size: Size, found: Size) -> Finding:
     return Finding("size-scaled", "note", item.number, sentence, fix)
 
 
-def _are_in_file(item: Item, size: Size, found: Size) -> bool:
-    """Whether boxes fit the file of size `found` (H, W), and not the size annotated."""
-    return _fit(item, found) > max(_fit(item, size) + _CLEARLY, -_CLEARLY)
-
-
-def _fit(item: Item, size: Size) -> float:
-    """How well boxes fit a picture, where larger ones are not worse for being larger."""
-    boxes = [box for box in item.boxes if is_four_numbers(box)]
-    height, width = size
-    # Less what `score` takes off for the size itself.
-    frame = score([(0.0, 0.0, width, height)], size, DOCUMENTED)
-    return score(boxes, size, DOCUMENTED) - frame if boxes else 0.0
+def _fits_alone(item: Item, size: Size, other: Size) -> bool:
+    """Whether all boxes are in a picture of a size (H, W), but not in one of another."""
+    return fits_picture(item.boxes, size) and not fits_picture(item.boxes, other)
 
 
 def _words(size: Size) -> str:

@@ -10,7 +10,7 @@ from groma.data.set_preview import learnt_parts
 from groma.data.sources.groma_instruct import GPT, PHRASE
 from groma.drawing.boxes import draw_boxes
 from groma.image import load_image
-from groma.instruction_sets.doctor.layouts import is_four_numbers
+from groma.instruction_sets.doctor.box_layouts import is_four_numbers
 from groma.instruction_sets.readers.set_items import InstructionSet, Item
 from groma.text.template import Template
 from groma.tokens import GROUND_BOX

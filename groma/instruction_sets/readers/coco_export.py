@@ -2,18 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
-from groma.data.geometry import box_of, without_idle_crowds
+from groma.data.geometry import box_around_rotated, box_of, without_idle_crowds
 from groma.data.sample import QA
 from groma.data.sources.items import BrokenItem, refused
 from groma.data.sources.spans import grounded_pieces
 from groma.foreign import read_text, to_identifier
+from groma.instruction_sets.readers.box_values import read_box, read_objects, read_size
 from groma.instruction_sets.readers.labelled import LabelledPicture
-from groma.instruction_sets.readers.set_items import Note
-from groma.instruction_sets.readers.values import read_box, read_size
+from groma.instruction_sets.readers.set_items import RawBox
 
-Annotation = Mapping[str, Any]
+_Annotation = Mapping[str, Any]
 
 
 def is_coco(data: Any) -> bool:
@@ -21,42 +22,38 @@ def is_coco(data: Any) -> bool:
     return isinstance(data, Mapping) and {"images", "annotations"} <= data.keys()
 
 
-def read_pictures(data: Mapping[str, Any]) -> tuple[list[LabelledPicture], list[Note]]:
+def read_pictures(
+    data: Mapping[str, Any], file: PurePosixPath, missed: Counter[str]
+) -> Iterator[LabelledPicture]:
     """Read a COCO-like file.
 
     A box is called by its own caption, by that of its image if it is the only one there, or by its
     class.
 
-    Returns:
-        Pictures with something to learn, and notes on what was left out.
+    Args:
+        data: what the file holds.
+        file: its name.
+        missed: counts what is left out, by reason.
     """
-    images, strays = _objects(data["images"])
-    annotations, others = _objects(data["annotations"])
+    del file
+    images = read_objects(data["images"], missed)
+    listed = read_objects(data["annotations"], missed)
     classes = _read_classes(data.get("categories"))
-    missed: Counter[str] = Counter()
-    read = without_idle_crowds(annotations)
-    missed["all-crowd"] = len(read) if read != annotations else 0
-    annotations = read
-    by_image: dict[Any, list[Annotation]] = {}
+    annotations = without_idle_crowds(listed)
+    missed["all-crowd"] += len(listed) if annotations != listed else 0
+    by_image: dict[Any, list[_Annotation]] = {}
     for annotation in annotations:
         by_image.setdefault(to_identifier(annotation.get("image_id")), []).append(annotation)
-    pictures = []
     for image in images:
         number = to_identifier(image.get("id"))
         found = [] if number is None else by_image.pop(number, [])
-        picture = _read_picture(image, found, classes, missed)
-        if any(picture.labels) or picture.captions or picture.flaws:
-            pictures.append(picture)
-        else:
-            missed["empty"] += 1
-    missed["stray"] = sum(len(found) for found in by_image.values())
-    missed["object"] = strays + others
-    return pictures, list(_explain(missed))
+        yield _read_picture(image, found, classes, missed)
+    missed["stray"] += sum(len(found) for found in by_image.values())
 
 
 def _read_picture(
-    image: Annotation,
-    annotations: Sequence[Annotation],
+    image: _Annotation,
+    annotations: Sequence[_Annotation],
     classes: Mapping[Any, str],
     missed: Counter[str],
 ) -> LabelledPicture:
@@ -77,22 +74,24 @@ def _read_picture(
     labels = [_label(a, shared, classes) for a in kept]
     if not captions:
         missed["label"] += sum(not label for label in labels)
+    missed["rotated"] += sum(bool(_rotation(a)) for a in kept)
     return LabelledPicture(
         read_text(image.get("file_name")),
         read_size(image),
-        tuple(read_box(box_of(a)) for a in kept),
+        tuple(_read_box(a) for a in kept),
         tuple(labels) if not captions else ("",) * len(kept),
         tuple(captions),
         tuple(flaws),
+        is_stated=False,
     )
 
 
-def _label(annotation: Annotation, shared: str, classes: Mapping[Any, str]) -> str:
+def _label(annotation: _Annotation, shared: str, classes: Mapping[Any, str]) -> str:
     own = read_text(annotation.get("caption")) or shared
     return own or classes.get(to_identifier(annotation.get("category_id")), "")
 
 
-def _spans(annotation: Annotation, box: int) -> list[tuple[int, int, int]]:
+def _spans(annotation: _Annotation, box: int) -> list[tuple[int, int, int]]:
     """Characters of the caption that mean a box; none where they are no numbers."""
     try:
         with refused():
@@ -101,28 +100,23 @@ def _spans(annotation: Annotation, box: int) -> list[tuple[int, int, int]]:
         return []
 
 
+def _read_box(annotation: _Annotation) -> RawBox:
+    """Its box, upright: CVAT writes how far one is rotated beside it."""
+    box = read_box(box_of(annotation))
+    if len(box) != 4 or not (degrees := _rotation(annotation)):
+        return box
+    x, y, width, height = box
+    return box_around_rotated(box, degrees, (x + width / 2, y + height / 2)) or ()
+
+
+def _rotation(annotation: _Annotation) -> float:
+    """Degrees that a box is rotated by; CVAT gives polygons none."""
+    attributes = annotation.get("attributes")
+    turned = attributes.get("rotation") if isinstance(attributes, Mapping) else None
+    return next(iter(read_box([turned])), 0.0) % 360
+
+
 def _read_classes(value: Any) -> dict[Any, str]:
-    entries, _ = _objects(value)
+    entries = read_objects(value, Counter())
     named = {to_identifier(entry.get("id")): read_text(entry.get("name")) for entry in entries}
     return {number: name for number, name in named.items() if number is not None}
-
-
-def _objects(value: Any) -> tuple[list[Annotation], int]:
-    """The objects of a list, and how many other things are in it."""
-    listed = value if isinstance(value, list) else []
-    objects = [entry for entry in listed if isinstance(entry, Mapping)]
-    return objects, len(listed) - len(objects)
-
-
-def _explain(missed: Counter[str]) -> Iterator[Note]:
-    sentences = {
-        "empty": "{} pictures have no box with a caption or class; they are left out.",
-        "stray": "{} boxes belong to no picture of the file; they are left out.",
-        "label": "{} boxes have neither a caption nor a class; nothing is asked about them.",
-        "crowd": "{} boxes of classes with a crowd are left out, for not all of them are marked.",
-        "all-crowd": "All {} boxes are marked as crowds, as by mask tools, and read as things.",
-        "object": "{} entries are no JSON objects; they are left out.",
-    }
-    for reason, sentence in sentences.items():
-        if missed[reason]:
-            yield Note(f"coco-{reason}", sentence.format(f"{missed[reason]:,}"))

@@ -6,8 +6,8 @@ from typing import Any
 
 from groma.data.sources.groma_instruct import HUMAN, ROLES, escape, escape_question
 from groma.foreign import clean_text
+from groma.instruction_sets.readers.box_values import read_box, read_size
 from groma.instruction_sets.readers.set_items import Item, Message, Note, RawBox
-from groma.instruction_sets.readers.values import read_box, read_size
 from groma.tokens import GROUND_BOX, IMAGE
 
 CONVERSATION = "conversation"

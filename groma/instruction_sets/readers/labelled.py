@@ -4,22 +4,42 @@ A label that one box of a picture has is a description: "Where is …?" and "Wha
 A label that several boxes have is a class: all of them are asked for.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
-from groma.data.sources.groma_instruct import format_item
+from groma.data.sources.groma_instruct import format_turns
 from groma.data.sources.items import UNKNOWN_SIZE
 from groma.data.templates import pose
 from groma.dice import Dice
-from groma.instruction_sets.readers.set_items import Item, Message, RawBox
+from groma.instruction_sets.readers.set_items import Item, Note, RawBox
 from groma.types import Size
 
-MOST_TURNS = 6
+_MOST_TURNS = 6
 """So many questions about one picture are one item."""
+
+_REASONS = {
+    "file": "{} files cannot be read; they are left out.",
+    "object": "{} entries cannot be read; they are left out.",
+    "empty": "{} pictures have no box with a caption or class; they are left out.",
+    "bare": "{} pictures have no file of labels; they are left out.",
+    "stray": "{} boxes belong to no picture of the file; they are left out.",
+    "picture": "{} files of labels belong to no picture; they are left out.",
+    "label": "{} boxes have neither a caption nor a class; nothing is asked about them.",
+    "shape": "{} shapes, such as points or lines, have no box to be read; they are left out.",
+    "others": "{} further annotations of the same pictures are left out; the first of each counts.",
+    "crowd": "{} boxes of classes with a crowd are left out, for not all of them are marked.",
+    "all-crowd": "All {} boxes are marked as crowds, as by mask tools, and read as things.",
+    "rotated": "{} boxes are rotated; the upright boxes around them are taken.",
+    "together": "{} files of the same name are read as one set.",
+}
+_HARMLESS = ("rotated", "together")
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,8 @@ class LabelledPicture:
         labels: one per box; a box without one is asked nothing about.
         captions: sentences about the picture whose phrases mean boxes, as turns.
         flaws: why parts of it could not be read.
+        is_stated: whether the format says without doubt what the numbers of boxes mean.
+        are_shares: whether boxes are in [0, 1] of the picture instead.
     """
 
     name: str
@@ -41,6 +63,86 @@ class LabelledPicture:
     labels: tuple[str, ...]
     captions: tuple[QA, ...] = ()
     flaws: tuple[str, ...] = ()
+    is_stated: bool = True
+    are_shares: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to learn from it, and nothing to say about it."""
+        return not (any(self.labels) or self.captions or self.flaws)
+
+    def in_pixels(self, size: Size | None) -> "LabelledPicture":
+        """The same with boxes in pixels, where the size (H, W) of its file is known."""
+        if not self.are_shares or size is None:
+            return self
+        scale = (size[1], size[0]) * 2
+        boxes = (
+            tuple(side * by for side, by in zip(box, scale, strict=False)) for box in self.boxes
+        )
+        return replace(self, boxes=tuple(boxes), size=size, are_shares=False)
+
+
+class Shape(NamedTuple):
+    """Something that is marked on a picture.
+
+    Attributes:
+        label: what it is called, or nothing.
+        box: as in `LabelledPicture`, empty where the shape has none.
+        is_rotated: whether that is around a rotated one.
+    """
+
+    label: str
+    box: RawBox
+    is_rotated: bool = False
+
+
+def label_picture(
+    name: str, size: Size | None, shapes: Iterable[Shape], missed: Counter[str]
+) -> LabelledPicture:
+    """A picture with the shapes on it that have a box.
+
+    Args:
+        name: of the file.
+        size: (H, W) in pixels, or None.
+        shapes: whatever is marked.
+        missed: counts what is left out or changed, by reason.
+    """
+    shapes = list(shapes)
+    kept = [shape for shape in shapes if shape.box]
+    missed["shape"] += len(shapes) - len(kept)
+    missed["label"] += sum(not shape.label for shape in kept)
+    missed["rotated"] += sum(shape.is_rotated for shape in kept)
+    boxes, labels = tuple(s.box for s in kept), tuple(s.label for s in kept)
+    return LabelledPicture(name, size, boxes, labels)
+
+
+def beside(file: PurePosixPath, name: str) -> str:
+    """A picture's name from the top folder of a set, where it starts at the folder of a file.
+
+    Only its end is left of a name that leads out of the set.
+    """
+    parts: list[str] = []
+    for part in (file.parent / name.replace("\\", "/")).parts if name else ():
+        if part != "..":
+            parts.append(part)
+        elif parts:
+            parts.pop()
+        else:
+            return PurePosixPath(name.replace("\\", "/")).name
+    return str(PurePosixPath(*parts)) if parts else ""
+
+
+def explain_missed(code: str, missed: Counter[str]) -> Iterator[Note]:
+    """What a reader left out or changed, in sentences.
+
+    Args:
+        code: of the format.
+        missed: how much, by reason.
+    """
+    for reason, sentence in _REASONS.items():
+        if missed[reason]:
+            severity = "note" if reason in _HARMLESS else "warning"
+            yield Note(f"{code}-{reason}", sentence.format(f"{missed[reason]:,}"), severity)
 
 
 def make_items(pictures: Iterable[LabelledPicture]) -> Iterator[Item]:
@@ -52,8 +154,8 @@ def make_items(pictures: Iterable[LabelledPicture]) -> Iterator[Item]:
     for picture in pictures:
         groups = _group(picture.labels)
         for turns in (_find(groups), _name(groups), picture.captions):
-            for start in range(0, len(turns), MOST_TURNS):
-                some = turns[start : start + MOST_TURNS]
+            for start in range(0, len(turns), _MOST_TURNS):
+                some = turns[start : start + _MOST_TURNS]
                 yield _make_item(picture, some, next(numbers))
         if picture.flaws and not groups:
             yield Item(next(numbers), picture.name, picture.size, flaws=picture.flaws)
@@ -63,18 +165,14 @@ def _make_item(picture: LabelledPicture, turns: Sequence[QA], number: int) -> It
     used = sorted({region for turn in turns for region in _regions(turn)})
     row = {region: index for index, region in enumerate(used)}
     sample = GroundedSample(picture.name, UNKNOWN_SIZE, (), (), tuple(turns))
-    posed = pose(sample, Dice(np.random.SeedSequence(number)))
     messages = tuple(
-        Message(
-            said["from"],
-            said["value"],
-            tuple(row[region] for region in said["box_inds"]),
-            said.get("grounding", True),
-        )
-        for said in format_item(posed)["conversation"]
+        replace(message, boxes=tuple(row[region] for region in message.boxes))
+        for message in format_turns(pose(sample, Dice(np.random.SeedSequence(number))))
     )
-    found = tuple(picture.boxes[region] for region in used)
-    return Item(number, picture.name, picture.size, found, messages, picture.flaws)
+    boxes = tuple(picture.boxes[region] for region in used)
+    return Item(
+        number, picture.name, picture.size, boxes, messages, picture.flaws, picture.is_stated
+    )
 
 
 def _group(labels: Sequence[str]) -> dict[str, list[int]]:

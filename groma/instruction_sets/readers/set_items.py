@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from groma.data.sample import GroundedSample
-from groma.data.sources.groma_instruct import GPT, HUMAN, parse_item
+from groma.data.sources.groma_instruct import GPT, HUMAN, Message, make_sample
 from groma.data.sources.items import BrokenItem
 from groma.types import GromaError, Size
 
@@ -19,30 +19,7 @@ RawBox = tuple[float, ...]
 """As annotated; four finite numbers if all is well, none where no numbers could be read."""
 
 GROMA, LLAVA, LLAVA_BOXES = "Groma-Instruct", "LLaVA", "Grounded LLaVA"
-COCO, VIA = "COCO-like", "VGG Image Annotator"
-"""What files are, for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What one side says.
-
-    Attributes:
-        role: `HUMAN`, `GPT`, or what else the file has.
-        text: as `groma.data.sources.groma_instruct` spells it: tags mean boxes.
-        boxes: indices into the item's boxes, as `box_inds` there.
-        grounding: of a question, whether its answer may point at boxes.
-    """
-
-    role: str
-    text: str
-    boxes: tuple[int, ...] = ()
-    grounding: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """As Groma-Instruct has it."""
-        message = {"from": self.role, "value": self.text, "box_inds": list(self.boxes)}
-        return message if self.grounding else message | {"grounding": False}
+"""Conversations, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +130,6 @@ class InstructionSet:
         """The file of an item's picture, and what is known of it."""
         return self.pictures.get(item.picture, PictureFile(problem="missing"))
 
-    def frame(self, item: Item) -> Size | None:
-        """(H, W) that an item's boxes are in, as far as that is known."""
-        return item.size or self.picture(item).size
-
 
 def to_sample(instructions: InstructionSet, item: Item) -> GroundedSample:
     """Make an item ready to be learnt.
@@ -174,8 +147,8 @@ def to_sample(instructions: InstructionSet, item: Item) -> GroundedSample:
         raise BrokenItem("a picture that is missing or cannot be read")
     if item.boxes and item.size and not is_same_shape(item.size, found.size):
         raise BrokenItem("a picture of another shape than its annotations say")
-    sample = parse_item(item.to_dict(found.size))
-    return replace(sample, picture=str(found.path), size=found.size)
+    sample = make_sample(str(found.path), item.size or found.size, item.boxes, item.messages)
+    return replace(sample, size=found.size)
 
 
 def to_samples(instructions: InstructionSet) -> list[GroundedSample]:

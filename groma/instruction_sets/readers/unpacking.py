@@ -1,4 +1,4 @@
-"""Zip files of strangers: what is unpacked is pictures and JSON, below one folder, and not much."""
+"""Zip files of strangers: pictures and annotations are unpacked, below one folder, and not much."""
 
 import lzma
 import re
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from groma.image import PICTURE_ENDINGS
 from groma.types import GromaError
 
-DATA_ENDINGS = frozenset((".json", ".jsonl"))
+DATA_ENDINGS = frozenset((".json", ".jsonl", ".xml", ".txt", ".yaml", ".yml", ".names", ".labels"))
 
 _DIRECTORY_ENTRY = 512
 """Bytes that the zip's directory may use per file, 46 of them at least."""
@@ -59,7 +59,7 @@ def unpack(
     limits: Limits | None = None,
     is_wanted: Callable[[zipfile.ZipInfo], bool] = is_picture_or_data,
 ) -> None:
-    """Unpack the pictures and JSON files of a zip; all of it is checked before anything is written.
+    """Unpack the pictures and annotations of a zip; all is checked before anything is written.
 
     Args:
         archive: the zip.

@@ -1,13 +1,15 @@
 """Files of the VGG Image Annotator: regions of any shape, with a label among their attributes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
+from groma.data.geometry import box_around_points
 from groma.foreign import read_text
+from groma.instruction_sets.readers.box_values import read_box, read_objects
 from groma.instruction_sets.readers.labelled import LabelledPicture
-from groma.instruction_sets.readers.set_items import Note, RawBox
-from groma.instruction_sets.readers.values import read_box
+from groma.instruction_sets.readers.set_items import RawBox
 
 _PROJECT = "_via_img_metadata"
 _LABELS = (
@@ -29,36 +31,20 @@ def is_via(data: Any) -> bool:
     )
 
 
-def read_pictures(data: Mapping[str, Any]) -> tuple[list[LabelledPicture], list[Note]]:
-    """Read a project or an export.
-
-    Returns:
-        Pictures with something to learn, and notes on what was left out.
-    """
-    missed: Counter[str] = Counter()
-    pictures = [_read_picture(file, missed) for file in data.get(_PROJECT, data).values()]
-    kept = [picture for picture in pictures if any(picture.labels)]
-    notes = []
-    if missed["label"]:
-        sentence = f"{missed['label']:,} boxes have no label; nothing is asked about them."
-        notes.append(Note("via-label", sentence))
-    if len(kept) < len(pictures):
-        empty = len(pictures) - len(kept)
-        notes.append(
-            Note("via-empty", f"{empty:,} pictures have no labelled box; they are left out.")
-        )
-    return kept, notes
-
-
-def _read_picture(file: Mapping[str, Any], missed: Counter[str]) -> LabelledPicture:
-    regions = file["regions"]
-    if isinstance(regions, Mapping):
-        regions = list(regions.values())
-    found = [r for r in regions if isinstance(r, Mapping)] if isinstance(regions, list) else []
-    labels = tuple(_read_label(region.get("region_attributes")) for region in found)
-    boxes = tuple(_read_shape(region.get("shape_attributes")) for region in found)
-    missed["label"] += sum(not label for label in labels)
-    return LabelledPicture(read_text(file["filename"]), None, boxes, labels)
+def read_pictures(
+    data: Mapping[str, Any], file: PurePosixPath, missed: Counter[str]
+) -> Iterator[LabelledPicture]:
+    """Read a project or an export; see `coco_export.read_pictures`."""
+    del file
+    for picture in data.get(_PROJECT, data).values():
+        regions = picture["regions"]
+        if isinstance(regions, Mapping):
+            regions = list(regions.values())
+        found = read_objects(regions, missed)
+        labels = tuple(_read_label(region.get("region_attributes")) for region in found)
+        boxes = tuple(_read_shape(region.get("shape_attributes")) for region in found)
+        missed["label"] += sum(not label for label in labels)
+        yield LabelledPicture(read_text(picture["filename"]), None, boxes, labels)
 
 
 def _read_label(attributes: Any) -> str:
@@ -83,7 +69,8 @@ def _read_shape(shape: Any) -> RawBox:
     if not isinstance(shape, Mapping):
         return ()
     if "all_points_x" in shape:
-        return _around(read_box(shape["all_points_x"]), read_box(shape.get("all_points_y")))
+        xs, ys = read_box(shape["all_points_x"]), read_box(shape.get("all_points_y"))
+        return box_around_points(xs, ys) or ()
     if "cx" in shape:
         rx, ry = shape.get("rx", shape.get("r")), shape.get("ry", shape.get("r"))
         ellipse = read_box([shape["cx"], shape.get("cy"), rx, ry])
@@ -92,9 +79,3 @@ def _read_shape(shape: Any) -> RawBox:
         x, y, across, down = ellipse
         return (x - across, y - down, 2 * across, 2 * down)
     return read_box(shape)
-
-
-def _around(xs: Sequence[float], ys: Sequence[float]) -> RawBox:
-    if not xs or not ys:
-        return ()
-    return (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from groma.config import RegionProposerConfig
 from groma.data.augment import JITTER
 from groma.image import normalise_pixels
+from groma.loop.parallel import share_of
 from groma.model.detection_loss import Match, detection_loss, focal_loss, match_boxes
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_proposer import DetectorOutput
@@ -20,7 +21,6 @@ from groma.ops.boxes import (
     generalised_iou,
     intersection_union,
 )
-from groma.train.parallel import share_of
 from groma.types import IGNORED
 from recipes.scenes.nouns import COLOURS, SIZES
 from recipes.scenes.objectives.region_regression import RegionRegression, Truth

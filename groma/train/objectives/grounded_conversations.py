@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 from groma.data.augment import redraw
 from groma.data.collate import pad_conversations, write
 from groma.image import normalise_pixels
+from groma.loop.parallel import share_of
 from groma.model.groma import GromaForConditionalGeneration, GromaOutput
 from groma.text.template import Template
 from groma.tokens import TokenIds
-from groma.train.parallel import share_of
 from groma.types import IGNORED
 from recipes.scenes.language.conversations import converse, language_dice
 from recipes.scenes.objectives.language_metrics import count_answers, kind_indices

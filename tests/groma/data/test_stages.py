@@ -9,8 +9,8 @@ import torch
 
 from groma import machine
 from groma.cli import main as cli
-from groma.train import run_log
-from groma.train.curves import read_log
+from groma.loop import run_log
+from groma.loop.curves import read_log
 from groma.train.objectives.class_agnostic_detection import ClassAgnosticDetection
 from groma.train.objectives.grounded_conversations import GroundedConversations
 from groma.train.stages import NEW_TOKENS

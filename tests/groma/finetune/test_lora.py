@@ -21,10 +21,10 @@ from groma.finetune.planning import prepare
 from groma.finetune.run_folder import ADAPTER_NAME, RunFolder
 from groma.finetune.seen_pictures import TrainingVision, count_bytes
 from groma.image import load_image, to_pixels
+from groma.loop import run_log
+from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
-from groma.train import run_log
-from groma.train.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.types import GromaError
 from tests import cpu_kernel, talk
 from tests.groma.finetune import lora_case

@@ -6,7 +6,7 @@ import pytest
 from groma.cli import main as cli
 from groma.data.sources.groma_instruct import format_item
 from groma.finetune.run_folder import RunFolder
-from groma.train import run_log
+from groma.loop import run_log
 from tests.groma.finetune import lora_case
 
 

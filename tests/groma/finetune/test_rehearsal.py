@@ -17,8 +17,8 @@ from groma.finetune import rehearsal
 from groma.finetune.planning import prepare
 from groma.finetune.rehearsal import QUESTIONS, rehearse
 from groma.finetune.run_folder import REHEARSAL_NAME, RunFolder
+from groma.loop.curves import read_log
 from groma.ops.boxes import pairwise_iou
-from groma.train.curves import read_log
 from groma.types import Box, GromaError, GroundedSpan, RegionRef
 from tests.groma.finetune import lora_case
 

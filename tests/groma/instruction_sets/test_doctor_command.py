@@ -117,7 +117,7 @@ def test_what_is_not_certain_is_asked(unclear: Path, capsys: pytest.CaptureFixtu
         output = capsys.readouterr()
         assert "both fit" in output.out
         assert "1 error; none of it can be mended" in output.out
-        assert "--boxes cxcywh-fractions or --boxes xywh-fractions" in output.err
+        assert "--boxes xywh-fractions or --boxes cxcywh-fractions" in output.err
     assert [file.name for file in unclear.parent.glob("*.json")] == ["set.json"]
 
 

@@ -9,9 +9,9 @@ from groma import machine
 from groma.checkpoint import load as loading
 from groma.cli import main as cli
 from groma.data.mixture import read_mixture
-from groma.train import run_log
+from groma.loop import run_log
+from groma.loop.curves import read_log
 from groma.train.configuration import find, read_configuration, shipped
-from groma.train.curves import read_log
 from groma.train.stages import NEW_TOKENS, freeze_for, keep_old_words
 from groma.train.starting import REGIONS_NAME
 from groma.train.trainer import StageTrainer, adamw_groups

@@ -10,10 +10,10 @@ from transformers import EvalPrediction
 from groma.cli import main as cli
 from groma.data.dataset import ExampleCollator, collate_detection
 from groma.data.mixture import read_mixture
+from groma.loop.curves import PLOT_NAME, read_log
 from groma.text.template import Template
 from groma.train import held_out, run_log, starting
 from groma.train.configuration import Start, read_configuration
-from groma.train.curves import PLOT_NAME, read_log
 from groma.train.objectives.class_agnostic_detection import ClassAgnosticDetection
 from groma.train.objectives.grounded_conversations import GroundedConversations
 from groma.types import GromaError

@@ -14,8 +14,8 @@ from groma.cli import main as cli
 from groma.finetune.lora_objective import AdapterObjective
 from groma.finetune.lora_run import train
 from groma.finetune.planning import prepare
-from groma.train import run_log
-from groma.train.curves import read_log
+from groma.loop import run_log
+from groma.loop.curves import read_log
 from groma.train.objectives.grounded_conversations import GroundedConversations
 from tests.groma.finetune import lora_case
 from tests.groma.train import two_processes

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.model.groma import GromaForConditionalGeneration
-from groma.train.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.train.objectives.class_agnostic_detection import DetectionPretraining
 from groma.train.stages import freeze_for
 from groma.train.trainer import StageTrainer, training_arguments

@@ -11,7 +11,7 @@ from accelerate.utils import DistributedType
 from groma import machine
 from groma.cli import main as cli
 from groma.finetune.lora_objective import AdapterObjective
-from groma.train import run_log
+from groma.loop import run_log
 from groma.train.objectives.grounded_conversations import GroundedConversations
 
 

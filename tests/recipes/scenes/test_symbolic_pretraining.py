@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from groma.data.collate import answers
+from groma.loop.curves import read_log
 from groma.model.region_code import sinusoids
 from groma.text.template import GREETING
 from groma.tokens import IMAGE, PAD, REFER_FEATURE, REGION, TokenIds
-from groma.train.curves import read_log
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from recipes.scenes.objectives.language_metrics import (

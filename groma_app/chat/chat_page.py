@@ -1,0 +1,331 @@
+"""The page: layout and wiring, no logic."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from groma.limits import HIGHEST_TEMPERATURE, LONGEST_QUESTION, MOST_NEW_TOKENS, MOST_WAITING
+from groma_app.canvas.region_canvas import Canvas
+from groma_app.canvas.shown_boxes import shown_boxes
+from groma_app.chat import named_endpoints as api
+from groma_app.chat import talk_files as export
+from groma_app.chat.chat_tab import ChatTab, Settings, View
+from groma_app.chat.example_strip import examples_of, pick, strip_of
+from groma_app.chat.talk_html import render_talk
+from groma_app.finetune.finetune_page import FinetunePage
+from groma_app.finetune.finetune_tab import FinetuneTab
+from groma_app.shared.error_border import tab_of, told, warn
+from groma_app.shared.gradio_components import SendButton
+
+MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+"""Everything that computes with the model waits in one line."""
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+PLAIN: dict[str, Any] = {"apply_default_css": False, "elem_classes": "groma-plain"}
+
+HERE = Path(__file__).parent
+
+CHIPS = """<div id="groma-chips" role="group" aria-label="Your regions"></div>"""
+
+STOPPABLE = """() => ({ __type__: "update", submit_btn: false, stop_btn: "Stop" })"""
+
+RETURNING = """(canvas, _question, _ticket, ...settings) => {
+  const kept = { boxes: [], question: "", ticket: "" };
+  try { Object.assign(kept, JSON.parse(sessionStorage.getItem("groma"))); } catch {}
+  return [{ ...canvas, boxes: kept.boxes }, kept.question, kept.ticket, ...settings];
+}"""
+"""Reads what `kept.js` wrote."""
+
+QUICK = """<div class="groma-quick" role="group" aria-label="Quick questions">
+<button type="button" data-fill="Describe the picture." data-send>Describe</button>
+<button type="button" data-fill="What is [#]?" data-send>What is this?</button>
+<button type="button" data-fill="Where is the …?">Find …</button>
+<button type="button" data-fill="How many … are there?">How many …</button>
+<button type="button" data-fill="What is to the left of [#]?">Left of …</button>
+</div>"""
+
+
+class Page:
+    """All components of the chat tab, and the finetune tab beside it.
+
+    Args:
+        chat: the handlers.
+        finetune: the handlers of a second tab, if there is to be one.
+    """
+
+    def __init__(self, chat: ChatTab, finetune: FinetuneTab | None = None) -> None:
+        self.chat = chat
+        self.models = chat.sessions.models
+        self.finetune = finetune
+
+    def build(self, notice: str, status: Callable[[], str]) -> gr.Blocks:
+        """Make the page.
+
+        Args:
+            notice: a sentence for everybody who opens it, or "".
+            status: tells the device and its memory.
+        """
+        self.status_text = status
+        blocks = gr.Blocks(title="Groma", analytics_enabled=False, delete_cache=(3600, 86400))
+        with blocks:
+            self._build_header(notice)
+            if self.finetune is None:
+                self._build_chat()
+            else:
+                with gr.Tabs() as tabs:
+                    with gr.Tab("Chat", id="chat"):
+                        self._build_chat()
+                    with gr.Tab("Finetune", id="finetune"):
+                        page = FinetunePage(self.finetune, MODEL_QUEUE)
+                        page.build(blocks, tabs, [self.correct.click, self.talk.edit])
+            self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
+            self._wire(blocks)
+            if self.finetune is not None:
+                self._wire_adapters(page)
+            given = self.models.get(self.models.given)
+            api.add(given, MODEL_QUEUE, self.chat.sessions.free)
+        return blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
+
+    def _build_header(self, notice: str) -> None:
+        self.header = gr.HTML(
+            self.models.given,
+            html_template=(HERE / "header.html").read_text(encoding="utf-8"),
+            js_on_load=(HERE / "header.js").read_text(encoding="utf-8"),
+            notes=self.models.notes,
+            notice=notice,
+            adapter="",
+            coming="",
+            **PLAIN,
+        )
+
+    def _build_chat(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
+                self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
+                self.ticket = gr.Textbox(visible=False)
+                self.strip = gr.HTML(strip_of(self.models.given), **PLAIN)
+            with gr.Column(scale=5, min_width=300):
+                self._build_talk()
+
+    def _build_talk(self) -> None:
+        self.talk = gr.HTML(
+            render_talk(None),
+            apply_default_css=False,
+            elem_id="groma-talk",
+            max_height=430,
+            min_height=250,
+            autoscroll=True,
+            js_on_load=(HERE / "talk.js").read_text(encoding="utf-8"),
+        )
+        gr.HTML(QUICK, **PLAIN)
+        with gr.Column(elem_classes="groma-asking"):
+            gr.HTML(CHIPS, **PLAIN)
+            self.question = gr.Textbox(
+                placeholder="Ask; @ mentions a region",
+                label="Question",
+                show_label=False,
+                elem_id="groma-question",
+                lines=1,
+                max_lines=5,
+                max_length=LONGEST_QUESTION,
+                submit_btn="Ask",
+            )
+        with gr.Row(elem_classes="groma-actions", elem_id="groma-turns"):
+            names = ("Regenerate", "Edit", "Undo", "Clear")
+            buttons = [gr.Button(name, size="sm", min_width=60) for name in names]
+            self.regenerate, self.edit, self.undo, self.clear = buttons
+            # Examples to learn from are kept in the finetune tab.
+            visible = self.finetune is not None
+            self.correct = gr.Button("Correct and keep", size="sm", min_width=130, visible=visible)
+        with gr.Accordion("Settings", open=False):
+            self._build_settings()
+        with gr.Accordion("Save and load", open=False):
+            self.save = gr.Button("Make files of this talk", size="sm")
+            self.files = gr.File(label="Files", file_count="multiple", visible=False)
+            self.load = SendButton("Load a saved talk", file_types=[".json"], size="sm")
+
+    def _build_settings(self) -> None:
+        config = self.models.get(self.models.given).config
+        threshold, limit = config.score_threshold, config.max_regions
+        with gr.Row(elem_id="groma-settings"):
+            self.settings = [
+                gr.Checkbox(True, label="Grounding", info="Answer with boxes", min_width=200),
+                _slider("Temperature", "0: the likeliest", 0, HIGHEST_TEMPERATURE, 0, 0.05),
+                _slider("Top-p", "With temperature", 0.05, 1, 1, 0.05),
+                _slider("Longest answer", "In tokens", 16, MOST_NEW_TOKENS, 512, 16),
+                _slider("Score threshold", "Of proposals", 0, 1, threshold, 0.01),
+                _slider("Regions", "Most proposals", 1, limit, limit, 1),
+                _slider("Certain from", "Less gets a ?", 0, 1, 0.5, 0.05),
+            ]
+
+    def _wire(self, blocks: gr.Blocks) -> None:
+        chat, settings = self.chat, self.settings
+        model: dict[str, Any] = (
+            MODEL_QUEUE | PRIVATE | {"show_progress_on": self.talk, "show_progress": "full"}
+        )
+        quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
+        outputs = [self.canvas, self.talk, self.question, self.header, self.status]
+        work: dict[str, Any] = {"outputs": outputs} | model
+        self.canvas.picture(self._once(chat.open), [self.canvas, *settings], **work)
+        asking = [self.canvas, self.question, *settings]
+        for event in (self.question.submit, self.regenerate.click, self.canvas.quick):
+            event(None, None, self.question, js=STOPPABLE, **quick)
+        answering = [
+            self.question.submit(self._stream(chat.ask), asking, **work),
+            self.regenerate.click(self._stream(chat.regenerate), settings, **work),
+            self.canvas.quick(told(self._ask_quickly), [self.canvas, *settings], **work),
+        ]
+        self.question.stop(_stop(chat), **quick)
+        # An answer is stopped, and stays; a question that still waits is taken out of the line.
+        self.canvas.withdraw(_askable, None, self.question, cancels=answering, **quick)
+        self.undo.click(self._once(chat.undo), settings, **work)
+        self.edit.click(self._once(chat.edit), [self.canvas, *settings], **work)
+        self.clear.click(self._once(chat.clear), [self.canvas, *settings], **work)
+        for setting in settings[-3:]:
+            setting.change(self._once(chat.redraw), settings, **work)
+        self.save.click(_save(chat), None, self.files, **PRIVATE)
+        self.load.upload(self._once(self._load), [self.load, *settings], **work)
+        self.canvas.example(told(self._open_example), [self.header, *settings], **work)
+        switching = [self.canvas, *settings]
+        self.header.switch(told(self._switch), switching, trigger_mode="always_last", **work)
+        # Whatever changed who answers, also a page that was loaded again.
+        own = [*settings[4:6], self.strip]
+        self.header.change(told(self._begin_with), self.header, own, **quick)
+        # Files of another talk would mislead.
+        anew = (self.canvas.picture, self.canvas.example, self.header.switch)
+        for event in (*anew, self.load.upload, self.clear.click):
+            event(_no_files, None, self.files, **quick)
+        returning = [self.canvas, self.question, self.ticket, *settings]
+        blocks.load(self._once(chat.come_back), returning, outputs, js=RETURNING, **quick)
+        blocks.unload(_leave(chat))
+
+    def _wire_adapters(self, page: FinetunePage) -> None:
+        """Say who answers when an adapter is taken into use, and no longer when a model is."""
+        quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
+        page.used.change(told(self._who), None, [self.header, self.status], **quick)
+        self.header.switch(lambda: "", None, page.used, **quick)
+
+    def _load(self, tab: str, file: str, settings: Settings) -> View:
+        picture, conversation = export.read_talk(Path(file))
+        return self.chat.resume(tab, picture, conversation, settings)
+
+    def _open_example(
+        self, request: gr.Request, event: gr.EventData, shown: str, *values: Any
+    ) -> tuple:
+        example, tab = pick(examples_of(shown), event._data), tab_of(request)
+        if example is None:
+            return self._updates(tab, View())
+        (settings,) = _with_settings(values)
+        found = (example.picture, None, settings, example.question, example.boxes)
+        return self._updates(tab, self.chat.resume(tab, *found))
+
+    def _switch(self, request: gr.Request, event: gr.EventData, *values: Any) -> Iterator[tuple]:
+        drawing, settings = _with_settings(values)
+        data = event._data if isinstance(event._data, dict) else {}
+        tab = tab_of(request)
+        for view in self.chat.switch(tab, drawing, str(data.get("name", "")), settings):
+            yield self._updates(tab, view)
+
+    def _begin_with(self, model: str) -> tuple:
+        """Thresholds and examples of a model."""
+        config = self.models.get(model).config
+        limit = config.max_regions
+        regions = gr.update(value=limit, maximum=limit)
+        return gr.update(value=config.score_threshold), regions, strip_of(model)
+
+    def _who(self, request: gr.Request) -> tuple:
+        *_, header, status = self._updates(tab_of(request), View())
+        return header, status
+
+    def _ask_quickly(
+        self, request: gr.Request, event: gr.EventData, *values: Any
+    ) -> Iterator[tuple]:
+        """Ask a button's question; what is in the question box stays there."""
+        drawing, settings = _with_settings(values)
+        data = event._data if isinstance(event._data, dict) else {}
+        asked = str(data.get("question", ""))[:LONGEST_QUESTION]
+        tab = tab_of(request)
+        for view in self.chat.ask(tab, drawing, asked, settings):
+            yield self._updates(tab, replace(view, question=None))
+
+    def _once(self, handler: Callable[..., View]) -> Callable[..., tuple]:
+        def run(request: gr.Request, *values: Any) -> tuple:
+            tab = tab_of(request)
+            return self._updates(tab, handler(tab, *_with_settings(values)))
+
+        return told(run)
+
+    def _stream(self, handler: Callable[..., Iterator[View]]) -> Callable[..., Iterator[tuple]]:
+        def run(request: gr.Request, *values: Any) -> Iterator[tuple]:
+            tab = tab_of(request)
+            for view in handler(tab, *_with_settings(values)):
+                yield self._updates(tab, view)
+
+        return told(run)
+
+    def _updates(self, tab: str, view: View) -> tuple:
+        """For canvas, conversation, question box, header and status."""
+        if view.warning:
+            warn(view.warning)
+        box: dict[str, Any] = {"value": view.question}
+        if view.is_answering is not None:
+            box |= {"submit_btn": False if view.is_answering else "Ask"}
+            box |= {"stop_btn": "Stop" if view.is_answering else False}
+        canvas = {"value": view.drawing, "shown": view.shown, "ticket": view.ticket}
+        session = self.chat.sessions.peek(tab)
+        who = {"value": session.model, "adapter": session.adapter, "coming": view.coming}
+        parts = (canvas, {"value": view.talk}, box, who)
+        return *map(_update, parts), self.status_text()
+
+
+def _slider(label: str, info: str, low: float, high: float, value: float, step: float) -> gr.Slider:
+    return gr.Slider(low, high, value, step=step, label=label, info=info, min_width=200)
+
+
+def _update(changes: dict[str, Any]) -> Any:
+    known = {name: value for name, value in changes.items() if value is not None}
+    return gr.update(**known) if known else gr.skip()
+
+
+def _with_settings(values: tuple) -> tuple:
+    """The inputs of a handler; the last ones are the settings panel."""
+    count = len(Settings.__dataclass_fields__)
+    return (*values[:-count], Settings(*values[-count:]))
+
+
+def _stop(chat: ChatTab) -> Callable[..., None]:
+    def stop(request: gr.Request) -> None:
+        chat.stop(tab_of(request))
+
+    return told(stop)
+
+
+def _save(chat: ChatTab) -> Callable[..., Any]:
+    def save(request: gr.Request) -> Any:
+        session = chat.sessions.get(tab_of(request))
+        if session.picture is None or not session.conversation or not session.conversation.turns:
+            warn("There is nothing to save yet.")
+            return _no_files()
+        files = export.write_files(session.picture, session.conversation)
+        return gr.update(value=[str(file) for file in files], visible=True)
+
+    return told(save)
+
+
+def _askable() -> Any:
+    return gr.update(submit_btn="Ask", stop_btn=False)
+
+
+def _no_files() -> Any:
+    return gr.update(value=None, visible=False)
+
+
+def _leave(chat: ChatTab) -> Callable[..., None]:
+    def leave(request: gr.Request) -> None:
+        chat.sessions.leave(tab_of(request))
+
+    return told(leave)

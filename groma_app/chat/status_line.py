@@ -1,0 +1,36 @@
+"""One line about the device and its memory."""
+
+from html import escape
+from pathlib import Path
+
+import torch
+from gradio.context import LocalContext
+
+from groma_app.shared.sessions import Sessions
+
+
+def describe(sessions: Sessions) -> str:
+    """For who asks: device and number type of who answers, its adapter, memory, all talks' part.
+
+    Args:
+        sessions: of all visitors.
+    """
+    request = LocalContext.request.get(None)
+    session = sessions.peek(str(request.session_hash) if request else "")
+    parameter = next(sessions.answering(session).model.parameters())
+    kind = str(parameter.dtype).removeprefix("torch.")
+    if parameter.is_cuda:
+        place = torch.cuda.get_device_name(parameter.device)
+        used = torch.cuda.memory_allocated(parameter.device)
+    else:
+        place, used = "CPU", _resident_bytes()
+    memory = f", {used / 1e9:.1f} GB in use" if used else ""
+    adapter = escape(session.adapter)
+    answers = f"Your chat is answered by the adapter {adapter}. " if adapter else ""
+    return f"{answers}{place}, {kind}{memory}; talks hold {sessions.num_bytes / 1e6:.0f} MB."
+
+
+def _resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not tell."""
+    file = Path("/proc/self/statm")
+    return int(file.read_text().split()[1]) * 4096 if file.is_file() else 0

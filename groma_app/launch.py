@@ -1,0 +1,394 @@
+"""Starts the application: arguments and environment, model, page, server."""
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import math
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groma.embedded import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from groma.finetune.lora_settings import LoraSettings
+    from groma_app.shared.models_at_hand import Models
+    from groma_app.shared.sessions import Sessions
+
+_log = logging.getLogger(__name__)
+
+RUNS = Path("runs") / "lora"
+"""Of trainings in the browser, below the working folder."""
+FONTS = ("system-ui", "sans-serif")
+"""Those of the system: a page that loads none tells nobody who reads it."""
+
+NO_FINETUNING = (
+    "Finetuning is switched on, but ZeroGPU lends a GPU for one short call at a time; it needs a "
+    "Space with a GPU of its own."
+)
+
+REVIEW_IS_OFF = (
+    "The review page is off because others can reach it; GROMA_REVIEW=1 turns it on for all of "
+    "them."
+)
+
+FINETUNING_IS_OFF = (
+    "The finetune tab is off because others can reach this page; GROMA_FINETUNE=1 turns it on for "
+    "all of them."
+)
+
+SECONDS_BETWEEN_TIDYING = 60.0
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "app.py") -> int:
+    """Run the application until it is interrupted.
+
+    Args:
+        arguments: of the command line.
+        program: what it was called by.
+
+    Returns:
+        Exit status: 0, 2 after a mistake that one sentence explains, 130 if it is interrupted
+        before it serves.
+    """
+    options = build_parser(program).parse_args(arguments)
+    # Before gradio is imported: nothing is reported to anybody, and "" is no port.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    if not os.environ.get("GRADIO_SERVER_PORT", "").strip():
+        os.environ.pop("GRADIO_SERVER_PORT", None)
+    if is_space():
+        import spaces  # noqa: F401  (before torch, which it prepares for borrowed GPUs)
+    from groma.types import GromaError
+    from groma_app.shared.work_folder import work_folder
+
+    # Whoever ends the process finds it as orderly as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with work_folder():
+            serve(options)
+    except GromaError as error:
+        sys.stderr.write(f"groma: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def build_parser(program: str = "app.py") -> argparse.ArgumentParser:
+    """Arguments; their defaults come from the environment, as on a Hugging Face Space.
+
+    Args:
+        program: what the application is called by.
+
+    Raises:
+        SystemExit: after one sentence, if the environment says something that cannot be.
+    """
+    parser = argparse.ArgumentParser(prog=program, description="Groma in the browser.")
+
+    def default(variable: str, otherwise: Any, kind: Callable[[str], Any] = str) -> Any:
+        said = os.environ.get(variable, "").strip()
+        try:
+            return kind(said) if said else otherwise
+        except argparse.ArgumentTypeError as error:
+            parser.exit(2, f"groma: {variable} {error}.\n")
+
+    add = parser.add_argument
+    add(
+        "--model",
+        default=default("GROMA_MODEL", DEFAULT_MODEL),
+        help="who answers first: groma-photo, groma-mini, a folder or a Hugging Face id "
+        "($GROMA_MODEL)",
+    )
+    add(
+        "--quantization",
+        type=_quantization,
+        metavar="{none,8bit,4bit}",
+        default=default("GROMA_QUANTIZATION", None, _quantization),
+        help="of the language model ($GROMA_QUANTIZATION)",
+    )
+    add("--device", default=default("GROMA_DEVICE", "auto"), help="auto, cpu, cuda, …")
+    add("--dtype", default=default("GROMA_DTYPE", "auto"), help="auto, bfloat16, …")
+    add(
+        "--memory",
+        type=_gigabytes,
+        default=default("GROMA_MEMORY_GB", 2.0, _gigabytes),
+        metavar="GB",
+        help="for encoded pictures and caches of all visitors ($GROMA_MEMORY_GB)",
+    )
+    add("--host", default=default("GRADIO_SERVER_NAME", "127.0.0.1"))
+    port = default("GRADIO_SERVER_PORT", None, _port)
+    add("--port", type=_port, default=port, help="the first free one from 7860")
+    add(
+        "--hosts",
+        type=_names,
+        default=default("GROMA_HOSTS", (), _names),
+        metavar="NAMES",
+        help="names under which the page is reached, as through a proxy ($GROMA_HOSTS)",
+    )
+    parser.add_argument("--share", action="store_true", help="make a public link")
+    parser.add_argument(
+        "--review",
+        type=Path,
+        metavar="FOLDER",
+        help="add a page to review the conversations that `groma instruct` saved there",
+    )
+    parser.add_argument("--open", action="store_true", help="open a browser")
+    return parser
+
+
+def _quantization(said: str) -> str:
+    if said not in ("none", "8bit", "4bit"):
+        raise argparse.ArgumentTypeError(f"must be none, 8bit or 4bit, not {said}")
+    return said
+
+
+def _gigabytes(said: str) -> float:
+    try:
+        number = float(said)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of gigabytes, not {said}")
+    return number
+
+
+def _names(said: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in said.split(",") if name.strip())
+    if not all(re.fullmatch(r"(\*\.)?[\w.-]+", name) for name in names):
+        raise argparse.ArgumentTypeError(f"must be names of hosts with commas, not {said}")
+    return names
+
+
+def _port(said: str) -> int:
+    if not (said.isdecimal() and 0 < int(said) < 65536):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, not {said}")
+    return int(said)
+
+
+def is_space() -> bool:
+    """Whether this is a Hugging Face Space."""
+    return "SPACE_ID" in os.environ
+
+
+def is_public(options: argparse.Namespace) -> bool:
+    """Whether others than the owner of this machine can reach the page."""
+    if is_space() or options.share:
+        return True
+    try:
+        return not ipaddress.ip_address(options.host.strip("[]")).is_loopback
+    except ValueError:
+        return options.host != "localhost"
+
+
+def known_hosts(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """Names of the page besides those of this machine; None is any, for others can reach it."""
+    return None if is_public(options) and not options.hosts else (options.host, *options.hosts)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Load the model and serve the page until it is interrupted.
+
+    Raises:
+        GromaError: if the model cannot be loaded, or the environment says something odd.
+    """
+    import groma
+    from groma.machine import resolve_device
+    from groma_app.shared.models_at_hand import Models, embedded_loaders, title_of
+    from groma_app.shared.request_border import is_allowed
+
+    resolve_device(options.device)
+    finetune, notice = finetuning(options)
+    is_reviewed = options.review is not None and is_allowed("GROMA_REVIEW", is_public(options))
+    if options.review is not None and not is_reviewed:
+        _log.warning(REVIEW_IS_OFF)
+    model = groma.load(
+        options.model, options.quantization, device=options.device, dtype=options.dtype
+    )
+    name, loaders = title_of(options.model), embedded_loaders(options.device, options.dtype)
+    loaders.pop(name, None)
+    launch(
+        Models(name, model, loaders),
+        budget=int(options.memory * 1e9),
+        review=options.review if is_reviewed else None,
+        finetune=finetune,
+        notice=notice,
+        hosts=known_hosts(options),
+        server_name=options.host,
+        server_port=options.port,
+        share=options.share,
+        inbrowser=options.open,
+    )
+
+
+def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]":
+    """What trainings on the page have in common, or None without any; and what visitors are told.
+
+    Raises:
+        GromaError: if the environment says something odd.
+    """
+    from groma.finetune.lora_settings import LoraSettings
+    from groma_app.shared.request_border import is_allowed
+    from groma_app.shared.zero_gpu_sessions import is_zero_gpu
+
+    allowed = is_allowed("GROMA_FINETUNE", is_public(options))
+    if is_zero_gpu():
+        if allowed:
+            _log.warning(NO_FINETUNING)
+        return None, NO_FINETUNING if allowed else ""
+    if not allowed:
+        if not os.environ.get("GROMA_FINETUNE"):
+            _log.warning(FINETUNING_IS_OFF)
+        return None, ""
+    model, quantization = options.model, options.quantization
+    return LoraSettings(model, quantization, device=options.device, dtype=options.dtype), ""
+
+
+def launch(
+    models: "Models",
+    budget: int = 2_000_000_000,
+    review: Path | None = None,
+    finetune: "LoraSettings | None" = None,
+    runs: Path = RUNS,
+    notice: str = "",
+    hosts: Sequence[str] | None = (),
+    **options: Any,
+) -> str:
+    """Serve the models at hand.
+
+    Args:
+        models: who can answer; the one that is given answers programs, and can be taught.
+        budget: bytes for encoded pictures and caches of all visitors.
+        review: folder of conversations to review, on a page of its own.
+        finetune: what trainings have in common, for a tab to teach the model; None makes none.
+        runs: folder of the trainings.
+        notice: a sentence for everybody who opens the page.
+        hosts: names besides those of this machine under which it may be reached; None is any.
+        options: of `gradio.Blocks.launch`.
+
+    Returns:
+        The page's address, once the server ends or at once if `prevent_thread_lock` is given.
+    """
+    import gradio as gr
+
+    from groma.finetune.jobs import Jobs
+    from groma.limits import (
+        MOST_BYTES,
+        MOST_REQUEST_BYTES,
+        MOST_SET_BYTES,
+        MOST_SETS_BYTES,
+        MOST_TEACHING_BYTES,
+    )
+    from groma_app.chat.chat_page import Page
+    from groma_app.chat.chat_tab import ChatTab
+    from groma_app.chat.example_strip import PHOTOGRAPHS, SCENES
+    from groma_app.chat.status_line import describe
+    from groma_app.finetune.finetune_tab import FinetuneTab
+    from groma_app.review.review_page import add_page, open_review
+    from groma_app.shared.request_border import borders
+    from groma_app.shared.sessions import Sessions
+    from groma_app.shared.style_sheets import read_styles
+    from groma_app.shared.zero_gpu_sessions import ZeroGpuSessions, is_zero_gpu
+
+    sessions = ZeroGpuSessions(models) if is_zero_gpu() else Sessions(models, budget)
+    teaching = None
+    if finetune is not None:
+        runs = runs.resolve()
+        teaching = FinetuneTab(Jobs(runs), sessions, models.get(models.given), finetune)
+    # Gradio keeps what it knows of a visitor, half a megabyte, until so many others came; only the
+    # finetune tab has anything there that is missed.
+    visitors = 1000 if finetune else 100
+    page = Page(ChatTab(sessions, teaches=teaching is not None), teaching)
+    blocks = page.build(notice, lambda: describe(sessions))
+    if review is not None:
+        add_page(blocks, open_review(review))
+    # A form has a little around the file.
+    sizes = (
+        (MOST_TEACHING_BYTES, MOST_SETS_BYTES)
+        if finetune
+        else (MOST_REQUEST_BYTES, MOST_BYTES + 100_000)
+    )
+    return start(
+        blocks,
+        theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
+        head=f"<style>{read_styles()}</style>",
+        allowed_paths=[str(SCENES), str(PHOTOGRAPHS)],
+        max_file_size=MOST_SET_BYTES if finetune else MOST_BYTES,
+        state_session_capacity=visitors,
+        run_history=False,
+        ssr_mode=False,
+        footer_links=["api", "settings"],
+        app_kwargs={
+            "lifespan": tidying(sessions, SECONDS_BETWEEN_TIDYING),
+            "middleware": borders(hosts, *sizes),
+        },
+        **options,
+    )
+
+
+def tidying(
+    sessions: "Sessions", seconds: float
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """For as long as the server runs, free what was left alone for too long.
+
+    Args:
+        sessions: of all visitors.
+        seconds: between two looks.
+
+    Returns:
+        A lifespan, as FastAPI calls it.
+    """
+
+    async def tidy_again() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(sessions.tidy)
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncGenerator[None]:
+        task = asyncio.create_task(tidy_again())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    return lifespan
+
+
+def start(blocks: "gr.Blocks", **options: Any) -> str:
+    """Launch a page.
+
+    Returns:
+        Its address.
+
+    Raises:
+        GromaError: if no port is free, or the page does not answer.
+    """
+    import httpx
+
+    from groma.types import GromaError
+
+    try:
+        return blocks.launch(**options)[1]
+    except OSError as error:
+        port = options.get("server_port") or "7860 to 7959"
+        raise GromaError(
+            f"Nothing can be served at port {port}; name another one with --port, or check --host."
+        ) from error
+    except (ValueError, httpx.TransportError) as error:
+        if isinstance(error, ValueError) and "localhost" not in str(error):
+            raise
+        blocks.close()
+        raise GromaError(
+            "The page was started but did not answer within three seconds: this machine is very "
+            "busy, or a proxy stands before it (then set NO_PROXY=localhost,127.0.0.1). Try again."
+        ) from error

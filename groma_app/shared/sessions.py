@@ -1,0 +1,489 @@
+"""What one browser tab owns, and how long it is kept in memory."""
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from groma.chat.chat import Boxes, Chat, Groma
+from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.types import GromaError, Region
+from groma_app.shared.gpu_memory import free_memory, retrying, stream_retrying
+from groma_app.shared.models_at_hand import Models
+from groma_app.shared.picture_files import keep_file, read_picture
+from groma_app.shared.tickets import Tickets
+
+Clock = Callable[[], float]
+"""Seconds of a clock that never goes back."""
+
+MOST_FORGOTTEN = 10_000
+"""Tabs of which it is known that they had a talk."""
+
+SECONDS_TO_STOP = 5.0
+"""At most, from when a page is closed until its answer has ended."""
+
+FORGOTTEN = (
+    "This talk was left alone for too long and is forgotten; please choose its picture again."
+)
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(eq=False)
+class Session:
+    """What one browser tab owns.
+
+    Attributes:
+        model: name of the model that was chosen.
+        picture: the file the talk is about, or None before there is one.
+        conversation: what was said; it stays when the memory below is freed.
+        proposals: what the region proposer found, before anything has a name.
+        chat: encoded picture and caches; None when freed, and made again when needed.
+        last_used: when the tab last asked for anything.
+        stopping: set to end the answer that is being made.
+        busy: held while the model works for this tab.
+        adapted: who answers in the model's place, if an adapter is in use.
+        adapter: what that one is called.
+        is_forgotten: whether the tab had a talk that was left alone for too long.
+        is_left: whether the tab was closed, until it asks for anything again.
+    """
+
+    model: str
+    picture: Path | None = None
+    conversation: Conversation | None = None
+    proposals: tuple[Region, ...] = ()
+    chat: Chat | None = None
+    last_used: float = 0.0
+    stopping: threading.Event = field(default_factory=threading.Event)
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    adapted: Groma | None = None
+    adapter: str = ""
+    is_forgotten: bool = False
+    is_left: bool = False
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether anything was said."""
+        return self.conversation is not None and bool(self.conversation.turns)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the encoded picture and the caches."""
+        chat = self.chat
+        return 0 if chat is None else chat_bytes(chat)
+
+    def follow(self, former: "Session") -> None:
+        """Go on with another session's talk, which goes on by itself as well."""
+        self.picture, self.conversation = former.picture, former.conversation
+        self.proposals, self.model = former.proposals, former.model
+        self.adapted, self.adapter = former.adapted, former.adapter
+
+
+class Sessions:
+    """Every tab's session by its id; least recently used memory is freed beyond a budget.
+
+    Args:
+        models: those at hand.
+        budget: bytes that encoded pictures and caches of all tabs may hold together. The tab at
+            work may exceed it.
+        rest: seconds after which the memory of an unused session is freed; its talk stays.
+        lifetime: seconds after which an unused session is forgotten altogether.
+        capacity: most sessions; the least recently used is forgotten for a new one.
+        clock: for tests.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        budget: int,
+        rest: float = 1800,
+        lifetime: float = 24 * 3600,
+        capacity: int = 1000,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.models = models
+        self._budget = budget
+        self._rest = rest
+        self._lifetime = lifetime
+        self._capacity = capacity
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+        self._forgotten: dict[str, str] = {}
+        self._tickets = Tickets()
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        """Number of sessions."""
+        return len(self._sessions)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that encoded pictures and caches hold."""
+        with self._lock:
+            return sum(session.num_bytes for session in self._sessions.values())
+
+    def get(self, tab: str) -> Session:
+        """The session of a tab, new if the tab is new or was away for too long."""
+        with self._lock:
+            self._forget_expired()
+            # Taken out and put back, so that the dictionary stays in order of use.
+            session = self._sessions.pop(tab, None)
+            if session is None:
+                model = self._forgotten.get(tab, self.models.given)
+                session = Session(model, is_forgotten=tab in self._forgotten)
+                self._make_room()
+            self._sessions[tab] = session
+            session.last_used, session.is_left = self._clock(), False
+            if session.picture:
+                keep_file(session.picture)
+            return session
+
+    def require(self, tab: str) -> Session:
+        """The session of a tab that has a picture.
+
+        Raises:
+            GromaError: if it has none, or its talk was forgotten.
+        """
+        session = self.get(tab)
+        if session.is_forgotten:
+            raise GromaError(FORGOTTEN)
+        if session.picture is None:
+            raise GromaError("Please choose a picture first.")
+        return session
+
+    def ticket(self, tab: str) -> str:
+        """What lets the next page of a browser tab `come_back` to the talk of this one."""
+        return self._tickets.issue(tab)
+
+    def come_back(self, tab: str, ticket: str) -> Session | None:
+        """Go on with the talk that a browser tab had before its page was loaded again.
+
+        Two pages never answer in one talk: if the former one is still there, as when a tab was
+        duplicated, each goes on by itself.
+
+        Args:
+            tab: id of the new page.
+            ticket: of the former one.
+
+        Returns:
+            The new page's session, or None if there is nothing to come back to.
+
+        Raises:
+            GromaError: if the talk was forgotten.
+        """
+        former = self._former(self._tickets.read(ticket))
+        if former is None:
+            return None
+        # What was answered until the page was closed belongs to the talk.
+        if former.is_left and former.busy.acquire(timeout=SECONDS_TO_STOP):
+            former.busy.release()
+        session = self.get(tab)
+        if session.picture is not None:
+            return None  # Its owner was faster.
+        session.follow(former)
+        return self.get(tab)
+
+    def open(
+        self, tab: str, picture: Path, conversation: Conversation | None = None, **settings: Any
+    ) -> None:
+        """Start a talk about a picture, or continue one; what the tab had before is forgotten.
+
+        Args:
+            tab: id of the browser tab.
+            picture: a file.
+            conversation: what was said so far, for instance from a file.
+            settings: fields of `GenerationSettings`.
+
+        Raises:
+            GromaError: if the picture cannot be read or does not fit the conversation, or the tab
+                is still answering; then nothing changes.
+        """
+        session = self.get(tab)
+        with _exclusive(session):
+            self._look(session, picture, conversation, settings)
+        self._free_surplus()
+
+    def propose(self, tab: str, **settings: Any) -> None:
+        """Find the tab's proposals anew, with other settings.
+
+        Raises:
+            GromaError: as `talk`.
+        """
+        with self.talk(tab) as chat:
+            session = self.get(tab)
+            groma = self.answering(session)
+            session.proposals = self._retrying(
+                session, lambda: groma.regions(chat.image, **settings)
+            )
+
+    def choose(self, tab: str, model: str, **settings: Any) -> None:
+        """Let another model answer in a tab: it begins a new talk about the tab's picture.
+
+        Args:
+            tab: id of the browser tab.
+            model: name of one of those at hand.
+            settings: fields of `GenerationSettings`.
+
+        Raises:
+            GromaError: if the model cannot be loaded, or as `open`; then nothing changes.
+        """
+        session = self.get(tab)
+        with _exclusive(session):
+            session.chat = None  # there may be no room for two
+            self._retrying(session, lambda: self.models.get(model))
+            other = Session(model)
+            if session.picture is not None:
+                self._look(other, session.picture, None, settings)
+            session.follow(other)
+            session.chat = other.chat
+        self._free_surplus()
+
+    def switch(self, tab: str, adapted: Groma | None, name: str = "") -> None:
+        """Let the model that everybody begins with answer in a tab; the talk goes on.
+
+        Args:
+            tab: id of the browser tab.
+            adapted: that model with an adapter, or None without any.
+            name: of the adapter, for people.
+
+        Raises:
+            GromaError: if the tab is still answering.
+        """
+        session = self.get(tab)
+        with _exclusive(session):
+            session.model, session.chat = self.models.given, None
+            session.adapted, session.adapter = adapted, name
+
+    def peek(self, tab: str) -> Session:
+        """The session of a tab as it is, which is no use of it; a new one if there is none."""
+        return self._sessions.get(tab) or Session(self.models.given)
+
+    def answering(self, session: Session) -> Groma:
+        """Who answers in a session.
+
+        Raises:
+            GromaError: as `Models.get`.
+        """
+        return session.adapted or self.models.get(session.model)
+
+    def undo(self, tab: str) -> Turn:
+        """Forget the last turn of a tab's talk, and return it.
+
+        Raises:
+            GromaError: as `talk`, or if there is no turn.
+        """
+        with self.talk(tab) as chat:
+            return chat.undo()
+
+    def clear(self, tab: str) -> None:
+        """Forget everything that was said in a tab, but not its picture.
+
+        Raises:
+            GromaError: as `talk`.
+        """
+        with self.talk(tab) as chat:
+            while chat.conversation.turns:
+                chat.undo()
+
+    @contextmanager
+    def talk(self, tab: str) -> Generator[Chat]:
+        """Exclusive use of a tab's conversation; what was freed is silently made again.
+
+        Raises:
+            GromaError: as `require`, or if the tab is still answering.
+        """
+        session = self.require(tab)
+        try:
+            with _exclusive(session):
+                session.stopping.clear()
+                chat = session.chat = session.chat or self._open_again(session)
+                try:
+                    yield chat
+                finally:
+                    session.conversation = chat.conversation
+        finally:
+            if session.is_left:
+                _free(session)
+            self._free_surplus()
+
+    def stream(
+        self,
+        tab: str,
+        text: str | None,
+        boxes: Boxes | None = None,
+        again: bool = False,
+        **settings: Any,
+    ) -> Generator[GroundedReply]:
+        """Answer in a tab's conversation; if the GPU's memory is full, free it and try once more.
+
+        Args:
+            tab: id of the browser tab.
+            text: the question; None keeps the last one, with `again`.
+            boxes: drawn with it; None keeps the last ones, with `again`.
+            again: whether this replaces the last turn.
+            settings: fields of `GenerationSettings`.
+
+        Raises:
+            GromaError: as `talk` and `Chat.stream`, or if the memory does not suffice.
+        """
+        yield from stream_retrying(
+            lambda: self._stream_once(tab, text, boxes, again, settings), self.free
+        )
+
+    def free(self) -> None:
+        """Free the memory of every tab that is not at work."""
+        with self._lock:
+            for session in self._sessions.values():
+                _free(session)
+        free_memory()
+
+    def tidy(self) -> None:
+        """Free the memory of those who left long ago, and forget who never came back."""
+        with self._lock:
+            self._forget_expired()
+            for session in self._sessions.values():
+                if session.last_used < self._clock() - self._rest:
+                    _free(session)
+
+    def leave(self, tab: str) -> None:
+        """Free a tab's memory and end its answer; its conversation stays, should it come back."""
+        with self._lock:
+            session = self._sessions.get(tab)
+        if session:
+            session.is_left = True
+            session.stopping.set()
+            _free(session)
+
+    def _stream_once(
+        self,
+        tab: str,
+        text: str | None,
+        boxes: Boxes | None,
+        again: bool,
+        settings: dict[str, Any],
+    ) -> Generator[GroundedReply]:
+        stop = self.get(tab).stopping.is_set
+        with self.talk(tab) as chat:
+            if again:
+                yield from chat.stream_again(text, boxes, stop, **settings)
+            else:
+                yield from chat.stream(text or "", boxes or (), stop, **settings)
+
+    def _retrying(self, session: Session, run: Callable[[], _Result]) -> _Result:
+        """Run for a session at work, and once more after freeing memory, its own included."""
+
+        def free() -> None:
+            session.chat = None
+            self.free()
+
+        return retrying(run, free)
+
+    def _open_again(self, session: Session) -> Chat:
+        """What was freed of a session that has a picture."""
+        picture, conversation = session.picture, session.conversation
+        assert picture is not None
+        groma = self.answering(session)
+        return self._retrying(session, lambda: groma.chat(read_picture(picture), conversation))
+
+    def _look(
+        self,
+        session: Session,
+        picture: Path,
+        conversation: Conversation | None,
+        settings: dict[str, Any],
+    ) -> None:
+        """Begin a session's talk about a picture; nothing changes if that fails."""
+        groma = self.answering(session)
+
+        def look() -> tuple[Chat, tuple[Region, ...]]:
+            chat = groma.chat(read_picture(picture), conversation)
+            return chat, groma.regions(chat.image, **settings)
+
+        session.chat, session.proposals = self._retrying(session, look)
+        session.picture, session.is_forgotten = picture, False
+        session.conversation = session.chat.conversation
+
+    def _former(self, tab: str | None) -> Session | None:
+        """The session of a tab that may be closed, which is no use of it.
+
+        Raises:
+            GromaError: if its talk was forgotten.
+        """
+        with self._lock:
+            self._forget_expired()
+            session = self._sessions.get(tab or "")
+            is_forgotten = session.is_forgotten if session else tab in self._forgotten
+        if is_forgotten:
+            raise GromaError(FORGOTTEN)
+        return session
+
+    def _forget_expired(self) -> None:
+        """Forget sessions that were left alone for too long."""
+        for tab, session in list(self._sessions.items()):
+            if session.last_used >= self._clock() - self._lifetime:
+                return
+            self._forget(tab, session)
+
+    def _make_room(self) -> None:
+        """Forget the least recently used sessions until there is room for one."""
+        for tab, session in list(self._sessions.items()):
+            if len(self._sessions) < self._capacity:
+                return
+            self._forget(tab, session)
+
+    def _forget(self, tab: str, session: Session) -> None:
+        """Forget a session unless it is at work, but not that there was a talk."""
+        if session.busy.locked():
+            return
+        del self._sessions[tab]
+        self._forgotten.pop(tab, None)
+        if session.has_turns or session.is_forgotten:
+            self._forgotten[tab] = session.model
+        if len(self._forgotten) > MOST_FORGOTTEN:
+            del self._forgotten[next(iter(self._forgotten))]
+
+    def _free_surplus(self) -> None:
+        """Free least recently used memory until the rest fits the budget."""
+        with self._lock:
+            others = list(self._sessions.values())[:-1]
+            surplus = self.num_bytes - self._budget
+            for session in others:
+                if surplus <= 0:
+                    return
+                surplus -= _free(session)
+
+
+def chat_bytes(chat: Chat) -> int:
+    """Memory of a conversation: its encoded picture and its caches."""
+    image = chat.image
+    tensors = (
+        image.image_tokens,
+        *image.feature_maps,
+        image.proposals.boxes,
+        image.proposals.scores,
+    )
+    return sum(tensor.nbytes for tensor in tensors) + chat.num_cached_bytes
+
+
+@contextmanager
+def _exclusive(session: Session) -> Generator[None]:
+    if not session.busy.acquire(blocking=False):
+        raise GromaError("This conversation is still answering; please wait or press Stop.")
+    try:
+        yield
+    finally:
+        session.busy.release()
+
+
+def _free(session: Session) -> int:
+    """Free a session's memory unless it is at work, and return how much that was."""
+    if not session.busy.acquire(blocking=False):
+        return 0
+    try:
+        freed, session.chat = session.num_bytes, None
+    finally:
+        session.busy.release()
+    return freed

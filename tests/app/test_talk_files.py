@@ -1,0 +1,158 @@
+"""What people take away from a talk, and bring back."""
+
+import json
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio.route_utils import delete_files_created_by_app
+
+from groma.chat.conversation import Conversation
+from groma.types import GromaError
+from groma_app.chat import talk_files as export
+from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
+
+BOX = (10.0, 20.0, 60.0, 100.0)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "a <b> scene.png"
+    picture().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def talk(file: Path) -> Conversation:
+    chat = ScriptedGroma().chat(file)
+    chat.ask("What is [1]?", [BOX])
+    chat.ask("Describe <b>it</b>")
+    return chat.conversation
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Gradio keeps files; it removes those that it has shown."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_coco_boxes_are_xywh_pixels(talk: Conversation) -> None:
+    data = export.to_coco("scene.png", talk)
+    width, height = SIZE
+    assert data["images"] == [{"id": 1, "file_name": "scene.png", "height": height, "width": width}]
+    names = {category["id"]: category["name"] for category in data["categories"]}
+    found = {names[a["category_id"]]: a for a in data["annotations"]}
+    x1, y1, x2, y2 = BALL
+    assert found["a red ball"]["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-3)
+    assert found["a red ball"]["area"] == pytest.approx((x2 - x1) * (y2 - y1), abs=0.1)
+    assert [a["bbox"] for a in data["annotations"]].count([10, 20, 50, 80]) == 1
+
+
+def test_instruct_answers_have_one_index_per_box(talk: Conversation) -> None:
+    item = export.to_instruct("scene.png", talk)
+    said = item["conversation"]
+    assert [part["from"] for part in said] == ["human", "gpt"] * 2
+    for part in said[1::2]:
+        assert part["value"].count("<ground_box>") == len(part["box_inds"])
+    assert said[3]["value"].startswith("There is <p>a brown dog</p><roi><ground_box></roi> next to")
+    assert said[0]["box_inds"] == [0]
+    assert item["boxes"][0] == [10, 20, 50, 80]
+    x, y, width, height = item["boxes"][said[3]["box_inds"][0]]
+    assert (x, y, x + width, y + height) == pytest.approx(DOG, abs=1e-3)
+
+
+def test_marked_picture_has_every_region(talk: Conversation) -> None:
+    marked = np.asarray(export.mark(picture(), talk)).astype(int)
+    changed = np.abs(marked - np.asarray(picture())).sum(axis=2) > 30
+    for x1, y1, x2, y2 in (BOX, BALL):
+        edge = changed[int(y1) - 2 : int(y2) + 3, int(x1) - 2 : int(x1) + 3]
+        assert edge.any(axis=1).mean() > 0.8
+        assert not changed[int((y1 + y2) / 2), int((x1 + x2) / 2)]
+
+
+def test_an_adopted_proposal_is_drawn_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[int, list[str]]] = []
+    monkeypatch.setattr(
+        export, "draw_boxes", lambda _, found, labels: drawn.append((len(found), labels))
+    )
+    chat = ScriptedGroma().chat(file)
+    chat.ask("Describe")
+    dog = next(region for region in chat.conversation.regions if region.id == 0)
+    chat.ask("Describe [1]", [dog.box])
+    export.mark(picture(), chat.conversation)
+    ((count, labels),) = drawn
+    assert count == len(labels) == 3
+    assert [label.startswith("[1] a brown dog") for label in labels].count(True) == 1
+
+
+def test_page_is_self_contained_and_safe(talk: Conversation, file: Path) -> None:
+    page = export.to_page(file, picture(), talk)
+    assert "@@" not in page
+    assert "http" not in page
+    assert "<b>" not in page
+    assert page.count("groma-label") >= 4
+    assert "data:image/jpeg;base64," in page
+
+
+def test_talk_comes_back(talk: Conversation, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "talk.json").write_text(json.dumps(export.to_talk(file, talk)))
+    found, conversation = export.read_talk(tmp_path / "talk.json")
+    assert conversation == talk
+    chat = ScriptedGroma().chat(found, conversation)
+    assert chat.ask("What about [1]?").spans
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "{}", "null", '{"picture": 3}'),
+        '{"picture": "????", "conversation": {}}',
+        '{"picture": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    ],
+    ids=range(8),
+)
+def test_bad_files_are_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "talk.json").write_text(text)
+    with pytest.raises(GromaError, match="talk"):
+        export.read_talk(tmp_path / "talk.json")
+
+
+def test_a_talk_about_another_picture_is_refused_and_leaves_nothing(
+    talk: Conversation, cache: Path, tmp_path: Path
+) -> None:
+    picture().resize((64, 48)).save(tmp_path / "other.png")
+    data = export.to_talk(tmp_path / "other.png", talk)
+    (tmp_path / "talk.json").write_text(json.dumps(data))
+    with pytest.raises(GromaError, match="another size"):
+        export.read_talk(tmp_path / "talk.json")
+    assert not cache.exists()
+
+
+def test_forged_picture_is_refused(talk: Conversation, tmp_path: Path) -> None:
+    data = {"picture": "aGVsbG8=", "conversation": talk.to_dict()}
+    (tmp_path / "talk.json").write_text(json.dumps(data))
+    with pytest.raises(GromaError, match="not a"):
+        export.read_talk(tmp_path / "talk.json")
+
+
+def test_files_go_when_gradio_clears_its_cache(
+    talk: Conversation, file: Path, cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "talk.json").write_text(json.dumps(export.to_talk(file, talk)))
+    files = [*export.write_files(file, talk), export.read_talk(tmp_path / "talk.json")[0]]
+    with gr.Blocks() as blocks:
+        shown = gr.File(file_count="multiple")
+    kept = [shown.move_resource_to_block_cache(path) for path in files]
+    assert kept == [str(path) for path in files]
+    delete_files_created_by_app(blocks, age=None)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_every_form_is_written(talk: Conversation, file: Path) -> None:
+    files = export.write_files(file, talk)
+    assert {path.name for path in files} == {
+        *("marked.png", "coco.json", "groma_instruct.json", "talk.html", "talk.json")
+    }
+    assert all(path.stat().st_size for path in files)
