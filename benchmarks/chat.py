@@ -23,8 +23,9 @@ from groma.chat.decoder import PrefixDecoder
 from groma.chat.embedder import PromptEmbedder
 from groma.chat.regions import list_regions, name_regions
 from groma.checkpoint import load as loading
+from groma.checkpoint.convert import convert
 from groma.model.groma import GromaForConditionalGeneration
-from groma.model.quantization import set_cpu_packing
+from groma.model.quantization import Quantization, set_cpu_packing
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
 from groma.tokens import TokenIds
@@ -119,7 +120,7 @@ def four_bit_table() -> None:
         source, packed = Path(folder) / "source", Path(folder) / "packed"
         released.write_released(source, record, shards=0, tied="plain")
         released.write_tokenizer(source)
-        loading.convert(source, packed, "4bit", dtype="float32")
+        convert(source, packed, "4bit", dtype="float32")
         print(f"{'4 bit, difference of logits':32}{'as stored':>12}{'repacked':>12}{'largest':>10}")
         for dtype in (torch.float32, torch.bfloat16):
             exact = four_bit_logits(packed, "none", dtype, False)
@@ -133,7 +134,7 @@ def four_bit_table() -> None:
 
 
 def four_bit_logits(
-    folder: Path, quantization: loading.Quantization | None, dtype: torch.dtype, repacks: bool
+    folder: Path, quantization: Quantization | None, dtype: torch.dtype, repacks: bool
 ) -> torch.Tensor:
     """(T, V) logits of the prompt that a checkpoint in 4 bit is asked.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from groma.data.dataset import ExampleCollator, collate_detection
+from groma.data.batches import ExampleCollator, collate_detection
 from groma.data.mixture import Mixture, SourceConfig
 from tests.groma.train import tiny_language
 

@@ -23,6 +23,7 @@ from groma.finetune.memory_estimate import estimate
 from groma.machine import resolve_dtype
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
+from groma.model.training_forward import encode_pictures
 from groma.tokens import NEW_TOKENS
 
 
@@ -133,8 +134,9 @@ def measure(
     optimizer = torch.optim.AdamW(learning, lr=1e-4, fused=True)
     side = config.image_size
     with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-        sight = model.see(model.look(torch.zeros(1, 3, side, side, device=device, dtype=dtype)))[0]
-    read = len(sight.image_tokens) + len(sight.regions) * 2
+        pixels = torch.zeros(1, 3, side, side, device=device, dtype=dtype)
+        picture = encode_pictures(model, model.image_features(pixels))[0]
+    read = len(picture.image_tokens) + len(picture.regions) * 2
     text = torch.randint(5, 30000, (options.tokens - read,), device=device)
     marks = torch.tensor([model.tokens["<image>"], model.tokens["<region>"]], device=device)
     ids: Tensor = torch.cat([marks, text])[None]
@@ -142,7 +144,7 @@ def measure(
         if step == 1:
             start = time.perf_counter()
         with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-            loss = model.read([sight], ids, ids, shuffle_regions=True).loss
+            loss = model(ids, [picture], labels=ids, shuffle_regions=True).loss
         assert loss is not None
         loss.backward()
         optimizer.step()

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import torch
 
     from groma.chat.chat import Groma
-    from groma.checkpoint.load import Quantization
+    from groma.model.quantization import Quantization
 
 
 def load(

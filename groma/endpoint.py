@@ -5,56 +5,39 @@ after a crash, not by another run. A request that was on its way when its run wa
 been answered and paid for; it is sent again only if the caller says so.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 import math
 import os
 import random
 import re
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from io import BytesIO
-from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
-from PIL import Image
 
-from groma.reply_store import ReplyStore
+from groma.foreign import decode_text, load_json
 from groma.types import GromaError
 
 Message = dict[str, Any]
 
-KEY_VARIABLE = "GROMA_API_KEY"
-"""Environment variable of the key, unless the caller names another."""
+LONGEST_PAUSE = 300.0
+"""Between two attempts, in seconds, whatever the server asks for."""
 
-MAX_WAIT = 300.0
-"""Longest pause between two attempts in seconds, whatever the server asks for."""
-
-MAX_BYTES = 16_000_000
-"""Longest response that is read."""
-
-BUSY = frozenset({408, 409, 425, 429})
-"""Statuses besides 5xx after which the same request may succeed."""
-
-UNUSABLE = frozenset({401, 402, 404, 405})
+_MOST_BYTES = 16_000_000
+_MAY_PASS = frozenset({408, 409, 425, 429})
+_UNUSABLE = frozenset({401, 402, 404, 405})
 """Statuses that mean that no request will succeed: key, money, address or name of the model."""
-
-SHORTEST_SECRET = 12
+_SHORTEST_SECRET = 12
 """A shorter key, such as EMPTY, is a word that an answer may well say."""
-
-LOST = (
-    "This request was on its way when an earlier run ended, or another run is sending it; its "
-    "answer is lost unless it is sent again."
-)
+_LATE = "it did not answer in time"
 
 
 class EndpointError(GromaError):
@@ -65,40 +48,13 @@ class UnusableEndpointError(EndpointError):
     """No request will get an answer: the server, the key or the model is not there."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What asking would take.
-
-    Attributes:
-        requests: how many requests are sent.
-        input_tokens: of all of them, estimated.
-        output_tokens: of all answers, at most.
-    """
-
-    requests: int
-    input_tokens: int
-    output_tokens: int
-
-    def scaled(self, factor: float) -> "Estimate":
-        """The same for so many times the requests."""
-        return Estimate(
-            round(self.requests * factor),
-            round(self.input_tokens * factor),
-            round(self.output_tokens * factor),
-        )
-
-    def cost(self, input_price: float, output_price: float) -> float:
-        """In the currency of the prices, which are for a million tokens."""
-        return (self.input_tokens * input_price + self.output_tokens * output_price) / 1e6
-
-
 class ChatEndpoint:
     """A chat model behind an OpenAI-compatible address; may be used from several threads.
 
     Args:
         url: such as "http://localhost:8000/v1"; with or without "/chat/completions".
         model: its name there.
-        store: folder of the answers; made where there is none.
+        folder: where answers are kept; made where there is none.
         settings: further fields of a request, such as `temperature` and `max_tokens`.
         key_variable: environment variable that holds the key. No key is sent where it is not set.
         requests_per_minute: most requests sent, retries included.
@@ -106,6 +62,11 @@ class ChatEndpoint:
         attempts: most attempts for one request.
         patience: seconds before the second attempt; doubles with each.
         resend: send requests again that an earlier run was killed over.
+
+    Attributes:
+        model: as given.
+        url: the address that takes requests.
+        settings: as given.
 
     Raises:
         GromaError: if the address is none, a number makes no sense, or the key is none.
@@ -115,10 +76,10 @@ class ChatEndpoint:
         self,
         url: str,
         model: str,
-        store: Path,
+        folder: Path,
         *,
         settings: Mapping[str, Any] | None = None,
-        key_variable: str = KEY_VARIABLE,
+        key_variable: str = "GROMA_API_KEY",
         requests_per_minute: float = 60.0,
         timeout: float = 120.0,
         attempts: int = 6,
@@ -128,136 +89,119 @@ class ChatEndpoint:
         if min(requests_per_minute, timeout, attempts) <= 0:
             raise GromaError("Rate, timeout and attempts of an endpoint must be above zero.")
         self.model = model
-        self._url = completions_url(url)
-        self._settings = dict(settings or {})
-        self._key = read_key(key_variable)
-        self._key_variable = key_variable
-        self._timeout = timeout
-        self._attempts = attempts
-        self._patience = patience
+        self.url = _completions_url(url)
+        self.settings = dict(settings or {})
+        self._key, self._key_variable = _read_key(key_variable), key_variable
+        self._timeout, self._attempts, self._patience = timeout, attempts, patience
+        self._resend = resend
         self._stopped = threading.Event()
         self._pace = Pace(requests_per_minute, sleep=self._stopped.wait)
-        self._store = ReplyStore(store)
-        self._resend = resend
+        self._answers = _Answers(folder)
+        self._locks: dict[str, threading.Lock] = {}
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        connect = min(timeout, 20.0)
-        limits = httpx.Timeout(timeout, connect=connect)
+        limits = httpx.Timeout(timeout, connect=min(timeout, 20.0))
         self._client = httpx.Client(timeout=limits, headers=headers)
 
     def complete(self, messages: Sequence[Message]) -> str:
         """The answer to a conversation: the one on disk, or else the server's.
 
         Args:
-            messages: as OpenAI's chat completions take them; `image_message` makes one with a
-                picture.
+            messages: as OpenAI's chat completions take them.
 
         Raises:
             UnusableEndpointError: if no request can succeed.
             EndpointError: if this one did not, after all attempts.
         """
         body = self._body(messages)
-        key = request_key(self._url, body)
-        with self._store.alone(key):
-            reply = self._store.read(key)
-            if reply is None:
-                reply = self._ask(key, body)
-        return reply["content"]
+        request = self._hash(body)
+        with self._locks.setdefault(request, threading.Lock()):
+            return self._answers.read(request) or self._ask(request, body)
 
     def is_known(self, messages: Sequence[Message]) -> bool:
         """Whether the answer is on disk: `complete` will send nothing."""
-        return self._store.read(request_key(self._url, self._body(messages))) is not None
-
-    def estimate(self, conversations: Iterable[Sequence[Message]]) -> Estimate:
-        """What asking all of these would take; what is on disk costs nothing."""
-        new = [count_tokens(each) for each in conversations if not self.is_known(each)]
-        longest = self._settings.get("max_tokens") or self._settings.get("max_completion_tokens")
-        return Estimate(len(new), sum(new), len(new) * int(longest or 0))
+        return self._answers.read(self._hash(self._body(messages))) is not None
 
     def stop(self) -> None:
         """Send nothing more: who waits for another attempt gets an `EndpointError`."""
         self._stopped.set()
 
     def _body(self, messages: Sequence[Message]) -> dict[str, Any]:
-        return {"model": self.model, "messages": list(messages), **self._settings}
+        return {"model": self.model, "messages": list(messages), **self.settings}
 
-    def _ask(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
-        for attempt in count(1):
+    def _hash(self, body: Mapping[str, Any]) -> str:
+        """Equal for equal requests, whatever the order of their fields."""
+        text = json.dumps([self.url, body], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _ask(self, request: str, body: Mapping[str, Any]) -> str:
+        attempt = 0
+        while True:
+            attempt += 1
             self._pace.wait()
             if self._stopped.is_set():
                 raise EndpointError("The run was ended before this request was sent.")
-            if not self._store.begin(key) and not self._resend:
-                raise EndpointError(LOST)
-            try:
-                reply = self._send(body)
-                break
-            except _AttemptError as failure:
-                self._store.abandon(key)
-                if not failure.may_pass or attempt == self._attempts:
-                    raise self._explain(failure, attempt) from None
-                # Spread out, so that threads that failed together do not return together.
-                wait = self._patience * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
-                self._pace.rest(max(wait, failure.after), everyone=failure.status == 429)
-        self._store.write(key, reply)
-        return reply
+            if not self._answers.begin(request) and not self._resend:
+                raise EndpointError(
+                    "This request was on its way when an earlier run ended, or another run is "
+                    "sending it; its answer is lost unless it is sent again."
+                )
+            result = self._send(body)
+            if isinstance(result, str):
+                self._answers.keep(request, result)
+                return result
+            self._answers.forget(request)
+            if not result.may_pass or attempt == self._attempts:
+                raise self._explain(result, attempt)
+            # Spread out, so that threads that failed together do not return together.
+            wait = self._patience * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
+            self._pace.rest(max(wait, result.pause), everyone=result.status == 429)
 
-    def _send(self, body: dict[str, Any]) -> dict[str, Any]:
-        """One attempt."""
-        try:
-            with self._client.stream("POST", self._url, json=body) as response:
-                is_answer = response.status_code == 200
-                data = self._without_key(self._read(response), is_answer)
-                if is_answer:
-                    return read_completion(data)
-                raise _refusal(response, data)
-        except httpx.TimeoutException:
-            raise _AttemptError("it did not answer in time", may_pass=True) from None
-        except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
-            reason = f"it cannot be reached ({error})"
-            raise _AttemptError(reason, may_pass=True, unusable=True) from None
-        except httpx.HTTPError as error:
-            reason = f"the connection broke ({error or type(error).__name__})"
-            raise _AttemptError(reason, may_pass=True) from None
-
-    def _read(self, response: httpx.Response) -> bytes:
-        """The whole body; a server that trickles is cut off, for httpx bounds only each pause."""
+    def _send(self, body: Mapping[str, Any]) -> "str | _Failure":
+        """One attempt: the answer, or why there is none."""
         deadline = time.monotonic() + self._timeout
         data = bytearray()
-        for chunk in response.iter_bytes():
-            data += chunk
-            if time.monotonic() > deadline:
-                raise _AttemptError("it did not answer in time", may_pass=True)
-            if len(data) > MAX_BYTES:
-                raise _AttemptError("its response is too long", may_pass=False)
-        return bytes(data)
+        try:
+            with self._client.stream("POST", self.url, json=body) as response:
+                for chunk in response.iter_bytes():
+                    data += chunk
+                    # httpx bounds only each pause: a server that trickles is cut off here.
+                    if time.monotonic() > deadline:
+                        return _Failure(_LATE)
+                    if len(data) > _MOST_BYTES:
+                        return _Failure("its response is too long", may_pass=False)
+        except httpx.TimeoutException:
+            return _Failure(_LATE)
+        except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
+            return _Failure(f"it cannot be reached ({error})", is_unusable=True)
+        except httpx.HTTPError as error:
+            return _Failure(f"the connection broke ({error or type(error).__name__})")
+        if response.status_code == 200:
+            return self._read_answer(bytes(data))
+        said = masked(self._key, data.decode("utf-8", "replace"))
+        return _refusal(response, " ".join(said.split())[:200])
 
-    def _without_key(self, data: bytes, is_answer: bool) -> bytes:
-        """What a server said, before anybody reads it: nothing keeps or shows the key."""
-        if is_answer and len(self._key) < SHORTEST_SECRET:
-            return data
-        text = data.decode("utf-8", "surrogateescape")
-        return masked(self._key, text).encode("utf-8", "surrogateescape")
+    def _read_answer(self, data: bytes) -> "str | _Failure":
+        try:
+            text = decode_text(data)
+            if len(self._key) >= _SHORTEST_SECRET:
+                text = masked(self._key, text)
+            content = load_json(text)["choices"][0]["message"]["content"]
+            if isinstance(content, list):
+                content = "".join(part.get("text", "") for part in content)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            return _Failure("its response is no chat completion")
+        is_answer = isinstance(content, str) and content.strip()
+        return content if is_answer else _Failure("it answered nothing")
 
-    def _explain(self, failure: "_AttemptError", attempts: int) -> EndpointError:
-        host = urlsplit(self._url).hostname
+    def _explain(self, failure: "_Failure", attempts: int) -> EndpointError:
         times = "" if attempts == 1 else f" {attempts} times"
-        sentence = masked(self._key, f"{self.model} at {host} failed{times}: {failure}.")
+        host = httpx.URL(self.url).host
+        sentence = f"{self.model} at {host} failed{times}: {failure.reason}."
+        sentence = masked(self._key, sentence)
         if failure.status == 401:
             held = "was not accepted" if self._key else "is not set"
             return UnusableEndpointError(f"{sentence} The key in ${self._key_variable} {held}.")
-        is_unusable = failure.unusable or failure.status in UNUSABLE
-        return UnusableEndpointError(sentence) if is_unusable else EndpointError(sentence)
-
-
-def read_key(variable: str) -> str:
-    """The key in an environment variable, or "" where it is not set.
-
-    Raises:
-        GromaError: if it holds what no key can be; the sentence does not repeat it.
-    """
-    key = os.environ.get(variable, "").strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise GromaError(f"What ${variable} holds is no key: it has letters that no key has.")
-    return key
+        return UnusableEndpointError(sentence) if failure.is_unusable else EndpointError(sentence)
 
 
 def masked(key: str, text: str) -> str:
@@ -282,8 +226,7 @@ class Pace:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._interval = 60.0 / per_minute
-        self._clock = clock
-        self._sleep = sleep
+        self._clock, self._sleep = clock, sleep
         self._next = -math.inf
         self._lock = threading.Lock()
 
@@ -300,157 +243,118 @@ class Pace:
         """Wait before another attempt.
 
         Args:
-            seconds: how long; `MAX_WAIT` at most.
+            seconds: how long; `LONGEST_PAUSE` at most.
             everyone: let no other thread send meanwhile.
         """
-        seconds = min(seconds, MAX_WAIT)
+        seconds = min(seconds, LONGEST_PAUSE)
         if everyone:
             with self._lock:
                 self._next = max(self._next, self._clock() + seconds)
         self._sleep(seconds)
 
 
-def completions_url(url: str) -> str:
-    """The address that takes requests.
+class _Answers:
+    """Answers by the hash of their request, safe against any crash, also of several processes.
 
-    Raises:
-        GromaError: if `url` is no http address.
+    A request whose answer is still to come has a row without one.
     """
-    parts = urlsplit(url)
-    try:
-        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_address = False
-    if not is_address:
-        raise GromaError(f"{url!r} is no address of an endpoint, such as http://localhost:8000/v1.")
-    if parts.username or parts.password:
-        raise GromaError(
-            "The address of an endpoint must hold no password; keys are for $VARIABLES."
-        )
-    path = parts.path.rstrip("/")
-    if not path.endswith("/chat/completions"):
-        path = f"{path or '/v1'}/chat/completions"
-    return parts._replace(path=path, fragment="").geturl()
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "answers.sqlite"
+        try:
+            self._table = sqlite3.connect(
+                path, timeout=60, isolation_level=None, check_same_thread=False
+            )
+            self._table.execute(
+                "CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT)"
+            )
+        except sqlite3.Error as error:
+            raise GromaError(f"{path} cannot be used: {error}.") from error
+
+    def read(self, request: str) -> str | None:
+        find = "SELECT answer FROM answers WHERE request = ?"
+        row = self._table.execute(find, (request,)).fetchone()
+        return row[0] if row else None
+
+    def begin(self, request: str) -> bool:
+        """Note that a request is about to be sent; False where there is such a note."""
+        note = "INSERT OR IGNORE INTO answers (request) VALUES (?)"
+        return bool(self._table.execute(note, (request,)).rowcount)
+
+    def forget(self, request: str) -> None:
+        self._table.execute("DELETE FROM answers WHERE request = ?", (request,))
+
+    def keep(self, request: str, answer: str) -> None:
+        """When this returns no crash can lose the answer."""
+        self._table.execute("UPDATE answers SET answer = ? WHERE request = ?", (answer, request))
 
 
-def request_key(url: str, body: Mapping[str, Any]) -> str:
-    """Hash of a request: equal for equal requests, whatever the order of their fields."""
-    text = json.dumps([url, body], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+@dataclass(frozen=True)
+class _Failure:
+    """Why an attempt brought no answer.
 
-
-def image_message(text: str, images: Sequence[Image.Image], role: str = "user") -> Message:
-    """A message with pictures.
-
-    Args:
-        text: what is said.
-        images: RGB pictures; they come first.
-        role: who speaks.
-    """
-    content: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": data_url(image)}} for image in images
-    ]
-    return {"role": role, "content": [*content, {"type": "text", "text": text}]}
-
-
-def data_url(image: Image.Image) -> str:
-    """A picture as a JPEG in a URL."""
-    file = BytesIO()
-    image.save(file, "JPEG", quality=90)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def count_tokens(messages: Sequence[Message]) -> int:
-    """About how many tokens a request has.
-
-    Four letters make one token, and a picture 85 and 170 for each 512 x 512 pixels of it, as OpenAI
-    counts; other models differ.
-    """
-    tokens = 0
-    for message in messages:
-        content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        tokens += 4 + sum(map(_count_part, parts))
-    return tokens
-
-
-def read_completion(data: bytes) -> dict[str, Any]:
-    """The answer in a response: `content`, and `usage` and `finish_reason` where it tells them.
-
-    Raises:
-        _AttemptError: if there is none.
-    """
-    try:
-        completion = json.loads(data)
-        choice = completion["choices"][0]
-        content = choice["message"]["content"]
-        if isinstance(content, list):
-            content = "".join(part.get("text", "") for part in content)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        raise _AttemptError("its response is no chat completion", may_pass=True) from None
-    if not isinstance(content, str) or not content.strip():
-        raise _AttemptError("it answered nothing", may_pass=True)
-    usage, finish = completion.get("usage"), choice.get("finish_reason")
-    return {"content": content, "usage": usage, "finish_reason": finish}
-
-
-class _AttemptError(Exception):
-    """An attempt that brought no answer.
-
-    Args:
+    Attributes:
         reason: half a sentence about the server.
         may_pass: whether another attempt could succeed.
+        is_unusable: whether other requests would fail as well.
         status: of the response, if there was one.
-        after: seconds the server wants to be left alone.
-        unusable: whether other requests would fail as well.
+        pause: seconds the server wants to be left alone.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        may_pass: bool,
-        status: int | None = None,
-        after: float = 0.0,
-        unusable: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.may_pass = may_pass
-        self.status = status
-        self.after = after
-        self.unusable = unusable
+    reason: str
+    may_pass: bool = True
+    is_unusable: bool = False
+    status: int | None = None
+    pause: float = 0.0
 
 
-def _refusal(response: httpx.Response, data: bytes) -> _AttemptError:
+def _refusal(response: httpx.Response, said: str) -> _Failure:
     status = response.status_code
-    said = " ".join(data[:2000].decode("utf-8", "replace").split())[:200]
-    reason = f"status {status}" + (f", {said}" if said and status < 500 else "")
-    after = retry_after(response.headers.get("Retry-After", ""))
-    may_pass = status in BUSY or status >= 500
-    return _AttemptError(reason, may_pass=may_pass, status=status, after=after)
+    return _Failure(
+        f"status {status}" + (f", {said}" if said and status < 500 else ""),
+        may_pass=status in _MAY_PASS or status >= 500,
+        is_unusable=status in _UNUSABLE,
+        status=status,
+        pause=read_pause(response.headers.get("Retry-After", "")),
+    )
 
 
-def retry_after(value: str) -> float:
+def read_pause(header: str) -> float:
     """Seconds that a `Retry-After` header asks to wait; 0 where it says nothing usable."""
     try:
-        seconds = float(value)
+        seconds = float(header)
     except ValueError:
         try:
-            when = parsedate_to_datetime(value)
+            when = parsedate_to_datetime(header)
         except ValueError:
             return 0.0
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         seconds = (when - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), MAX_WAIT) if math.isfinite(seconds) else 0.0
+    return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else 0.0
 
 
-def _count_part(part: Mapping[str, Any]) -> int:
-    if part["type"] == "text":
-        return math.ceil(len(part["text"]) / 4)
-    _, _, data = part["image_url"]["url"].partition("base64,")
+def _read_key(variable: str) -> str:
+    """The key in an environment variable, or "" where it is not set; no sentence repeats it."""
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise GromaError(f"What ${variable} holds is no key: it has letters that no key has.")
+    return key
+
+
+def _completions_url(url: str) -> str:
     try:
-        with Image.open(BytesIO(base64.b64decode(data))) as image:
-            width, height = image.size
-    except (OSError, binascii.Error):
-        return 85
-    return 85 + 170 * math.ceil(width / 512) * math.ceil(height / 512)
+        address = httpx.URL(url)
+        is_address = address.scheme in ("http", "https") and bool(address.host)
+    except httpx.InvalidURL:
+        is_address = False
+    if not is_address:
+        raise GromaError(f"{url!r} is no address of an endpoint, such as http://localhost:8000/v1.")
+    if address.userinfo:
+        raise GromaError(
+            "The address of an endpoint must hold no password; keys are for $VARIABLES."
+        )
+    path = address.path.rstrip("/")
+    if not path.endswith("/chat/completions"):
+        path = f"{path or '/v1'}/chat/completions"
+    return str(address.copy_with(path=path, fragment=None))

@@ -12,6 +12,8 @@ IGNORED = -100
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
+ObjectnessMix = tuple[float, float]
+"""Exponents of the two objectness heads, sigmoid(coco) and sigmoid(sa1b)."""
 
 
 class GromaError(ValueError):
@@ -63,6 +65,20 @@ class Regions:
     def __len__(self) -> int:
         """N."""
         return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """A batch of pictures after image encoder and region proposer (paper 3.1).
+
+    Attributes:
+        hidden: of the image encoder, each (B, D, g, g): the levels that the region encoder fuses,
+            then the one that image tokens are made of.
+        proposals: per picture, best first.
+    """
+
+    hidden: tuple[Tensor, ...]
+    proposals: tuple[Proposals, ...]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from bitsandbytes import functional
 from torch import Tensor
 
 from groma import machine
-from groma.ops.nf4 import scale_blocks, unpack_codes
+from groma.checkpoint.nf4 import scale_blocks, unpack_codes
 
 
 def allow(monkeypatch: pytest.MonkeyPatch, allowed: bool = True) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.paths import ROOT
 
@@ -40,3 +41,11 @@ def test_ci_runs_all_that_check_and_test_run() -> None:
     assert "\ncheck: lint " in makefile
     (command,) = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1:]
     assert command == "GROMA_BROWSER_TESTS=required make lint test"
+
+
+def test_other_machines_run_the_same_command() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text("utf-8"))
+    steps = workflow["jobs"]["check"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == ["bash .ci/run"]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    assert [hook["entry"] for repo in hooks["repos"] for hook in repo["hooks"]] == ["make lint"]

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import re
 import runpy
 import sys
@@ -16,12 +17,15 @@ from unittest import mock
 
 import pytest
 import yaml
+from PIL import Image
 
 import groma
+from groma.data.sources.groma_instruct import format_item, parse_item
 from tests import talk
 from tests.paths import ROOT
 
-FILES = [ROOT / "README.md", ROOT / "weights" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "weights/README.md")
+FILES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in FILES}
 README, ARCHITECTURE = PAGES["README.md"], PAGES["docs/architecture.md"]
 
@@ -73,7 +77,7 @@ def tree(block: str) -> list[str]:
     return paths
 
 
-TREE = tree(code_blocks(section(ARCHITECTURE, "Every file"))[0])
+TREE = tree("".join(code_blocks(section(ARCHITECTURE, "Every file"))))
 FOLDER_TREE = tree(code_blocks(section(README, "Where things are"))[0])
 
 
@@ -134,7 +138,7 @@ def test_front_matter() -> None:
 
 def test_readme_is_short_and_leads_to_every_page() -> None:
     assert len(README.splitlines()) < 150
-    assert [page for page in PAGES if page != "README.md" and f"]({page})" not in README] == []
+    assert [page for page in PAGES if "/" in page and f"]({page})" not in README] == []
 
 
 def test_make_demo_and_make_test_come_first() -> None:
@@ -200,13 +204,22 @@ def test_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printed.getvalue()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+def test_the_example_of_groma_instruct_is_read() -> None:
+    (example,) = code_blocks(PAGES["docs/grounded-conversations.md"], "json")
+    for item in json.loads(example):
+        sample = parse_item(item)
+        with Image.open(ROOT / "assets" / "photographs" / sample.picture) as picture:
+            assert (picture.height, picture.width) == sample.size
+        assert parse_item(format_item(sample)) == sample
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_links_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[document]):
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
-        leads_to = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        leads_to = ((ROOT / document).parent / path).resolve() if path else ROOT / document
         assert leads_to.exists()
         if anchor:
             assert anchor in anchors(leads_to.read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import EncodedImage, GromaError, Region
+from groma.types import EncodedImage, GromaError, ObjectnessMix, Region
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""
@@ -96,11 +96,14 @@ class Groma:
         return stepping
 
     @torch.inference_mode()
-    def encode_image(self, image: Picture) -> EncodedImage:
+    def encode_image(
+        self, image: Picture, objectness_mix: ObjectnessMix | None = None
+    ) -> EncodedImage:
         """Compute everything about a picture that does not depend on the conversation.
 
         Args:
             image: anything `groma.image.load_image` reads; an encoded picture is returned as it is.
+            objectness_mix: what ranks proposals, see `RegionProposer.propose`.
 
         Raises:
             GromaError: if it is no picture, damaged or too large.
@@ -110,7 +113,7 @@ class Groma:
         picture = to_pixels(load_image(image), self.config.image_size)
         parameter = next(self.model.image_encoder.parameters())
         pixels = picture.pixels[None].to(parameter.device, parameter.dtype)
-        return self.model.encode_image(pixels, [picture.original_size])[0]
+        return self.model.encode_image(pixels, [picture.original_size], objectness_mix)[0]
 
     def regions(self, image: Picture, **settings: Unpack[SettingValues]) -> tuple[Region, ...]:
         """The regions a conversation about a picture starts with, best first.

@@ -76,6 +76,7 @@ class Fingerprint:
                 return f"its {what} is {size}, but here it is {other.sizes.get(what)}"
         if self.structure != other.structure:
             return "its layers or settings are others"
+        # Rounding to 16 bit changes a weight by less than a hundredth of itself.
         alike = len(self.sample) == len(other.sample) and all(
             math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
             for a, b in zip(self.sample, other.sample, strict=True)
@@ -166,7 +167,9 @@ def write_adapter(
     config = copy.deepcopy(adapted.peft_config["default"])
     config.inference_mode, config.base_model_name_or_path = True, base.name
     config.save_pretrained(str(folder))
+    # In the weights' own header, so that weights and their origin cannot be parted.
     described = json.dumps({"base": asdict(base), "card": dict(card)})
+    # Renamed when whole: whoever reads meanwhile sees the old adapter or the new one.
     draft = folder / f"{SAFETENSORS_WEIGHTS_NAME}.draft"
     save_file(weights, draft, {"format": "pt", _METADATA: described})
     draft.replace(folder / SAFETENSORS_WEIGHTS_NAME)
@@ -204,6 +207,7 @@ def share(model: GromaForConditionalGeneration) -> GromaForConditionalGeneration
 
     Whatever is added to or replaced in one does not show in the other.
     """
+    # `deepcopy` takes what is in its memo for copied already.
     shared: dict[int, Any] = {id(t): t for t in chain(model.parameters(), model.buffers())}
     for module in model.modules():
         # What bitsandbytes keeps beside a packed weight.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from groma.data.mixture import Mixture
     from groma.text.template import Template
 
-HEAD = (
+_HEAD = (
     *("source", "format", "items", "a pass", "read", "boxes", "lost boxes", "turns"),
     *("left out", "broken", "why"),
 )
@@ -69,7 +69,7 @@ def stats(options: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str,
     rows = list(_rows(mixture, "", options))
     if mixture.validation is not None:
         rows += _rows(mixture.validation, _UNSEEN, options)
-    return HEAD, rows
+    return _HEAD, rows
 
 
 def show(options: argparse.Namespace, template: "Callable[[], Template]") -> str:
@@ -85,11 +85,11 @@ def show(options: argparse.Namespace, template: "Callable[[], Template]") -> str
     Raises:
         GromaError: if there is no such sample, or it cannot be used, with the reason.
     """
-    from groma.data.collate import write
     from groma.data.dataset import make_dice
     from groma.data.mixture import read_mixture
     from groma.data.sample import GroundedSample
     from groma.data.set_preview import describe_sample, draw_sample, mark_learnt
+    from groma.data.tokenise import write
     from groma.types import GromaError
 
     mixture = read_mixture(options.config, options.root)
@@ -130,8 +130,8 @@ def _choose(mixture: "Mixture", options: argparse.Namespace) -> "tuple[Source, i
     source = found.get(options.source) or found.get(_UNSEEN + options.source)
     if source is None:
         raise GromaError(f"There is no source {options.source!r}, only {', '.join(found)}.")
-    if not 0 <= options.number < len(source.items):
-        raise GromaError(f"N must be from 0 to {len(source.items) - 1}, not {options.number}.")
+    if not 0 <= options.number < len(source.samples):
+        raise GromaError(f"N must be from 0 to {len(source.samples) - 1}, not {options.number}.")
     return source, options.number
 
 
@@ -142,18 +142,19 @@ def _rows(
     for config, source, share in zip(
         mixture.sources, mixture.opened, mixture.order(1).steps, strict=True
     ):
-        total = f"{len(source.items):,}"
+        total = f"{len(source.samples):,}"
         counts = _count(source, options.limit, options.pictures)
         yield prefix + config.name, config.format, total, f"{share:,}", *counts
 
 
 def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
     """Items read, boxes, lost ones, turns, items left out, broken ones and why, of a source."""
+    from groma.data.file_names import find_picture
     from groma.data.order import permute
     from groma.data.sample import GroundedSample
-    from groma.data.sources.items import BrokenItem, LeftOut, counting_lost_parts
+    from groma.data.sources.items import BrokenItem, LeftOut
 
-    length = len(source.items)
+    length = len(source.samples)
     read = min(limit or length, length)
     boxes = turns = left_out = 0
     broken: Counter[str] = Counter()
@@ -161,10 +162,10 @@ def _count(source: "Source", limit: int, pictures: bool) -> tuple[str, ...]:
     for position in range(read):
         index = position if read == length else permute(position, length, 0)
         try:
-            with counting_lost_parts() as parts:
-                sample = source.items[index]
+            parts: Counter[str] = Counter()
+            sample = source.samples.read(index, parts)
             if pictures:
-                source.find(sample)
+                find_picture(source.images, sample.picture)
         except LeftOut:
             left_out += 1
             continue

@@ -186,8 +186,8 @@ def _spell_use(found: "InstructionSet") -> str:
 
 def _show(found: "InstructionSet", options: argparse.Namespace, template: "Template | None") -> str:
     """Draw one item, and spell what is learnt of it."""
-    from groma.data.collate import write
     from groma.data.set_preview import mark_learnt
+    from groma.data.tokenise import write
     from groma.instruction_sets.doctor.showing import overlay
     from groma.instruction_sets.readers.set_items import to_sample
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from groma.chat.chat import Groma
     from groma.eval.benchmarks.chat_judge import Judge
-    from groma.eval.harness.asking import Protocol
+    from groma.eval.harness.asker import Protocol
     from groma.eval.harness.benchmark import Answers, Benchmark
-    from groma.eval.harness.predicting import Settings
-    from groma.eval.harness.result import Result
+    from groma.eval.harness.benchmark_result import Result
+    from groma.eval.harness.benchmark_run import RunSettings
 
 BENCHMARKS = {
     "rec": "which region do these words mean (RefCOCO, RefCOCO+, RefCOCOg)",
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace, load: Callable[[], "Groma"]) -> str | dict[
     Raises:
         GromaError: if an option makes no sense, or a file is of another run or benchmark.
     """
-    from groma.eval.harness.predicting import Shard
+    from groma.eval.harness.benchmark_run import Shard
 
     _check(options)
     benchmark = _open(options)
@@ -218,10 +218,10 @@ def _open_chat_judge(options: argparse.Namespace) -> "Benchmark":
     )
 
 
-def _settings(options: argparse.Namespace, benchmark: "Benchmark") -> "Settings":
-    from groma.eval.harness.predicting import Settings
+def _settings(options: argparse.Namespace, benchmark: "Benchmark") -> "RunSettings":
+    from groma.eval.harness.benchmark_run import RunSettings
 
-    return Settings(
+    return RunSettings(
         benchmark=benchmark.name,
         annotations=benchmark.label,
         fingerprint=benchmark.fingerprint,
@@ -253,11 +253,11 @@ def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol"
 def _predict(
     options: argparse.Namespace,
     benchmark: "Benchmark",
-    settings: "Settings",
+    settings: "RunSettings",
     load: Callable[[], "Groma"],
     shard: Any,
 ) -> tuple["Answers", Path | None]:
-    from groma.eval.harness.predicting import predict
+    from groma.eval.harness.benchmark_run import predict
     from groma.types import GromaError
 
     if shard.of > 1 and options.save is None:
@@ -270,22 +270,22 @@ def _predict(
     return predict(benchmark, settings, options.images, load, path, shard), path
 
 
-def _read(benchmark: "Benchmark", paths: list[Path]) -> tuple["Settings", "Answers", Path]:
+def _read(benchmark: "Benchmark", paths: list[Path]) -> tuple["RunSettings", "Answers", Path]:
     """Answers that were saved, or that GLaMM wrote."""
-    from groma.eval.harness.predicting import check_belongs, read_predictions
+    from groma.eval.harness.benchmark_run import read_predictions
 
     if benchmark.name == "gcg" and paths[0].is_dir():
         return _read_folder(benchmark, paths[0])
     settings, answers = read_predictions(paths)
-    check_belongs(benchmark, settings, paths[0])
+    settings.check_belongs(benchmark, paths[0])
     return settings, answers, paths[0]
 
 
-def _read_folder(benchmark: "Benchmark", folder: Path) -> tuple["Settings", "Answers", Path]:
+def _read_folder(benchmark: "Benchmark", folder: Path) -> tuple["RunSettings", "Answers", Path]:
     from groma.eval.benchmarks.gcg import read_folder
-    from groma.eval.harness.predicting import Settings
+    from groma.eval.harness.benchmark_run import RunSettings
 
-    settings = Settings(
+    settings = RunSettings(
         benchmark.name,
         benchmark.label,
         benchmark.fingerprint,
@@ -302,17 +302,18 @@ def _read_folder(benchmark: "Benchmark", folder: Path) -> tuple["Settings", "Ans
 def _score(
     options: argparse.Namespace,
     benchmark: "Benchmark",
-    settings: "Settings",
+    settings: "RunSettings",
     answers: "Answers",
     path: Path | None,
 ) -> "Result":
-    from groma.eval.harness.predicting import chosen_cases
-    from groma.eval.harness.published import find_set
-    from groma.eval.harness.result import Result, make_lines
+    from groma.eval.harness.benchmark_result import Result, make_lines
+    from groma.eval.harness.benchmark_run import choose
+    from groma.eval.harness.published_figures import find_set
     from groma.types import GromaError
 
     beside = find_set(benchmark.name, settings.annotations, options.published)
-    cases = chosen_cases(benchmark, settings)
+    chosen = choose(len(benchmark.cases), settings.limit, settings.seed)
+    cases = [benchmark.cases[index] for index in chosen]
     if not options.compare:
         answers = benchmark.complete(cases, answers, settings.to_dict(), path)
         score = benchmark.score(cases, answers)

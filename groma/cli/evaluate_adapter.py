@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from groma.chat.chat import Groma
     from groma.data.sample import GroundedSample
-    from groma.eval.harness.comparison import ComparedReply
+    from groma.eval.harness.adapter_comparison import ComparedReply
 
 _WORDS = {"same": "{}", "base": "[-{}-]", "adapter": "{{+{}+}}"}
 
@@ -47,12 +47,14 @@ def run(
     Raises:
         GromaError: if the set, the adapter or the run cannot be used.
     """
-    from groma.eval.harness.comparison import compare
+    from groma.chat.settings import GenerationSettings
+    from groma.eval.harness.adapter_comparison import compare
 
     folder, samples = _choose(options, held_out)
     base = load()
     adapter = base.with_adapter(folder)
-    rows = list(compare(base, adapter, samples, max_new_tokens=options.max_new_tokens))
+    settings = GenerationSettings(max_new_tokens=options.max_new_tokens)
+    rows = list(compare(base, adapter, samples, settings))
     if options.json:
         return {"adapter": str(folder), "replies": [row.to_dict() for row in rows]}
     return "\n\n".join([*map(_describe, rows), _summary(rows)])

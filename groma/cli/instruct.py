@@ -3,16 +3,21 @@
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from groma.chat.chat import Groma
-    from groma.endpoint import Estimate
-    from groma.instruct.endpoint_writer import EndpointWriter
-    from groma.instruct.listed_regions import RegionChoice
-    from groma.instruct.picture_sources import Source
+    from groma.instruct.conversation_maker import Maker
+    from groma.instruct.described_pictures import Source
+    from groma.instruct.endpoint_writer import EndpointWriter, Estimate
+    from groma.instruct.region_choice import RegionChoice
     from groma.instruct.template_writer import TemplateWriter
+
+_SAMPLE = 8
+"""Requests that are written out to estimate all of them."""
 
 
 def add_instruct_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +70,9 @@ def add_annotate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", type=Path, metavar="FOLDER", help="of the pictures")
     parser.add_argument("--save", type=Path, required=True, metavar="FOLDER", help="for the files")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
-    parser.add_argument("--question", metavar="TEXT", help="instead of one for a description")
+    parser.add_argument(
+        "--question", default="Describe the picture.", metavar="TEXT", help="(%(default)s)"
+    )
     parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
     parser.add_argument("--score-threshold", type=float, metavar="X", help="of regions")
     parser.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
@@ -84,16 +91,14 @@ def run_instruct(options: argparse.Namespace, load: "Callable[[], Groma]") -> st
     Raises:
         GromaError: if the options make no sense, or the writer cannot be reached.
     """
-    from groma.instruct.cost import estimate_job
+    from groma.instruct.conversation_maker import Maker
+    from groma.instruct.draft_faults import QualityRules
     from groma.instruct.endpoint_writer import EndpointWriter
-    from groma.instruct.job import pending, run_job
-    from groma.instruct.listed_regions import RegionChoice
-    from groma.instruct.maker import Maker
-    from groma.instruct.output import open_journal, write_items
-    from groma.instruct.quality import QualityRules
+    from groma.instruct.made_folder import MadeFolder
+    from groma.instruct.region_choice import RegionChoice
 
     _check(options)
-    journal = open_journal(options.save, _settings(options))
+    folder = MadeFolder.begin(options.save, _settings(options))
     rules = QualityRules(*options.rounds)
     choice = RegionChoice(*options.count, max_iou=options.max_iou)
     source = _source(options, choice, load)
@@ -101,17 +106,17 @@ def run_instruct(options: argparse.Namespace, load: "Callable[[], Groma]") -> st
         source.keys = source.keys[: options.limit]
     writer = _writer(options)
     maker = Maker(writer, options.pictures, rules, options.drafts, options.seed)
-    keys = pending(source, journal, options.retry)
+    left = folder.left(source.keys, options.retry)
     if isinstance(writer, EndpointWriter):
-        cost = _cost(options, estimate_job(writer, source, maker, keys, options.seed))
+        cost = _describe(_estimate(writer, source, maker, left, options.seed), options.prices)
         if options.dry_run:
             return cost
         sys.stderr.write(f"{cost}\n")
     try:
-        run_job(source, maker, journal, keys, options.threads)
+        maker.make_all(source, left, folder, options.threads)
     finally:
-        write_items(options.save, source.keys, journal.entries)
-    return _summary(options.save, source.keys, journal.entries)
+        folder.write(source.keys)
+    return folder.summary(source.keys)
 
 
 def run_annotate(options: argparse.Namespace, load: "Callable[[], Groma]") -> str:
@@ -127,22 +132,24 @@ def run_annotate(options: argparse.Namespace, load: "Callable[[], Groma]") -> st
     Raises:
         GromaError: if the options make no sense.
     """
-    from groma.instruct.annotate import QUESTION, annotate, write_annotations
-    from groma.instruct.output import open_journal
-    from groma.instruct.picture_sources import list_pictures
+    from groma.chat.settings import GenerationSettings
+    from groma.instruct.annotated_pictures import annotate
+    from groma.instruct.described_pictures import list_pictures
+    from groma.instruct.made_folder import MadeFolder
 
     keys = list_pictures(options.pictures)[: options.limit]
     names = ("max_new_tokens", "score_threshold", "max_regions")
     settings = {name: getattr(options, name) for name in names}
-    question = options.question or QUESTION
     head = {"pictures": str(options.pictures.resolve()), "model": options.model}
-    journal = open_journal(options.save, head | {"question": question} | settings)
+    folder = MadeFolder.begin(options.save, head | {"question": options.question} | settings)
     try:
-        if any(key not in journal.entries for key in keys):
-            annotate(load(), options.pictures, keys, journal, question, **settings)
+        if folder.left(keys):
+            answering = GenerationSettings(**settings)
+            annotate(load(), options.pictures, keys, folder, options.question, answering)
     finally:
-        write_annotations(options.save, keys, journal.entries)
-    return _summary(options.save, keys, journal.entries)
+        folder.write(keys)
+        folder.write_coco(keys)
+    return folder.summary(keys)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -174,8 +181,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _source(
     options: argparse.Namespace, choice: "RegionChoice", load: "Callable[[], Groma]"
 ) -> "Source":
-    from groma.data.records.index import FOLDER_NAME
-    from groma.instruct.picture_sources import ProposalSource, VisualGenomeSource
+    from groma.data.records.derived_files import FOLDER_NAME
+    from groma.instruct.described_pictures import ProposalSource, VisualGenomeSource
 
     if options.regions is None:
         return ProposalSource(options.pictures, load(), choice)
@@ -188,7 +195,6 @@ def _source(
 def _writer(options: argparse.Namespace) -> "EndpointWriter | TemplateWriter":
     from groma.endpoint import ChatEndpoint
     from groma.instruct.endpoint_writer import EndpointWriter
-    from groma.instruct.output import REPLIES
     from groma.instruct.template_writer import TemplateWriter
 
     if options.endpoint is None:
@@ -196,7 +202,7 @@ def _writer(options: argparse.Namespace) -> "EndpointWriter | TemplateWriter":
     endpoint = ChatEndpoint(
         options.endpoint,
         options.writer,
-        options.save / REPLIES,
+        options.save / "replies",
         settings={"max_tokens": options.max_tokens},
         key_variable=options.key_variable,
         requests_per_minute=options.per_minute,
@@ -207,26 +213,30 @@ def _writer(options: argparse.Namespace) -> "EndpointWriter | TemplateWriter":
     return EndpointWriter(endpoint, options.pictures)
 
 
-def _summary(folder: Path, keys: list[str], entries: dict[str, dict[str, Any]]) -> str:
-    from groma.instruct.output import ITEMS, REFUSED, count_outcomes
+def _estimate(
+    writer: "EndpointWriter", source: "Source", maker: "Maker", keys: list[str], seed: int
+) -> "Estimate":
+    """What first drafts would take, from a few of them."""
+    from groma.instruct.endpoint_writer import Estimate
+    from groma.types import GromaError
 
-    statuses, reasons = count_outcomes(entries[key] for key in keys if key in entries)
-    counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
-    lines = [f"{len(keys)} pictures: {counts or 'none done'}; see {folder / ITEMS}."]
-    if reasons:
-        lines.append(f"Most frequent reasons ({folder / REFUSED} has all):")
-        lines += [f"{count:6}  {reason}" for reason, count in reasons.items()]
-    return "\n".join(lines)
+    sample = Random(seed).sample(keys, min(_SAMPLE, len(keys)))
+    found = []
+    for key in sample:
+        with suppress(GromaError):
+            material = source.material(key)
+            found.append(writer.estimate(material, maker.rounds(material)))
+    return Estimate.total(found).scaled(len(keys) / max(1, len(sample)))
 
 
-def _cost(options: argparse.Namespace, estimate: "Estimate") -> str:
+def _describe(estimate: "Estimate", prices: tuple[float, float] | None) -> str:
     sentence = (
         f"About {estimate.requests:,} requests with {estimate.input_tokens:,} tokens to read and "
         f"{estimate.output_tokens:,} to write at most, without second drafts"
     )
-    if options.prices is None:
+    if prices is None:
         return f"{sentence}."
-    return f"{sentence}: a cost of {estimate.cost(*options.prices):,.2f} at most."
+    return f"{sentence}: a cost of {estimate.cost(*prices):,.2f} at most."
 
 
 def _range(text: str) -> tuple[int, int]:

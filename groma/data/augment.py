@@ -1,7 +1,6 @@
 """Changes to pictures and their boxes while training: mirroring and scale jitter (paper 3.3)."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -15,11 +14,11 @@ from groma.data.sources.items import BrokenItem, DetectionSample, Head, Sample
 from groma.dice import Dice
 from groma.types import Box
 
-SMALLEST_CROP = 0.5
+_SMALLEST_CROP = 0.5
 """Shortest side of a crop as a share of the picture's."""
-LEAST_VISIBLE = 0.4
+_LEAST_VISIBLE = 0.4
 """A box of which less than this share lies in a crop is left out."""
-SEGMENT_AREAS = (14 / 448) ** 2, (400 / 448) ** 2
+_SEGMENT_AREAS = (14 / 448) ** 2, (400 / 448) ** 2
 """Least and most area of a segment that is learnt, as shares of the view: smaller ones are less
 than a patch, larger ones are what is behind everything."""
 JITTER = 0.06
@@ -94,7 +93,7 @@ class View:
         """
         for view in (self, replace(self, window=_WHOLE)):
             shown = [view.box(box) for box in sample.boxes if view._shows(box)]
-            if learnt := [box for box in shown if is_learnt(box, sample.head)]:
+            if learnt := [box for box in shown if _is_learnt(box, sample.head)]:
                 return view, learnt
         raise BrokenItem("no segment of a size that is learnt")
 
@@ -103,12 +102,12 @@ class View:
         width = min(box[2], right) - max(box[0], left)
         height = min(box[3], bottom) - max(box[1], top)
         area = (box[2] - box[0]) * (box[3] - box[1])
-        return width > 0 and height > 0 and width * height >= LEAST_VISIBLE * area
+        return width > 0 and height > 0 and width * height >= _LEAST_VISIBLE * area
 
 
-def is_learnt(box: Box, head: Head) -> bool:
+def _is_learnt(box: Box, head: Head) -> bool:
     """Whether a box in a view is learnt from; any object is, segments are by their size."""
-    least, most = SEGMENT_AREAS
+    least, most = _SEGMENT_AREAS
     return head == "coco" or least <= (box[2] - box[0]) * (box[3] - box[1]) <= most
 
 
@@ -116,18 +115,14 @@ def is_mirrorable(sample: Sample) -> bool:
     """Whether everything said stays true in a mirror: no word of sides, signs or writing."""
     if isinstance(sample, DetectionSample):
         return True
-    return not any(turn.kind == "chat" for turn in sample.turns) and not has_sides(
-        [plain_text(p, sample.user_regions) for t in sample.turns for p in (t.question, t.answer)]
+    said = [pieces for turn in sample.turns for pieces in (turn.question, turn.answer)]
+    return not any(turn.kind == "chat" for turn in sample.turns) and not any(
+        _SIDED.search(plain_text(pieces, sample.user_regions)) for pieces in said
     )
 
 
-def has_sides(texts: Sequence[str]) -> bool:
-    """Whether a text may become untrue in a mirror."""
-    return any(_SIDED.search(text) for text in texts)
-
-
 def _draw_window(dice: Dice) -> Box:
-    width, height = (dice.uniform(SMALLEST_CROP, 1) for _ in range(2))
+    width, height = (dice.uniform(_SMALLEST_CROP, 1) for _ in range(2))
     left, top = dice.uniform(0, 1 - width), dice.uniform(0, 1 - height)
     return left, top, left + width, top + height
 

@@ -2,10 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,30 +13,28 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from groma.data.augment import Augmentation
-from groma.data.collate import pad_conversations, write
+from groma.data.batches import Example
 from groma.data.file_names import find_picture
 from groma.data.order import Order, Place, hash_numbers
+from groma.data.questions import pose
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import (
     UNKNOWN_SIZE,
     BrokenItem,
     DetectionSample,
-    Items,
     Sample,
+    Samples,
 )
-from groma.data.templates import pose
+from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.image import load_image
 from groma.text.template import Template
-from groma.tokens import TokenIds
 from groma.types import GromaError, Size
 
-MOST_BROKEN = 1000
+_MOST_BROKEN = 1000
 """So many broken items in a row mean that it is not the items: pictures lie elsewhere, say."""
 
-logger = logging.getLogger(__name__)
-
-Example = dict[str, Any]
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,12 @@ class Source:
 
     Attributes:
         name: what messages call it.
-        items: its samples.
+        samples: about its pictures.
         images: folder of its pictures.
     """
 
     name: str
-    items: Items
+    samples: Samples
     images: Path
 
     def load(self, index: int, dice: Dice) -> tuple[Sample, Image.Image]:
@@ -60,10 +57,10 @@ class Source:
         Raises:
             BrokenItem: with the reason, if one of them cannot be used.
         """
-        sample = self.items[index]
+        sample = self.samples[index]
         if isinstance(sample, GroundedSample):
-            sample = pose(sample, dice, self.items.turns)
-        path = self.find(sample)
+            sample = pose(sample, dice, self.samples.turns)
+        path = find_picture(self.images, sample.picture)
         try:
             image = load_image(path)
         except GromaError as error:
@@ -73,17 +70,9 @@ class Source:
             raise BrokenItem("a picture of another shape than its annotations say")
         return replace(sample, size=size), image
 
-    def find(self, sample: Sample) -> Path:
-        """The file of a sample's picture; see `find_picture`."""
-        return find_picture(self.images, sample.picture)
 
-
-class Encoder(Protocol):
-    """Makes tensors of a sample and its picture."""
-
-    def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
-        """One example; raises `BrokenItem` where there cannot be one."""
-        ...
+Encoder = Callable[[Sample, Image.Image, Dice], Example]
+"""Makes an example of a sample and its picture; raises `BrokenItem` where there cannot be one."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +97,7 @@ class DetectionEncoder:
         assert isinstance(sample, DetectionSample)
         view, boxes = self.augmentation.draw(sample, dice).keep(sample)
         return {
-            "pixels": to_tensor(view.picture(image, self.image_size)),
+            "pixels": _to_tensor(view.picture(image, self.image_size)),
             "boxes": torch.tensor(boxes).reshape(-1, 4),
             "head": sample.head,
         }
@@ -148,7 +137,7 @@ class ConversationEncoder:
             raise BrokenItem("a first answer that is too long")
         boxes = torch.tensor(sample.boxes).reshape(-1, 4)
         return {
-            "pixels": to_tensor(view.picture(image, self.image_size)),
+            "pixels": _to_tensor(view.picture(image, self.image_size)),
             "ids": written.ids,
             "labels": written.labels,
             "refer_boxes": boxes[written.refer],
@@ -187,20 +176,20 @@ class Examples(Dataset):
 
         Raises:
             IndexError: beyond the end.
-            GromaError: if `MOST_BROKEN` items in a row are broken.
+            GromaError: if `_MOST_BROKEN` items in a row are broken.
         """
         place = self.order[index]
         source = self.sources[place.source]
-        for attempt in range(MOST_BROKEN):
+        for attempt in range(_MOST_BROKEN):
             try:
                 return self._make(place, index)
             except GromaError as error:
                 self._count(place, str(error))
             # Not its neighbour: in some files thousands that cannot be used stand together.
-            item = hash_numbers(self.seed, index, attempt) % len(source.items)
+            item = hash_numbers(self.seed, index, attempt) % len(source.samples)
             place = Place(place.source, item)
         raise GromaError(
-            f"Source {source.name}: {MOST_BROKEN} items in a row cannot be used; "
+            f"Source {source.name}: {_MOST_BROKEN} items in a row cannot be used; "
             f"{self._reasons(source.name)}."
         )
 
@@ -215,59 +204,11 @@ class Examples(Dataset):
         self.broken[name, reason] += 1
         count = self.broken[name, reason]
         if count == 10 ** (len(str(count)) - 1):
-            logger.warning("%s: item %d has %s; %d so far.", name, place.item, reason, count)
+            _logger.warning("%s: item %d has %s; %d so far.", name, place.item, reason, count)
 
     def _reasons(self, name: str) -> str:
         found = [(count, reason) for (of, reason), count in self.broken.items() if of == name]
         return ", ".join(f"{reason} ({count})" for count, reason in sorted(found, reverse=True)[:3])
-
-
-@dataclass(frozen=True)
-class ExampleCollator:
-    """Stacks conversations.
-
-    Attributes:
-        tokens: ids of the new tokens.
-    """
-
-    tokens: TokenIds
-
-    def __call__(self, examples: Sequence[Example]) -> Example:
-        """A batch.
-
-        Returns:
-            `pixels` (B, 3, S, S) uint8, `input_ids` and `labels` (B, T), and per row `refer_boxes`
-            and `ground_boxes`, as `GromaForConditionalGeneration.forward` takes them.
-        """
-        ids, labels = ([example[part] for example in examples] for part in ("ids", "labels"))
-        return {
-            "pixels": torch.stack([example["pixels"] for example in examples]),
-            **pad_conversations(ids, labels, self.tokens),
-            **{
-                part: [example[part] for example in examples]
-                for part in ("refer_boxes", "ground_boxes")
-            },
-        }
-
-
-def collate_detection(examples: Sequence[Example]) -> Example:
-    """Stack detection examples.
-
-    Returns:
-        `pixels` (B, 3, S, S) uint8, `boxes` per row, and the one `head` of the batch, as
-        `GromaForConditionalGeneration.detection_loss` takes them.
-
-    Raises:
-        ValueError: if the examples train different heads: a batch comes from one source.
-    """
-    heads = {example["head"] for example in examples}
-    if len(heads) > 1:
-        raise ValueError("A batch trains one objectness head; read the examples in sequence.")
-    return {
-        "pixels": torch.stack([example["pixels"] for example in examples]),
-        "boxes": [example["boxes"] for example in examples],
-        "head": heads.pop(),
-    }
 
 
 def make_dice(*numbers: int) -> Dice:
@@ -280,6 +221,6 @@ def _same_shape(annotated: Size, found: Size) -> bool:
     return abs(annotated[0] * found[1] / (annotated[1] * found[0]) - 1) < 1 / 30
 
 
-def to_tensor(image: Image.Image) -> Tensor:
+def _to_tensor(image: Image.Image) -> Tensor:
     """(3, H, W) uint8."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -25,24 +25,21 @@ training stays in the validation. Other tables of the file are none of this modu
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, Field
+
 from groma.data.augment import Augmentation
-from groma.data.dataset import (
-    ConversationEncoder,
-    DetectionEncoder,
-    Encoder,
-    Examples,
-    Source,
-)
+from groma.data.checked_tables import Table, check_table
+from groma.data.dataset import ConversationEncoder, DetectionEncoder, Encoder, Examples, Source
 from groma.data.order import Order
 from groma.data.records.left_out import read_left_out
 from groma.data.sources.formats import FORMATS, read_options
-from groma.data.sources.items import Items, Kind
+from groma.data.sources.items import Kind
 from groma.text.template import Template
 from groma.types import GromaError
 
@@ -69,19 +66,23 @@ class SourceConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[Path, ...] = ()
 
-    def open(self, cache: Path | None) -> Items:
+    def open(self, cache: Path | None, without: frozenset[str] = frozenset()) -> Source:
         """All its samples; the index is made where there is none.
+
+        Args:
+            cache: folder of indexes.
+            without: keys of pictures that are left out.
 
         Raises:
             GromaError: naming the source, if a file is missing or of another format.
         """
         try:
-            items = FORMATS[self.format](self.annotations, cache, **self.options)
-            if not len(items):
+            samples = FORMATS[self.format](self.annotations, cache, **self.options)
+            if not len(samples):
                 raise GromaError(f"{self.annotations} holds no item.")
         except (GromaError, OSError) as error:
             raise GromaError(f"Source {self.name}: {error}") from error
-        return items
+        return Source(self.name, replace(samples, without=without), self.images)
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,17 @@ class Mixture:
     validation: "Mixture | None" = None
 
     @cached_property
-    def items(self) -> tuple[Items, ...]:
-        """The samples of every source, opened on first use.
+    def opened(self) -> tuple[Source, ...]:
+        """The sources with their samples and pictures, opened on first use.
 
         Raises:
             GromaError: if a source or a list of pictures cannot be opened.
         """
-        opened = [source.open(self.cache) for source in self.sources]
         lists = [(*self.without, *source.without) for source in self.sources]
         keys = {files: read_left_out(files, self.image_data, self.cache) for files in set(lists)}
         return tuple(
-            replace(items, without=keys[files]) for items, files in zip(opened, lists, strict=True)
+            source.open(self.cache, keys[files])
+            for source, files in zip(self.sources, lists, strict=True)
         )
 
     @property
@@ -127,25 +128,15 @@ class Mixture:
         Raises:
             GromaError: if some are for detection and some for conversations.
         """
-        kinds = [items.kind for items in self.items]
-        if len(set(kinds)) > 1:
-            listed = ", ".join(
-                f"{source.name} ({kind})" for source, kind in zip(self.sources, kinds, strict=True)
-            )
+        kinds = {source.name: source.samples.kind for source in self.opened}
+        if len(set(kinds.values())) > 1:
+            listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
             raise GromaError(f"A mixture is all detection or all conversations, not {listed}.")
-        return kinds[0]
-
-    @cached_property
-    def opened(self) -> tuple[Source, ...]:
-        """The sources with their samples and pictures."""
-        return tuple(
-            Source(source.name, items, source.images)
-            for source, items in zip(self.sources, self.items, strict=True)
-        )
+        return self.opened[0].samples.kind
 
     def order(self, batch_size: int, ranks: int = 1, passes: int = 1) -> Order:
         """Which item comes when; arguments as in `conversations`."""
-        lengths = tuple(len(items) for items in self.items)
+        lengths = tuple(len(source.samples) for source in self.opened)
         ratios = tuple(source.ratio for source in self.sources)
         return Order(lengths, ratios, batch_size, ranks, passes, self.seed)
 
@@ -166,17 +157,9 @@ class Mixture:
     ) -> Examples:
         """Examples for detection pretraining; collate with `collate_detection`.
 
-        Args:
-            image_size: S, side of the pictures in pixels.
-            batch_size: examples in a row that come from one source: of one process's batch.
-            ranks: batches in a row that come from one source: the number of processes.
-            passes: how often the mixture is gone through.
-
         Returns:
-            See `Examples`; items are as `DetectionEncoder` makes them.
-
-        Raises:
-            GromaError: if the sources hold conversations, or cannot be opened.
+            See `Examples`; they are as `DetectionEncoder` makes them. Arguments and errors are
+            those of `conversations`.
         """
         encoder = DetectionEncoder(image_size, self.augmentation)
         return self._examples("detection", encoder, batch_size, ranks, passes)
@@ -201,10 +184,10 @@ class Mixture:
             limit: most tokens, before image and regions are expanded.
 
         Returns:
-            See `Examples`; items are as `ConversationEncoder` makes them.
+            See `Examples`; they are as `ConversationEncoder` makes them.
 
         Raises:
-            GromaError: if the sources are for detection, or cannot be opened.
+            GromaError: if the sources are for something else, or cannot be opened.
         """
         encoder = ConversationEncoder(template, image_size, limit, self.augmentation)
         return self._examples("conversation", encoder, batch_size, ranks, passes)
@@ -240,41 +223,70 @@ def read_mixture(path: Path, root: Path | None = None) -> Mixture:
         raise GromaError(f"{path}: {error}") from error
 
 
+_PATHS: Any = Field((), description="a list of files")
+_PROBABILITY: Any = Field(
+    0.0, strict=True, ge=0, le=1, description="one of the probabilities, from 0 to 1"
+)
+
+
+class _Settings(Table):
+    """The table `[mixture]`."""
+
+    root: str = Field(".", description="text")
+    cache: str = Field("", description="text")
+    seed: int = Field(0, strict=True, description="a whole number")
+    flip: float = _PROBABILITY
+    crop: float = _PROBABILITY
+    without: tuple[str, ...] = _PATHS
+    image_data: str = Field("", description="text")
+
+
+class _Source(Table):
+    """A table `[[sources]]`; what else it holds are options of the format."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(description="text")
+    format: str = Field(description="text")
+    annotations: str = Field(description="text")
+    images: str = Field(description="text")
+    ratio: float = Field(
+        1.0,
+        strict=True,
+        gt=0,
+        lt=1e6,
+        description="a number from 0 to a million, and more than 0",
+    )
+    without: tuple[str, ...] = _PATHS
+
+
 def _read_mixture(data: Mapping[str, Any], folder: Path, root: Path | None) -> Mixture:
-    settings = data.get("mixture", {})
     if "scenes" in data and "sources" not in data:
         raise GromaError(
             "it has no data of others: its stage learns from illustrated scenes, which are drawn "
             "as they are needed; look at some with `groma data scenes`."
         )
-    if not isinstance(settings, dict) or not data.get("sources"):
+    table = data.get("mixture", {})
+    if not isinstance(table, dict) or not data.get("sources"):
         raise GromaError("it needs at least one table [[sources]], and [mixture] must be a table.")
-    known = ("root", "cache", "seed", "flip", "crop", "without", "image_data")
-    _check_names(settings, known, "[mixture]")
-    if root is None:
-        root = folder / _take(settings, "root", str, ".", "[mixture]")
+    settings = check_table(_Settings, table, "[mixture]")
+    root = folder / settings.root if root is None else root
     sources, unseen = (_read_sources(data.get(k, []), root) for k in ("sources", "validation"))
-    flip, crop = (_take_number(settings, name, 0.0, "[mixture]") for name in ("flip", "crop"))
-    if max(flip, crop) > 1:
-        raise GromaError("flip and crop are probabilities: they must be from 0 to 1.")
-    cache, image_data = (
-        root / name if (name := _take(settings, key, str, "", "[mixture]")) else None
-        for key in ("cache", "image_data")
-    )
-    seed = _take(settings, "seed", int, 0, "[mixture]")
+    cache = root / settings.cache if settings.cache else None
+    image_data = root / settings.image_data if settings.image_data else None
     return Mixture(
         sources,
-        seed,
-        Augmentation(flip, crop),
+        settings.seed,
+        Augmentation(settings.flip, settings.crop),
         cache,
-        _take_paths(settings, "without", root, "[mixture]"),
+        tuple(root / name for name in settings.without),
         image_data,
-        Mixture(unseen, seed, cache=cache, image_data=image_data) if unseen else None,
+        Mixture(unseen, settings.seed, cache=cache, image_data=image_data) if unseen else None,
     )
 
 
 def _read_sources(entries: Any, root: Path) -> tuple[SourceConfig, ...]:
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise GromaError("sources are tables [[sources]] and [[validation]].")
     sources = tuple(_read_source(entry, root) for entry in entries)
     names = [source.name for source in sources]
@@ -283,54 +295,19 @@ def _read_sources(entries: Any, root: Path) -> tuple[SourceConfig, ...]:
     return sources
 
 
-def _read_source(entry: Any, root: Path) -> SourceConfig:
-    if not isinstance(entry, dict):
-        raise GromaError("every source must be a table.")
-    name = _take(entry, "name", str, None, "a source")
-    where = f"source {name}"
-    fields = ("format", "annotations", "images")
-    kind, annotations, images = (_take(entry, field, str, None, where) for field in fields)
-    ratio = _take_number(entry, "ratio", 1.0, where)
-    if not ratio:
-        raise GromaError(f"{where}: ratio must be more than 0.")
-    without = _take_paths(entry, "without", root, where)
-    own = ("name", "ratio", "without", *fields)
-    options = {k: v for k, v in entry.items() if k not in own}
+def _read_source(entry: Mapping[str, Any], root: Path) -> SourceConfig:
+    where = f"source {entry['name']}" if "name" in entry else "a source"
+    source = check_table(_Source, entry, where)
     try:
-        checked = read_options(kind, options, root)
+        options = read_options(source.format, source.model_extra or {}, root)
     except GromaError as error:
         raise GromaError(f"{where}: {error}") from error
-    return SourceConfig(name, kind, root / annotations, root / images, ratio, checked, without)
-
-
-def _take(
-    table: Mapping[str, Any], name: str, kind: type[str | int], default: Any, where: str
-) -> Any:
-    """A value of a table, of the type it must have; None as default means that it must be there."""
-    value = table.get(name, default)
-    if value is None:
-        raise GromaError(f"{where} has no {name!r}.")
-    if not isinstance(value, kind) or isinstance(value, bool):
-        meant = "text" if kind is str else "a whole number"
-        raise GromaError(f"{where}: {name} must be {meant}, not {value!r}.")
-    return value
-
-
-def _take_number(table: Mapping[str, Any], name: str, default: float, where: str) -> float:
-    value = table.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e6:
-        raise GromaError(f"{where}: {name} must be a number from 0, not {value!r}.")
-    return float(value)
-
-
-def _take_paths(table: Mapping[str, Any], name: str, root: Path, where: str) -> tuple[Path, ...]:
-    values = table.get(name, [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise GromaError(f"{where}: {name} must be a list of files, not {values!r}.")
-    return tuple(root / value for value in values)
-
-
-def _check_names(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for name in table:
-        if name not in known:
-            raise GromaError(f"{where} has no setting {name!r}; it knows {', '.join(known)}.")
+    return SourceConfig(
+        source.name,
+        source.format,
+        root / source.annotations,
+        root / source.images,
+        source.ratio,
+        options,
+        tuple(root / name for name in source.without),
+    )

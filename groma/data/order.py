@@ -45,7 +45,7 @@ class Order:
 
     def __len__(self) -> int:
         """Positions in all."""
-        return self.passes * len(self._owners) * self._step
+        return self.passes * sum(self.steps) * self._step
 
     def __getitem__(self, position: int) -> Place:
         """What stands at a position.
@@ -56,7 +56,7 @@ class Order:
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} of {len(self)}")
         step, offset = divmod(position, self._step)
-        number, step = divmod(step, len(self._owners))
+        number, step = divmod(step, sum(self.steps))
         sources, turns = _shuffle_pass(tuple(self.steps), self.seed, number)
         source, turn = int(sources[step]), int(turns[step])
         walked = (number * self.steps[source] + turn) * self._step + offset
@@ -76,10 +76,6 @@ class Order:
     def _step(self) -> int:
         """Positions of one step of all processes."""
         return self.batch_size * self.ranks
-
-    @cached_property
-    def _owners(self) -> NDArray[np.int32]:
-        return _owners(tuple(self.steps))
 
 
 def permute(position: int, length: int, key: int) -> int:
@@ -110,17 +106,12 @@ def hash_numbers(*numbers: int) -> int:
     return state
 
 
-@lru_cache(maxsize=4)
-def _owners(steps: tuple[int, ...]) -> NDArray[np.int32]:
-    return np.repeat(np.arange(len(steps), dtype=np.int32), steps)
-
-
 @lru_cache(maxsize=2)
 def _shuffle_pass(
     steps: tuple[int, ...], seed: int, number: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """For every step of a pass its source, and how many steps of that source come before it."""
-    owners = _owners(steps)
+    owners = np.repeat(np.arange(len(steps), dtype=np.int32), steps)
     sources = np.random.default_rng((seed, number)).permutation(owners)
     turns = np.empty_like(sources)
     for source in range(len(steps)):

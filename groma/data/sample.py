@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import Field, TypeAdapter
 
 from groma.types import Box, Size
 
@@ -16,7 +18,7 @@ class Phrase:
         regions: indices into `GroundedSample.boxes`, in the order they are to be named.
     """
 
-    text: str
+    text: Annotated[str, Field(alias="phrase")]
     regions: tuple[int, ...]
 
 
@@ -28,7 +30,7 @@ class Mention:
         region: index into `GroundedSample.boxes`.
     """
 
-    region: int
+    region: Annotated[int, Field(alias="mention")]
 
 
 Piece = str | Phrase | Mention
@@ -108,21 +110,19 @@ class GroundedSample:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
-        return {
-            "picture": self.picture,
-            "size": list(self.size),
-            "boxes": [list(box) for box in self.boxes],
-            "names": list(self.names),
-            "turns": [_turn_to_dict(turn) for turn in self.turns],
-        }
+        return _JSON.dump_python(self, mode="json", by_alias=True)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        height, width = data["size"]
-        boxes = tuple((box[0], box[1], box[2], box[3]) for box in data["boxes"])
-        turns = tuple(_turn_from_dict(turn) for turn in data["turns"])
-        return cls(data["picture"], (height, width), boxes, tuple(data["names"]), turns)
+    def from_dict(cls, data: dict[str, Any]) -> "GroundedSample":
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        return _JSON.validate_python(data)
+
+
+_JSON = TypeAdapter(GroundedSample)
 
 
 def join_pieces(pieces: Iterable[Piece]) -> Pieces:
@@ -150,47 +150,3 @@ def plain_text(pieces: Pieces, user_regions: tuple[int, ...] = ()) -> str:
         else:
             words.append(piece.text if isinstance(piece, Phrase) else piece)
     return "".join(words)
-
-
-def _turn_to_dict(turn: QA) -> dict[str, Any]:
-    expected = turn.expected
-    return {
-        "question": [_piece_to_json(piece) for piece in turn.question],
-        "answer": [_piece_to_json(piece) for piece in turn.answer],
-        "kind": turn.kind,
-        "grounding": turn.grounding,
-        "expected": {
-            "regions": None if expected.regions is None else sorted(expected.regions),
-            "count": expected.count,
-            "yes": expected.yes,
-            "words": [list(group) for group in expected.words],
-        },
-    }
-
-
-def _turn_from_dict(data: dict[str, Any]) -> QA:
-    truth = data["expected"]
-    expected = Expected(
-        None if truth["regions"] is None else frozenset(truth["regions"]),
-        truth["count"],
-        truth["yes"],
-        tuple(tuple(group) for group in truth["words"]),
-    )
-    question, answer = (
-        tuple(_piece_from_json(piece) for piece in data[part]) for part in ("question", "answer")
-    )
-    return QA(question, answer, data["kind"], expected, data["grounding"])
-
-
-def _piece_to_json(piece: Piece) -> str | dict[str, Any]:
-    if isinstance(piece, Phrase):
-        return {"phrase": piece.text, "regions": list(piece.regions)}
-    return {"mention": piece.region} if isinstance(piece, Mention) else piece
-
-
-def _piece_from_json(data: str | dict[str, Any]) -> Piece:
-    if isinstance(data, str):
-        return data
-    if "phrase" in data:
-        return Phrase(data["phrase"], tuple(data["regions"]))
-    return Mention(data["mention"])

@@ -7,9 +7,9 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groma.data.collate import Written
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import Sample
+from groma.data.tokenise import Written
 from groma.drawing.boxes import draw_boxes
 from groma.text.template import Template
 from groma.tokens import GROUND_BOX, NEW_TOKENS, REFER_BOX

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from groma.data.collate import Written, pad_conversations, write
+from groma.data.batches import pad_conversations
 from groma.data.sample import GroundedSample
+from groma.data.tokenise import Written, write
 from groma.finetune.lora_settings import num_held_out
 from groma.finetune.seen_pictures import Shown
 from groma.text.template import Template

@@ -10,7 +10,8 @@ from transformers import EvalPrediction
 
 from groma.finetune.seen_pictures import TrainingVision
 from groma.loop.parallel import share_of
-from groma.model.groma import GromaForConditionalGeneration, GromaOutput
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import GromaOutput
 from groma.types import IGNORED
 
 
@@ -69,9 +70,11 @@ class AdapterObjective(nn.Module):
         In training, pictures vary and regions are named at random; else both are as in a chat.
         """
         times = readings.tolist() if self.training else [None] * len(readings)
-        sights = [self.vision.see(i, time) for i, time in zip(indices.tolist(), times, strict=True)]
+        pictures = [
+            self.vision.encode(i, time) for i, time in zip(indices.tolist(), times, strict=True)
+        ]
         shuffle = self.shuffle_regions and self.training
-        return self.model.read(sights, input_ids, labels, shuffle_regions=shuffle)
+        return self.model(input_ids, pictures, labels=labels, shuffle_regions=shuffle)
 
 
 @torch.no_grad()

@@ -6,11 +6,11 @@ import psutil
 import torch
 
 from groma.checkpoint.adapters import LINEARS
-from groma.checkpoint.load import is_unpacked
 from groma.config import NUM_REGION_TOKENS, GromaConfig
 from groma.finetune.lora_settings import LoraSettings
 from groma.machine import resolve_device, resolve_dtype
 from groma.model.groma import GromaForConditionalGeneration
+from groma.model.quantization import is_unpacked
 from groma.types import GromaError
 
 _BYTES = {"8bit": 1.0, "4bit": 0.53}

@@ -10,6 +10,7 @@ from groma.finetune.lora_examples import spell, split
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.memory_estimate import Estimate, estimate
 from groma.finetune.run_folder import RunFolder
+from groma.model.quantization import beyond_stored
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.types import GromaError
@@ -51,7 +52,7 @@ def plan(
     """
     source = loading.resolve(settings.checked().model)
     config = loading.read_config(source)
-    settings = replace(settings, quantization=loading.beyond_stored(settings.quantization, config))
+    settings = replace(settings, quantization=beyond_stored(settings.quantization, config))
     trained, _ = split(samples, settings.held_out, settings.seed)
     settings = settings.complete(config.text_config.hidden_size, len(trained))
     template = Template(loading.load_tokenizer(source), TokenIds.of(config))

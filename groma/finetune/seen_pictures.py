@@ -13,7 +13,9 @@ from torch import Tensor
 from groma.dice import Dice
 from groma.finetune.variation import vary
 from groma.image import load_image, to_pixels
-from groma.model.groma import Glance, GromaForConditionalGeneration, Sight
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import TrainingPicture, encode_pictures
+from groma.types import ImageFeatures
 
 T = TypeVar("T")
 
@@ -89,17 +91,17 @@ class TrainingVision:
         self._learns = learns
         self._variation = variation
         self._seed = seed
-        self._sights: Keeper[Sight] = Keeper(budget)
-        self._glances: Keeper[Glance] = Keeper(budget)
+        self._encoded: Keeper[TrainingPicture] = Keeper(budget)
+        self._features: Keeper[ImageFeatures] = Keeper(budget)
         files = {item.picture for item in shown}
         self._numbers = {file: number for number, file in enumerate(sorted(files))}
 
     @property
     def num_bytes(self) -> int:
         """Memory that is kept."""
-        return self._sights.num_bytes + self._glances.num_bytes
+        return self._encoded.num_bytes + self._features.num_bytes
 
-    def see(self, index: int, reading: int | None = None) -> Sight:
+    def encode(self, index: int, reading: int | None = None) -> TrainingPicture:
         """The picture of a conversation as the language model will be shown it.
 
         Args:
@@ -114,36 +116,37 @@ class TrainingVision:
             if reading is not None:
                 dice = Dice(np.random.SeedSequence((self._seed, reading)))
                 if dice.maybe(self._variation):
-                    return self._see_varied(self._shown[index], dice)
+                    return self._encode_varied(self._shown[index], dice)
             if self._learns:
-                return self._see(index)
-            return self._sights.get(index, lambda: self._see(index), self._device)
+                return self._encode(index)
+            return self._encoded.get(index, lambda: self._encode(index), self._device)
 
     @property
     def _device(self) -> torch.device:
         return next(self._model.image_encoder.parameters()).device
 
-    def _see(self, index: int) -> Sight:
+    def _encode(self, index: int) -> TrainingPicture:
         item = self._shown[index]
-        glance = self._glance(item.picture)
-        return self._model.see(glance, [item.refer], [item.ground])[0]
+        features = self._features_of(item.picture)
+        return encode_pictures(self._model, features, [item.refer], [item.ground])[0]
 
-    def _see_varied(self, item: Shown, dice: Dice) -> Sight:
+    def _encode_varied(self, item: Shown, dice: Dice) -> TrainingPicture:
         side = self._model.config.image_size
         varied = vary(load_image(item.picture), item.refer, item.ground, side, dice)
-        return self._model.see(self._look(varied.picture), [varied.refer], [varied.ground])[0]
+        features = self._compute(varied.picture)
+        return encode_pictures(self._model, features, [varied.refer], [varied.ground])[0]
 
-    def _glance(self, picture: Path) -> Glance:
+    def _features_of(self, picture: Path) -> ImageFeatures:
         if not self._learns:
-            return self._look(load_image(picture))
+            return self._compute(load_image(picture))
         number = self._numbers[picture]
-        return self._glances.get(number, lambda: self._look(load_image(picture)), self._device)
+        return self._features.get(number, lambda: self._compute(load_image(picture)), self._device)
 
     @torch.no_grad()
-    def _look(self, image: Image.Image) -> Glance:
+    def _compute(self, image: Image.Image) -> ImageFeatures:
         weight = next(self._model.image_encoder.parameters())
         pixels = to_pixels(image, self._model.config.image_size).pixels
-        return self._model.look(pixels[None].to(weight.device, weight.dtype))
+        return self._model.image_features(pixels[None].to(weight.device, weight.dtype))
 
 
 def move(item: T, device: torch.device) -> T:

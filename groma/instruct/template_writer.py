@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from random import Random
 
 from groma.data.sample import QA, Mention, Phrase, Piece, Pieces
-from groma.instruct.material import Material
-from groma.instruct.notation import write_draft
-from groma.instruct.writer import Complaint
+from groma.instruct.described_pictures import Material
+from groma.instruct.draft_faults import Complaint
+from groma.instruct.draft_notation import write_draft
 from recipes.scenes.language.grammar import capitalised, listing, sentence
 
 _CLAUSE = re.compile(r"^(.{2,60}?) ((?:is|are|was|were|has|have) .+)$", re.I)
@@ -52,8 +52,6 @@ class TemplateWriter:
     Args:
         seed: of the choice among them.
     """
-
-    name = "templates"
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed

@@ -88,6 +88,7 @@ class CodedRegionEncoder(nn.Module):
         )
         width = config.vision_config.width
         self.pooled = nn.Linear(width, self.config.num_features, bias=False)
+        # Like the code itself the same in every model, though it is stored with the weights.
         dice = torch.Generator().manual_seed(2)
         nn.init.orthogonal_(self.pooled.weight, generator=dice)
         if self.config.classifier:
@@ -133,6 +134,7 @@ class CodedRegionEncoder(nn.Module):
     def findings(self, found: Tensor) -> Findings:
         """The findings (Q, 4 + K) of a picture that pass the score threshold, at least one."""
         scores = found[:, 4:].amax(dim=1).float()
+        # The best one always passes, as in `select_regions`: a box needs something to be.
         passing = scores > min(self.score_threshold, float(scores.max()) - 1e-6)
         boxes, probabilities = found[passing, :4].float(), found[passing, 4:].float()
         return Findings(boxes, probabilities, certainty(boxes, probabilities, self.weights))
@@ -140,6 +142,7 @@ class CodedRegionEncoder(nn.Module):
     def _names(self, findings: Findings, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of names (N, nouns) and of certainties (N, 3)."""
         overlap, owner = pairwise_iou(boxes, findings.boxes).max(dim=1)
+        # The classifier knows more nouns than the detector, whose classes are the first of them.
         probabilities = F.pad(
             findings.probabilities[owner], (0, len(self.config.nouns) - findings.num_classes)
         )
@@ -195,6 +198,7 @@ class CodedRegionEncoder(nn.Module):
         height, width = features.shape[-2:]
         windows = boxes * boxes.new_tensor([width, height, width, height])
         owners = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+        # What the whole picture has in common, its light above all, says nothing of a region.
         apart = (features - features.mean(dim=(1, 2), keepdim=True))[None].float()
         mean = roi_align(apart, windows, owners, 3).mean(dim=(2, 3))
         return F.layer_norm(self.pooled(mean.to(self.pooled.weight)), (self.config.num_features,))
@@ -227,6 +231,7 @@ class RegionClassifier(nn.Module):
         """
         margin = _MARGIN * (boxes[:, 2:] - boxes[:, :2])
         wide = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1).clamp(0, 1)
+        # A little of what is around helps to tell what it is.
         rgb = cut(pixels, wide, _CROP_SIDE).movedim(-1, 1)
         logits = self.network((rgb * 255 - 127).to(self.network.classes.weight) / 128)
         probabilities = logits.float().softmax(dim=1)
@@ -258,6 +263,7 @@ def colour_weights(pixels: Tensor, boxes: Tensor) -> Tensor:
         pixels: (3, S, S) normalised.
         boxes: (N, 4) xyxy in [0, 1].
     """
+    # The middle half of each side: the corners of a box are background as a rule.
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 4
     middles = torch.cat([centre - half, centre + half], dim=1)
     colours = name_colours(cut(pixels, middles, _COLOUR_SAMPLES)).flatten(1)

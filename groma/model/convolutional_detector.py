@@ -119,6 +119,7 @@ class FeaturePyramid(nn.Module):
         fine, middle, coarse = (
             lateral(level) for lateral, level in zip(self.laterals, maps, strict=True)
         )
+        # Top-down, then bottom-up; the sums reuse what they have just become.
         middle = middle + _resize(coarse, middle)
         fine = fine + _resize(middle, fine)
         middle = middle + _resize(fine, middle)
@@ -153,6 +154,7 @@ def decode_boxes(bin_logits: Tensor) -> Tensor:
     """
     num_bins, height, width = bin_logits.shape[-3:]
     bins = torch.arange(num_bins, device=bin_logits.device, dtype=bin_logits.dtype)
+    # The mean of the distribution, not its likeliest bin: edges come out between cells.
     distances = torch.einsum("bernw,r->benw", bin_logits.softmax(dim=2), bins)
     rows, columns = (
         torch.arange(size, device=bins.device, dtype=bins.dtype) + 0.5 for size in (height, width)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from groma.config import GromaConfig
 from groma.model.convolutional_detector import ConvolutionalDetector
 from groma.model.second_look import look_twice
-from groma.ops.nms import nms
-from groma.types import Proposals
+from groma.ops.boxes import nms
+from groma.types import GromaError, Proposals
 
 _MOST_FOUND = 300
 
@@ -47,6 +47,7 @@ class ConvolutionalEncoder(nn.Module):
                 seen.boxes, seen.class_probabilities, seen.objectness, strict=True
             )
         ]
+        # Pictures hold different numbers of things; rows of zeros are no thing, see `propose`.
         stacked = nn.utils.rnn.pad_sequence(found, batch_first=True)
         return [stacked, seen.levels[1].features, pixel_values]
 
@@ -57,8 +58,16 @@ class DenseProposer(nn.Module):
     It has no weights: the heads are the detector's.
     """
 
-    def propose(self, hidden_states: Sequence[Tensor]) -> tuple[Proposals, ...]:
-        """What the image encoder found, best first, per picture."""
+    def propose(
+        self, hidden_states: Sequence[Tensor], objectness_mix: None = None
+    ) -> tuple[Proposals, ...]:
+        """What the image encoder found, best first, per picture.
+
+        Raises:
+            GromaError: if a mix is given: there is nothing to be mixed.
+        """
+        if objectness_mix is not None:
+            raise GromaError("This model has one objectness alone; leave --objectness out.")
         found = [each[each[:, 4:].amax(dim=1) > 0].float() for each in hidden_states[0]]
         return tuple(Proposals(each[:, :4], each[:, 4:].amax(dim=1)) for each in found)
 

@@ -42,7 +42,7 @@ class DeformableAttention(nn.Module):
         self.value_proj = nn.Linear(config.width, config.width)
         self.output_proj = nn.Linear(config.width, config.width)
 
-    def reset_parameters(self) -> None:
+    def initialise(self) -> None:
         """Start with uniform weights and one sampling direction per head, point k at distance k."""
         for linear in (self.value_proj, self.output_proj):
             nn.init.xavier_uniform_(linear.weight)
@@ -75,11 +75,14 @@ class DeformableAttention(nn.Module):
         """
         samples = (self.num_heads, self.num_levels, self.num_points)
         values = self.value_proj(features).unflatten(-1, (self.num_heads, -1))
+        # fp32: in 16 bit a sampling position is off by whole pixels.
         offsets = self.sampling_offsets(queries).unflatten(-1, (*samples, 2)).float()
         weights = self.attention_weights(queries).unflatten(-1, (self.num_heads, -1))
+        # One softmax over all levels and points together: a head may look at one level alone.
         weights = weights.softmax(dim=-1).unflatten(-1, samples[1:])
         centres = references[:, :, None, None, None, :2]
         if references.shape[-1] == 2:
+            # Around a point offsets count cells; around a box they count shares of half its size.
             extents = offsets.new_tensor([(w, h) for h, w in shapes])[:, None]
             locations = centres + offsets / extents
         else:
@@ -101,6 +104,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """Mix (B, Q, d) queries with each other."""
+        # As in DETR: where a query is decides whom it attends to, not what it is told.
         placed = hidden + positions
         heads = [
             projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -28,6 +28,7 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> T
         alpha: weight of the positives, 1 - alpha of the negatives.
         gamma: how much easy cases are discounted.
     """
+    # |p - t| is 1 - p_t of the paper, for positives and negatives alike.
     probability = logits.sigmoid()
     error = (probability - targets).abs()
     weight = torch.where(targets > 0, alpha, 1 - alpha)
@@ -61,6 +62,7 @@ def match_boxes(
     """
     from scipy.optimize import linear_sum_assignment  # slow, and of no use to an answer
 
+    # Costs of the whole batch at once; the columns of the padding are cut off below.
     truth = pad_sequence(list(truths_cxcywh), batch_first=True)
     alpha, gamma = config.focal_alpha, config.focal_gamma
     probability = logits.sigmoid()
@@ -74,6 +76,7 @@ def match_boxes(
     )
     matches = []
     for costs, boxes in zip(cost.cpu().numpy(), truths_cxcywh, strict=True):
+        # A box repeated k times is k columns, which k different predictions must take.
         rows, columns = linear_sum_assignment(np.tile(costs[:, : len(boxes)], repeats))
         columns = columns % max(1, len(boxes))
         matches.append(
@@ -149,13 +152,16 @@ def detection_loss(
     if head not in output.logits:
         raise ValueError(f"head must be one of {', '.join(output.logits)}, not {head!r}.")
     device = output.boxes_cxcywh.device
+    # Centre and size from here on: DETR's L1 term is taken of them, not of corners.
     truths = [box_xyxy_to_cxcywh(box.to(device).float().reshape(-1, 4)) for box in boxes]
+    # Every layer is matched anew: what a query means may change from layer to layer.
     last = output.boxes_cxcywh.shape[1] - 1
     terms: dict[str, Tensor] = {}
     for layer in range(last + 1):
         found = output.boxes_cxcywh[:, layer], output.logits[head][:, layer]
         suffix = "" if layer == last else f"_{layer}"
         terms |= {k + suffix: v for k, v in set_loss(*found, truths, config).items()}
+    # Against all locations, the invalid ones too, as upstream: their boxes are (1, 1, 1, 1).
     found = output.location_boxes_cxcywh, output.location_logits
     terms |= {f"{k}_enc": v for k, v in set_loss(*found, truths, config).items()}
     return weighted_total(terms, config), terms

@@ -88,6 +88,8 @@ class _SameConv(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H / stride, W / stride)."""
+        # PyTorch's own padding is the same on both sides, which shifts strided maps by half a pixel
+        # against what the weights have learnt.
         rest = self.kernel_size[0] - self.stride[0]
         before, after = rest // 2, rest - rest // 2
         return super().forward(F.pad(input, (before, after, before, after)))

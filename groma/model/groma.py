@@ -3,97 +3,21 @@
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, GenerationMixin, LlamaForCausalLM, PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
+from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 
 from groma.config import GromaConfig
-from groma.model.deformable_detr import DeformableAttention
-from groma.model.detection_loss import detection_loss
-from groma.model.front_end import visual_parts
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
-from groma.model.region_proposer import BoxHead, DetectorOutput, RegionProposer
-from groma.model.region_selection import SelectionPolicy, select_regions
-from groma.model.released import register
-from groma.model.splice import expand_with_labels, match_boxes, name_boxes, splice
-from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
-from groma.types import IGNORED, EncodedImage, GromaError, Proposals, Regions, Size
+from groma.tokens import PAD, TokenIds
+from groma.types import EncodedImage, GromaError, ImageFeatures, ObjectnessMix, Size
 
-register()
-AutoConfig.register(GromaConfig.model_type, GromaConfig, exist_ok=True)
-
-GROUND_SCORE = 0.2
-"""Score of a ground-truth box among the candidates: it passes the threshold, and loses to an
-overlapping prediction that is surer (paper 3.3)."""
-
-
-@dataclass
-class GromaOutput(ModelOutput):
-    """What `forward` returns.
-
-    Attributes:
-        loss: mean cross-entropy of the supervised tokens, or None without labels.
-        logits: (B, T', V + 114) after the expansion of the placeholders, padded on the right; None
-            in training with labels, which only needs those of supervised tokens.
-        labels: (B, T') the labels of these positions, or None without labels.
-        regions: per picture, in the order of their names `<r0>`, `<r1>`, ...
-        input_ids: (B, T') the ids of these positions, padded with `[PAD]`.
-        attentions: of every layer (B, H, T', T'), if they were asked for.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    labels: Tensor | None = None
-    regions: list[Regions] | None = None
-    input_ids: Tensor | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Glance:
-    """A batch of pictures after the parts that learn neither alignment nor language (paper 3.3).
-
-    Attributes:
-        hidden: of the image encoder, each (B, D, g, g): the levels that the region encoder fuses,
-            then the one that image tokens are made of.
-        proposals: per picture, best first.
-    """
-
-    hidden: tuple[Tensor, ...]
-    proposals: tuple[Proposals, ...]
-
-
-@dataclass(frozen=True)
-class Sight:
-    """A picture as a conversation sees it, before the first word.
-
-    Attributes:
-        image_tokens: (P, D).
-        regions: with their tokens, by score.
-        refer: (K, 4) xyxy in [0, 1], the boxes of `<refer_box>`.
-        ground: (K, 4) the boxes of `<ground_box>`.
-    """
-
-    image_tokens: Tensor
-    regions: Regions
-    refer: Tensor
-    ground: Tensor
-
-
-@dataclass(frozen=True)
-class Row:
-    """One conversation ready for the language model: (T', D) embeddings, (T',) ids and labels."""
-
-    embeddings: Tensor
-    ids: Tensor
-    labels: Tensor
-    regions: Regions
+if TYPE_CHECKING:
+    from groma.model.region_proposer import DetectorOutput
+    from groma.model.training_forward import GromaOutput, TrainingPicture
 
 
 class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -113,7 +37,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def __init__(self, config: GromaConfig) -> None:
         super().__init__(config)
         self.image_encoder, self.region_proposer, self.projector, self.region_encoder = (
-            visual_parts(config)
+            _visual_parts(config)
         )
         self.language_model = LlamaForCausalLM(config.text_config)
         self.tokens = TokenIds.of(config)
@@ -126,7 +50,11 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             GromaError: naming the tensors, if one is missing, unexpected or of another shape.
         """
+        # transformers starts missing weights at random and logs it; here nothing may be missing.
         options: Any = {"output_loading_info": True, "ignore_mismatched_sizes": True} | kwargs
+        from groma.model.released import register_layout  # late: only files bring its names
+
+        register_layout()
         load: Any = super().from_pretrained
         with _quiet("transformers.modeling_utils"):
             model, found = load(pretrained_model_name_or_path, *args, **options)
@@ -140,6 +68,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 f"The weights in {pretrained_model_name_or_path} do not fit the model "
                 f"({'; '.join(problems)})."
             )
+        # Loaded to be trained or saved until somebody says otherwise: packing cannot be undone.
         set_cpu_packing(model, allowed=False)
         return model
 
@@ -157,10 +86,11 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         super().save_pretrained(*args, **({"save_original_format": False} | kwargs))
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, DeformableAttention | BoxHead | RegionProposer):
-            module.reset_parameters()
-        else:
+        own = getattr(module, "initialise", None)  # of those of ours that do not start like BERT
+        if own is None:
             super()._init_weights(module)
+        else:
+            own()
 
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]  # noqa: RUF012
 
@@ -176,22 +106,48 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """The language model's head."""
         return self.language_model.get_output_embeddings()
 
+    def image_features(
+        self, pixel_values: Tensor, objectness_mix: ObjectnessMix | None = None
+    ) -> ImageFeatures:
+        """What the image encoder and the region proposer make of (B, 3, S, S) pictures.
+
+        Both are frozen once detection is learnt, so a training may keep this per picture. The mix
+        is that of `RegionProposer.propose`.
+        """
+        hidden = self.image_encoder(pixel_values)
+        with torch.no_grad():
+            proposals = self.region_proposer.propose(hidden, objectness_mix)
+        # The other layers are dropped here: kept for a training set they would fill the memory.
+        return ImageFeatures((*hidden[-3:], hidden[self.config.image_token_layer]), proposals)
+
+    def visual_tokens(self, features: ImageFeatures) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Image tokens (B, P, D), and the region encoder's fused maps, each (B, C, h, w)."""
+        return self.projector(features.hidden[-1]), self.region_encoder.fuse(features.hidden[:-1])
+
     def encode_image(
-        self, pixel_values: Tensor, original_sizes: Sequence[Size]
+        self,
+        pixel_values: Tensor,
+        original_sizes: Sequence[Size],
+        objectness_mix: ObjectnessMix | None = None,
     ) -> list[EncodedImage]:
         """Everything about pictures that no conversation changes; encode once, ask many times.
 
         Args:
             pixel_values: (B, 3, S, S) normalised.
             original_sizes: (H, W) of each picture in pixels.
+            objectness_mix: see `RegionProposer.propose`.
+
+        Raises:
+            GromaError: if a mix is given, and the model has one objectness alone.
         """
-        visual = self.features(self.look(pixel_values))
+        features = self.image_features(pixel_values, objectness_mix)
+        image_tokens, feature_maps = self.visual_tokens(features)
         return [
             EncodedImage(
                 original_size=size,
-                image_tokens=visual.image_tokens[i],
-                feature_maps=tuple(level[i] for level in visual.feature_maps),
-                proposals=visual.proposals[i],
+                image_tokens=image_tokens[i],
+                feature_maps=tuple(level[i] for level in feature_maps),
+                proposals=features.proposals[i],
             )
             for i, size in enumerate(original_sizes)
         ]
@@ -209,33 +165,14 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         maps = [level[None] for level in image.feature_maps]
         return self.region_encoder(maps, [boxes.to(maps[0].device)])[0]
 
-    def detect(self, pixel_values: Tensor) -> DetectorOutput:
+    def detect(self, pixel_values: Tensor) -> "DetectorOutput":
         """The region proposer's raw predictions for (B, 3, S, S) pictures."""
         return self.region_proposer(self.image_encoder(pixel_values))
-
-    def detection_loss(
-        self,
-        pixel_values: Tensor,
-        boxes: Sequence[Tensor],
-        head: Literal["coco", "sa1b"] = "coco",
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the region proposer on true boxes (paper 3.3, detection pretraining).
-
-        Args:
-            pixel_values: (B, 3, S, S).
-            boxes: B tensors (M, 4), xyxy in [0, 1].
-            head: the objectness head this kind of truth trains.
-
-        Returns:
-            The weighted total and its unweighted terms by name.
-        """
-        output = self.detect(pixel_values)
-        return detection_loss(output, boxes, head, self.config.proposer_config)
 
     def forward(
         self,
         input_ids: Tensor,
-        pixel_values: Tensor,
+        pixel_values: "Tensor | Sequence[TrainingPicture]",
         refer_boxes: Sequence[Tensor] | None = None,
         ground_boxes: Sequence[Tensor] | None = None,
         labels: Tensor | None = None,
@@ -243,13 +180,14 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         shuffle_regions: bool = False,
         num_items_in_batch: Tensor | int | None = None,
         output_attentions: bool = False,
-    ) -> GromaOutput:
+    ) -> "GromaOutput":
         """Read pictures and prompts, predict the next tokens (paper 3.2).
 
         Args:
             input_ids: (B, T) with one `<image>` and one `<region>` placeholder per row, padded
                 with `[PAD]` on either side.
-            pixel_values: (B, 3, S, S).
+            pixel_values: (B, 3, S, S) normalised; or B pictures that `encode_pictures` has
+                encoded, boxes included.
             refer_boxes: per row (K, 4) xyxy in [0, 1]: the boxes of `<refer_box>`, in order, whose
                 region tokens go to `<refer_feat>`.
             ground_boxes: per row (K, 4): the boxes of `<ground_box>` in supervised answers.
@@ -266,85 +204,18 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             ValueError: if placeholders and boxes do not agree.
         """
-        sights = self.see(self.look(pixel_values), refer_boxes, ground_boxes)
-        return self.read(
-            sights,
-            input_ids,
-            labels,
-            attention_mask,
-            shuffle_regions,
-            num_items_in_batch,
-            output_attentions,
+        from groma.model import training_forward as training  # late: no answer needs it
+
+        pictures = pixel_values
+        if isinstance(pictures, Tensor):
+            features = self.image_features(pictures)
+            pictures = training.encode_pictures(self, features, refer_boxes, ground_boxes)
+        prompts = training.splice_prompts(
+            self, pictures, input_ids, labels, attention_mask, shuffle_regions
         )
-
-    def look(self, pixel_values: Tensor) -> Glance:
-        """What the frozen image encoder and region proposer make of (B, 3, S, S) pictures."""
-        hidden = self.image_encoder(pixel_values)
-        with torch.no_grad():
-            proposals = self.region_proposer.propose(hidden)
-        return Glance((*hidden[-3:], hidden[self.config.image_token_layer]), proposals)
-
-    def see(
-        self,
-        glance: Glance,
-        refer_boxes: Sequence[Tensor] | None = None,
-        ground_boxes: Sequence[Tensor] | None = None,
-    ) -> list[Sight]:
-        """Image tokens and region tokens of pictures; boxes as in `forward`."""
-        visual = self.features(glance)
-        device = visual.image_tokens.device
-        none = [torch.zeros(0, 4)] * len(visual.proposals)
-        refer = [boxes.to(device).float() for boxes in refer_boxes or none]
-        ground = [boxes.to(device).float() for boxes in ground_boxes or none]
-        regions = [
-            self.select(*candidates)[0]
-            for candidates in zip(visual.proposals, refer, ground, strict=True)
-        ]
-        tokens = self.region_encoder(visual.feature_maps, [picture.boxes for picture in regions])
-        return [
-            Sight(visual.image_tokens[i], replace(picture, tokens=tokens[i]), refer[i], ground[i])
-            for i, picture in enumerate(regions)
-        ]
-
-    def read(
-        self,
-        sights: Sequence[Sight],
-        input_ids: Tensor,
-        labels: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        shuffle_regions: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-        output_attentions: bool = False,
-    ) -> GromaOutput:
-        """Read prompts about pictures that were seen; arguments and result as in `forward`."""
-        rows = self._rows(sights, input_ids, labels, attention_mask, shuffle_regions)
-        embeddings = pad_sequence([row.embeddings for row in rows], batch_first=True)
-        mask = pad_sequence([_ones(row) for row in rows], batch_first=True)
-        output = self.language_model.model(
-            inputs_embeds=embeddings,
-            attention_mask=mask,
-            use_cache=False,
-            output_attentions=output_attentions,
+        return training.read_prompts(
+            self, prompts, labels is not None, num_items_in_batch, output_attentions
         )
-        hidden, head = output.last_hidden_state, self.language_model.lm_head
-        rest: dict[str, Any] = {
-            "regions": [row.regions for row in rows],
-            "input_ids": pad_sequence([row.ids for row in rows], True, self.tokens[PAD]),
-            "attentions": output.attentions,
-        }
-        if labels is None:
-            return GromaOutput(logits=head(hidden), **rest)
-        targets = pad_sequence([row.labels for row in rows], True, IGNORED).to(hidden.device)
-        if not self.training:
-            logits = head(hidden)
-            loss = next_token_loss(logits, targets, num_items_in_batch)
-            return GromaOutput(loss, logits, targets, **rest)
-        # Most tokens are picture and questions: the vocabulary is only compared where it counts.
-        said = targets[:, 1:] != IGNORED
-        logits, wanted = head(hidden[:, :-1][said]), targets[:, 1:][said]
-        total = F.cross_entropy(logits.float(), wanted, reduction="sum")
-        divisor = said.sum() if num_items_in_batch is None else num_items_in_batch
-        return GromaOutput(total / divisor, None, targets, **rest)
 
     @torch.no_grad()
     def generate(  # ty: ignore[incompatible-method-override]
@@ -360,112 +231,48 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Returns:
             (B, T) ids of the answers alone, or what `return_dict_in_generate` asks for.
         """
-        sights = self.see(self.look(pixel_values), refer_boxes)
-        rows = self._rows(sights, input_ids, None, attention_mask, False)
-        embeddings = [row.embeddings for row in rows]
+        from groma.model import training_forward as training
+
+        pictures = training.encode_pictures(self, self.image_features(pixel_values), refer_boxes)
+        prompts = training.splice_prompts(self, pictures, input_ids, None, attention_mask)
         options = {
             "generation_config": self.generation_config,
             "pad_token_id": self.tokens[PAD],
         } | kwargs
+        # Padded on the left, so that every row goes on from its own last token.
+        embeddings, mask = (
+            pad_sequence(rows, batch_first=True, padding_side="left")
+            for rows in ([p.embeddings for p in prompts], [p.mask for p in prompts])
+        )
         generate: Any = self.language_model.generate
-        return generate(
-            inputs_embeds=pad_sequence(embeddings, batch_first=True, padding_side="left"),
-            attention_mask=pad_sequence(
-                [_ones(row) for row in rows], batch_first=True, padding_side="left"
-            ),
-            **options,
-        )
-
-    def features(self, glance: Glance) -> "VisualFeatures":
-        """Image tokens, the region encoder's maps and proposals of pictures looked at."""
-        return VisualFeatures(
-            image_tokens=self.projector(glance.hidden[-1]),
-            feature_maps=self.region_encoder.fuse(glance.hidden[:-1]),
-            proposals=glance.proposals,
-        )
-
-    def _rows(
-        self,
-        sights: Sequence[Sight],
-        input_ids: Tensor,
-        labels: Tensor | None,
-        attention_mask: Tensor | None,
-        shuffle_regions: bool,
-    ) -> list[Row]:
-        if labels is None:
-            labels = torch.full_like(input_ids, IGNORED)
-        real = input_ids != self.tokens[PAD]
-        if attention_mask is not None:
-            real &= attention_mask.bool()
-        if shuffle_regions and self.config.region_order == "score":
-            sights = [replace(sight, regions=_shuffle(sight.regions)) for sight in sights]
-        return [
-            self._row(input_ids[i][real[i]], labels[i][real[i]], sight)
-            for i, sight in enumerate(sights)
-        ]
-
-    def select(self, proposals: Proposals, refer: Tensor, ground: Tensor) -> tuple[Regions, Tensor]:
-        """Regions of one picture in the official order: by score, all candidates through NMS.
-
-        Args:
-            proposals: best first.
-            refer: (K, 4) xyxy in [0, 1], boxes of the user.
-            ground: (G, 4) true boxes.
-
-        Returns:
-            The regions, without tokens; and for each which candidate it is: proposals come first,
-            then the user's boxes, then the true ones.
-        """
-        boxes = torch.cat([proposals.boxes, refer, ground])
-        scores = torch.cat(
-            [
-                proposals.scores,
-                proposals.scores.new_ones(len(refer)),
-                proposals.scores.new_full((len(ground),), GROUND_SCORE),
-            ]
-        )
-        chosen = select_regions(boxes, scores, SelectionPolicy.of(self.config))
-        first_user = len(proposals.scores)
-        is_user = (chosen >= first_user) & (chosen < first_user + len(refer))
-        return Regions(boxes[chosen], scores[chosen], is_user), chosen
-
-    def _row(self, ids: Tensor, labels: Tensor, sight: Sight) -> Row:
-        regions, region_tokens = sight.regions, sight.regions.tokens
-        assert region_tokens is not None
-        referred = match_boxes(sight.refer, regions.boxes)
-        grounded = match_boxes(sight.ground, regions.boxes)
-        supervised_names = (ids == self.tokens[GROUND_BOX]) & (labels == ids)
-        ids = name_boxes(ids, REFER_BOX, referred, self.tokens)
-        ids = name_boxes(ids, GROUND_BOX, grounded, self.tokens)
-        labels = torch.where(supervised_names, ids, labels)
-        names = torch.arange(len(regions), device=ids.device)
-        ids, labels = expand_with_labels(
-            ids, labels, names, self.tokens, self.config.num_image_tokens
-        )
-        embeddings = splice(
-            self.get_input_embeddings()(ids),
-            ids,
-            self.tokens,
-            sight.image_tokens,
-            region_tokens,
-            region_tokens[referred],
-        )
-        return Row(embeddings, ids, labels, regions)
+        return generate(inputs_embeds=embeddings, attention_mask=mask, **options)
 
 
-@dataclass(frozen=True)
-class VisualFeatures:
-    """A batch of pictures after everything that no conversation changes.
+def _visual_parts(config: GromaConfig) -> tuple[Any, Any, Any, Any]:
+    """Image encoder, region proposer, projector and region encoder, as the configuration says.
 
-    Attributes:
-        image_tokens: (B, P, D).
-        feature_maps: fused maps of the region encoder, each (B, C, h, w).
-        proposals: per picture, best first.
+    The paper's, or a convolutional detector in their place; a model imports only those it has.
     """
+    if config.is_convolutional:
+        from groma.model.coded_regions import CodedRegionEncoder
+        from groma.model.convolutional_encoder import (
+            ConvolutionalEncoder,
+            DenseProposer,
+            NoImageTokens,
+        )
 
-    image_tokens: Tensor
-    feature_maps: tuple[Tensor, ...]
-    proposals: Sequence[Proposals]
+        return (
+            ConvolutionalEncoder(config),
+            DenseProposer(),
+            NoImageTokens(config),
+            CodedRegionEncoder(config),
+        )
+    from groma.model.image_encoder import ImageEncoder
+    from groma.model.region_encoder import RegionEncoder
+    from groma.model.region_proposer import RegionProposer
+    from groma.model.token_merge import Projector
+
+    return ImageEncoder(config), RegionProposer(config), Projector(config), RegionEncoder(config)
 
 
 @contextmanager
@@ -483,32 +290,3 @@ def _first_few(keys: Iterable[Any], limit: int = 8) -> str:
     names = sorted(key if isinstance(key, str) else str(key[0]) for key in keys)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
-
-
-def _shuffle(regions: Regions) -> Regions:
-    """The same regions in random order, which is the order of their names."""
-    order = torch.randperm(len(regions), device=regions.boxes.device)
-    tokens = None if regions.tokens is None else regions.tokens[order]
-    return Regions(regions.boxes[order], regions.scores[order], regions.is_user[order], tokens)
-
-
-def _ones(row: Row) -> Tensor:
-    return torch.ones(len(row.embeddings), dtype=torch.long, device=row.embeddings.device)
-
-
-def next_token_loss(logits: Tensor, labels: Tensor, divisor: Tensor | int | None = None) -> Tensor:
-    """Cross-entropy of every supervised token given those before it.
-
-    Args:
-        logits: (B, T, V).
-        labels: (B, T), -100 where nothing is supervised.
-        divisor: what the sum is divided by; by default the number of supervised tokens.
-    """
-    reduction = "mean" if divisor is None else "sum"
-    loss = F.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(),
-        labels[:, 1:].flatten().to(logits.device),
-        ignore_index=IGNORED,
-        reduction=reduction,
-    )
-    return loss if divisor is None else loss / divisor

@@ -1,19 +1,20 @@
-"""What bitsandbytes quantises, when it may repack for the CPU, and how to do without it."""
+"""How the language model is packed by bitsandbytes: on disk, as asked for, and as it is run."""
 
-import json
-import re
-from collections.abc import Mapping
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from transformers import BitsAndBytesConfig
 
-from groma.ops.nf4 import scale_blocks, unpack_codes
+from groma import machine
+from groma.config import GromaConfig
+from groma.types import GromaError
+
+Quantization = Literal["none", "8bit", "4bit"]
 
 SIXTEEN_BIT_PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "lm_head")
 """What quantisation leaves alone: everything visual, and the language model's head."""
-
-
 _PACKED_ROWS = 32
 
 
@@ -28,10 +29,12 @@ def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
     transformers leaves parts of a quantised checkpoint in the type they are stored in, which other
     machines may not be fast with.
     """
+    # `.to(dtype)` of a quantised model is refused by transformers, so weight by weight.
     for weight in model.parameters():
         if weight.is_floating_point():
             weight.data = weight.data.to(dtype)
     for linear in quantized_linears(model):
+        # Without it bitsandbytes computes in the type that the checkpoint was saved with.
         linear.compute_dtype = dtype
 
 
@@ -54,35 +57,60 @@ def is_cpu_packed(model: nn.Module) -> bool:
     return any(getattr(state, "packing_format_for_cpu", False) for state in states)
 
 
-_PACKED = re.compile(r"(.+\.weight)\.quant_state\.bitsandbytes__nf4")
-_PACKED_PART = re.compile(
-    r"\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state)\b"
-)
+def quantization_config(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """How bitsandbytes packs the language model's linear layers, and nothing else.
 
-
-def unpack_nf4(stored: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Turn a checkpoint with 4-bit weights into a plain one, without bitsandbytes.
-
-    Args:
-        stored: every tensor of the checkpoint, as bitsandbytes names the parts of a weight.
-        dtype: of the unpacked weights.
-
-    Returns:
-        The same weights that bitsandbytes computes with, and all other tensors as they are.
+    Raises:
+        GromaError: if bitsandbytes is not installed, or the name is unknown.
     """
-    plain = {name: tensor for name, tensor in stored.items() if not _PACKED_PART.search(name)}
-    for match in filter(None, map(_PACKED.fullmatch, stored)):
-        plain[match[1]] = _unpack(stored, match[1]).to(dtype)
-    return plain
+    if quantization not in ("8bit", "4bit"):
+        raise GromaError(f"Quantization {quantization!r} is unknown; use none, 8bit or 4bit.")
+    if find_spec("bitsandbytes") is None:
+        raise GromaError(
+            f"{quantization} needs the package bitsandbytes; pip install bitsandbytes, or load "
+            "without quantization."
+        )
+    return BitsAndBytesConfig(
+        load_in_8bit=quantization == "8bit",
+        load_in_4bit=quantization == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(SIXTEEN_BIT_PARTS),
+    )
 
 
-def _unpack(stored: Mapping[str, Tensor], name: str) -> Tensor:
-    state = json.loads(bytes(stored[f"{name}.quant_state.bitsandbytes__nf4"].tolist()))
-    scales = stored[f"{name}.absmax"]
-    if f"{name}.nested_absmax" in stored:  # the scales themselves are stored in 8 bit
-        values = stored[f"{name}.nested_quant_map"][scales.int()]
-        block = state["nested_blocksize"]
-        scales = scale_blocks(values, stored[f"{name}.nested_absmax"], block)
-        scales += state["nested_offset"]
-    values = unpack_codes(stored[name], stored[f"{name}.quant_map"])
-    return scale_blocks(values, scales, state["blocksize"]).view(state["shape"])
+def stored_quantization(config: GromaConfig) -> Quantization | None:
+    """How the language model of a checkpoint is packed on disk; None if it is not."""
+    stored = getattr(config, "quantization_config", None) or {}
+    return next((kind for kind in ("8bit", "4bit") if stored.get(f"load_in_{kind}")), None)
+
+
+def beyond_stored(quantization: Quantization | None, config: GromaConfig) -> Quantization | None:
+    """What is left to do to quantise a checkpoint: None where it is stored so.
+
+    Raises:
+        GromaError: if it is quantised in another way.
+    """
+    stored = stored_quantization(config)
+    if stored is None or quantization in (None, "none"):
+        return quantization
+    if quantization != stored:
+        raise GromaError(
+            f"This model is stored in {stored} and cannot become {quantization}; choose no "
+            "quantization, which keeps it as it is."
+        )
+    return None
+
+
+def is_unpacked(config: GromaConfig, quantization: Quantization | None) -> bool:
+    """Whether the 4-bit weights of a checkpoint become plain ones when they are loaded.
+
+    So it is if the caller wants no quantisation, if bitsandbytes is missing, and for a language
+    model so narrow that 4-bit kernels are slower than 16-bit ones.
+    """
+    stored = getattr(config, "quantization_config", None) or {}
+    if not stored.get("load_in_4bit") or stored.get("bnb_4bit_quant_type") != "nf4":
+        return False
+    narrow = config.text_config.hidden_size < machine.NARROW
+    return quantization == "none" or narrow or find_spec("bitsandbytes") is None

@@ -29,6 +29,7 @@ class RegionCode(nn.Module):
         for part, count in parts.items():
             self.add_module(part, nn.Linear(count, width, bias=False))
         self.position = nn.Linear(8 * len(_FALLOFF), width, bias=False)
+        # A seed of its own: two models built apart must speak the same code.
         nn.init.orthogonal_(self.position.weight, generator=torch.Generator().manual_seed(0))
         self.requires_grad_(False)
 
@@ -57,6 +58,8 @@ def sinusoids(boxes: Tensor) -> Tensor:
     a row's norm is 1.
     """
     falloff = torch.tensor(_FALLOFF, device=boxes.device)
+    # Slow waves tell about where, quick ones exactly where; the quick ones count less, so that
+    # near boxes have near tokens.
     waves = math.pi * 2.0 ** torch.arange(len(_FALLOFF), device=boxes.device)
     angles = box_xyxy_to_cxcywh(boxes.float())[..., None] * waves
     scale = falloff / (2 * falloff.norm())

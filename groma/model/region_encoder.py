@@ -10,23 +10,6 @@ from groma.config import GromaConfig
 from groma.ops.boxes import box_xyxy_to_cxcywh
 from groma.ops.roi_align import roi_align
 
-OFFICIAL_KEYS = (
-    (r"^region_encoder\.mlvl_fuse\.input_conv\.", "region_encoder.fusion.input_convs."),
-    (
-        r"^region_encoder\.mlvl_fuse\.fuse_convs\.(\d+)\.conv\.",
-        r"region_encoder.fusion.rounds.\1.conv.",
-    ),
-    (
-        r"^region_encoder\.mlvl_fuse\.fuse_convs\.(\d+)\.gn\.",
-        r"region_encoder.fusion.rounds.\1.norm.",
-    ),
-    (r"^region_encoder\.roi_align\.pconvs\.", "region_encoder.level_convs."),
-    (r"^region_encoder\.roi_align\.pos_embedd\.", "region_encoder.box_embedding."),
-    (r"^region_encoder\.roi_align\.flatten_linear\.", "region_encoder.flatten."),
-    (r"^region_encoder\.roi_align\.updims\.", "region_encoder.projection."),
-)
-"""(regular expression, replacement) from the released names to ours, one to one."""
-
 LEVEL_SCALES = (4, 2, 1)
 """Sides of the three fused maps in multiples of the patch grid's, finest first."""
 
@@ -89,6 +72,7 @@ class RegionEncoder(nn.Module):
             torch.tensor(counts, device=all_boxes.device)
         )
         appearance = self._appearance(feature_maps, self.windows(all_boxes), owners)
+        # The place is given as centre and size in every checkpoint; only the windows differ.
         position = self.box_embedding(box_xyxy_to_cxcywh(all_boxes).to(appearance.dtype))
         return list(self.projection(self.norm(appearance) + position).split(counts))
 
@@ -105,6 +89,8 @@ class RegionEncoder(nn.Module):
         Returns:
             (N, 4); the boxes themselves unless `compat` is on.
         """
+        # The 2: the release takes the strides for 14 / 8, 14 / 4 and 14 / 2 pixels, and they are
+        # 14 / 4, 14 / 2 and 14. Most of its pooled features are 0 for it.
         return 2 * box_xyxy_to_cxcywh(boxes) if self.compat else boxes
 
     def pool(self, maps: Sequence[Tensor], windows: Tensor, owners: Tensor) -> list[Tensor]:
@@ -125,6 +111,7 @@ class RegionEncoder(nn.Module):
 
     def _appearance(self, maps: Sequence[Tensor], windows: Tensor, owners: Tensor) -> Tensor:
         # All windows that miss the picture see the same zeros: one of them is computed for all.
+        # A sample less than a cell outside still counts, so the coarsest cell is the margin.
         margin = 1 / maps[-1].shape[-1]
         low, high = windows.unflatten(1, (2, 2)).aminmax(dim=1)
         visible = ((low <= 1 + margin) & (high >= -margin)).all(dim=1)
@@ -153,6 +140,7 @@ class LevelFusion(nn.Module):
         for hidden, conv, scale in zip(hidden_states, self.input_convs, LEVEL_SCALES, strict=True):
             # A 1x1 convolution and the coordinates commute with the resizing: done small first.
             maps.append(_resize(conv(_with_coordinates(hidden)), scale * hidden.shape[-1]))
+        # Each round reads the maps of the round before, not neighbours that it has just updated.
         for fusion_round in self.rounds:
             maps = fusion_round(maps)
         return tuple(maps)
@@ -167,6 +155,7 @@ class FusionRound(nn.Module):
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
+        # The convolution has no bias, because the norm would cancel it.
         self.norm = nn.GroupNorm(groups, channels)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -180,6 +169,7 @@ def _borrow_channels(maps: Sequence[Tensor], level: int) -> Tensor:
     own = maps[level]
     coarser = maps[min(level + 1, len(maps) - 1)]
     finer = maps[max(level - 1, 0)]
+    # The finest level is its own finer neighbour, the coarsest its own coarser one.
     channels, size = own.shape[1], own.shape[-1]
     kept, quarter = channels - 2 * (channels // 4), channels // 4
     from_coarser = _resize(coarser[:, kept + quarter :], size)

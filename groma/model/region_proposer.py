@@ -18,7 +18,7 @@ from groma.model.deformable_detr import (
     sine_features,
 )
 from groma.ops.boxes import box_cxcywh_to_xyxy
-from groma.types import Proposals, Size
+from groma.types import ObjectnessMix, Proposals, Size
 
 OBJECTNESS_PRIOR = 0.01
 
@@ -46,6 +46,7 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of a (B, C, h, w) map."""
 
     def __init__(self, width: int) -> None:
+        # ViTDet's epsilon, not torch's 1e-5.
         super().__init__(width, eps=1e-6)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class BoxHead(nn.Module):
             [nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 4)]
         )
 
-    def reset_parameters(self) -> None:
+    def initialise(self) -> None:
         """Start without any correction."""
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
@@ -84,6 +85,7 @@ def build_feature_pyramid(in_width: int, width: int, num_levels: int) -> nn.Modu
     Raises:
         ValueError: for another number of levels.
     """
+    # The released pyramid is built coarse to fine and then reversed: index 0 is the finest level.
     half, quarter = width // 2, width // 4
     same = nn.Sequential(nn.Conv2d(in_width, width, 1), ChannelNorm(width))
     coarse = nn.Sequential(
@@ -135,7 +137,10 @@ class RegionProposer(nn.Module):
         self.location_output = nn.Linear(width, width)
         self.location_norm = nn.LayerNorm(width)
         self.location_objectness = nn.Linear(width, 1)
+        # Learned content, one row per rank of the proposals: the best one always gets row 0.
         self.query_content = nn.Embedding(sizes.num_queries, width)
+        # The second half of this layer's output is thrown away: released weights have it, because
+        # plain Deformable DETR makes its content of it.
         self.query_position = nn.Linear(2 * width, 2 * width)
         self.query_position_norm = nn.LayerNorm(2 * width)
         self.decoder = nn.ModuleList([DecoderLayer(sizes) for _ in range(sizes.decoder_layers)])
@@ -143,13 +148,15 @@ class RegionProposer(nn.Module):
             nn.ModuleList([nn.Linear(width, 1) for _ in range(sizes.decoder_layers)])
             for _ in range(2)
         )
+        # One head per decoder layer and a last one for the encoder's locations.
         self.box_heads = nn.ModuleList(
             [BoxHead(width, sizes.box_head_width) for _ in range(sizes.decoder_layers + 1)]
         )
 
-    def reset_parameters(self) -> None:
+    def initialise(self) -> None:
         """Start with rare objects; the level embedding and the box heads reset on their own."""
         nn.init.normal_(self.level_embedding)
+        # With focal loss, heads that start at 0.5 would drown the first steps in easy negatives.
         prior = -math.log((1 - OBJECTNESS_PRIOR) / OBJECTNESS_PRIOR)
         for head in (*self.objectness_coco, *self.objectness_sa1b, self.location_objectness):
             nn.init.constant_(head.get_parameter("bias"), prior)
@@ -167,12 +174,15 @@ class RegionProposer(nn.Module):
         levels = self._levels(torch.stack(list(hidden_states[-4:])).mean(dim=0))
         memory = self._encode(levels)
         guesses, valid = self._location_guesses(levels.shapes, memory.device)
+        # Zeroed before the linear layer, as in the release: an invalid location still gets a
+        # constant logit, and its box is (1, 1, 1, 1) should it ever be chosen.
         states = memory.masked_fill(~valid[:, None], 0.0)
         states = self.location_norm(self.location_output(states))
         location_logits = self.location_objectness(states).squeeze(-1).float()
         location_deltas = self.box_heads[-1](states)
         box_logits = location_deltas + guesses
         best = location_logits.topk(self.config.num_queries, dim=1).indices
+        # Only the choice is cut off from the gradient, as in two-stage Deformable DETR.
         chosen = box_logits.detach().gather(1, best[..., None].expand(-1, -1, 4))
         queries = self._decode(chosen, memory, levels.shapes)
         return DetectorOutput(
@@ -186,28 +196,38 @@ class RegionProposer(nn.Module):
             queries=queries,
         )
 
-    def propose(self, hidden_states: Sequence[Tensor]) -> tuple[Proposals, ...]:
+    def propose(
+        self, hidden_states: Sequence[Tensor], objectness_mix: ObjectnessMix | None = None
+    ) -> tuple[Proposals, ...]:
         """The boxes of the last layer with their objectness, best first.
 
         Args:
             hidden_states: as in `forward`.
+            objectness_mix: exponents of the two heads; None is the model's own.
 
         Returns:
             Per picture Q proposals.
         """
         detected = self(hidden_states)
-        scores, order = self.score(detected).sort(dim=1, descending=True, stable=True)
+        # Stable, so that equal scores keep the order of the queries on every device.
+        scores, order = self.score(detected, objectness_mix).sort(
+            dim=1, descending=True, stable=True
+        )
         boxes_cxcywh = detected.boxes_cxcywh[:, -1].gather(1, order[..., None].expand(-1, -1, 4))
         boxes = box_cxcywh_to_xyxy(boxes_cxcywh)
         return tuple(Proposals(*pair) for pair in zip(boxes, scores, strict=True))
 
-    def score(self, output: DetectorOutput) -> Tensor:
+    def score(self, output: DetectorOutput, objectness_mix: ObjectnessMix | None = None) -> Tensor:
         """Fuse both heads of the last layer into one objectness (paper 3.1).
+
+        Args:
+            output: of `forward`.
+            objectness_mix: exponents of the two heads; None is the model's own.
 
         Returns:
             (B, Q) in [0, 1]: sigmoid(coco)^0.4 * sigmoid(sa1b)^0.6 by default.
         """
-        coco, sa1b = self.config.objectness_mix
+        coco, sa1b = objectness_mix or self.config.objectness_mix
         last = {head: logits[:, -1].sigmoid() for head, logits in output.logits.items()}
         return last["coco"] ** coco * last["sa1b"] ** sa1b
 
@@ -239,8 +259,11 @@ class RegionProposer(nn.Module):
         guesses = []
         for level, shape in enumerate(shapes):
             centres = grid_centres(shape, device)
+            # A box of 0.05 of the picture on the finest level, twice that on each coarser one.
             guesses.append(torch.cat([centres, torch.full_like(centres, 0.05 * 2**level)], dim=1))
         boxes_cxcywh = torch.cat(guesses)
+        # On maps of 64 x 64 and more the outermost ring of cells fails this: its centres lie at
+        # 0.008. In logit space an invalid box is infinite, and stays so whatever is added.
         valid = ((boxes_cxcywh > 0.01) & (boxes_cxcywh < 0.99)).all(dim=1)
         return boxes_cxcywh.logit().masked_fill(~valid[:, None], math.inf), valid
 
@@ -250,6 +273,7 @@ class RegionProposer(nn.Module):
         references = chosen.sigmoid()
         embedding = sine_features(2 * math.pi * references, width // 2).flatten(-2)
         embedding = self.query_position_norm(self.query_position(embedding.to(memory.dtype)))
+        # Positions go to every layer, content to the first alone.
         positions = embedding[..., :width]
         hidden = self.query_content.weight.expand(len(chosen), -1, -1)
         states = []
@@ -264,6 +288,8 @@ class RegionProposer(nn.Module):
         References stay the chosen locations for every layer, so a box is the sum of its layer's
         and the previous layer's correction to its location.
         """
+        # Upstream never refreshes the references between layers, which looks like a slip, but the
+        # released heads were trained with it.
         start = references.logit(eps=1e-5)
         boxes: list[Tensor] = []
         previous = start

@@ -1,4 +1,4 @@
-"""Which proposals and user boxes become regions: a pure function (paper 3.1, Region Proposer)."""
+"""The one policy of which boxes become regions, in answers and trainings (paper 3.1, 5.1)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 
 from groma.config import GromaConfig
-from groma.ops.nms import nms
+from groma.ops.boxes import nms
+from groma.types import Proposals, Regions
+
+GROUND_SCORE = 0.2
+"""Score of a true box among the candidates: it passes the threshold, and loses to an overlapping
+prediction that is surer (paper 3.3)."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,39 @@ def select_regions(
         (N,) indices into Q in the policy's order; at_least <= N <= policy.limit.
     """
     passing = torch.arange(len(scores), device=scores.device)
+    # Not even a comparison with 0: a threshold of 0 keeps boxes with a score of exactly 0.
     if policy.score_threshold > 0:
         passing = passing[scores > policy.score_threshold]
     if len(passing) == 0:
         return scores.argmax(keepdim=True)[:at_least]
+    # Corners are not clipped to the picture before, so that parity holds at its edge.
     kept = nms(boxes[passing], scores[passing], policy.nms_threshold, policy.limit)
     chosen = passing[kept]
     if policy.order == "score":
         return chosen
     return chosen[(boxes[chosen, 0] + boxes[chosen, 2]).argsort(stable=True)]
+
+
+def select_candidates(
+    proposals: Proposals, refer: Tensor, ground: Tensor, policy: SelectionPolicy
+) -> tuple[Regions, Tensor]:
+    """Choose the regions of one picture of a training: all candidates go through one NMS.
+
+    Args:
+        proposals: best first.
+        refer: (K, 4) xyxy in [0, 1], boxes of the user; nothing beats their score of 1.
+        ground: (G, 4) true boxes.
+        policy: of the model.
+
+    Returns:
+        The regions, without tokens; and for each which candidate it is: proposals come first,
+        then the user's boxes, then the true ones.
+    """
+    boxes = torch.cat([proposals.boxes, refer, ground])
+    user_scores = proposals.scores.new_ones(len(refer))
+    true_scores = proposals.scores.new_full((len(ground),), GROUND_SCORE)
+    scores = torch.cat([proposals.scores, user_scores, true_scores])
+    chosen = select_regions(boxes, scores, policy)
+    first_user = len(proposals.scores)
+    is_user = (chosen >= first_user) & (chosen < first_user + len(refer))
+    return Regions(boxes[chosen], scores[chosen], is_user), chosen

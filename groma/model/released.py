@@ -3,14 +3,16 @@
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import Concatenate, WeightConverter, WeightRenaming
 
-from groma.model.region_encoder import OFFICIAL_KEYS as REGION_ENCODER_KEYS
+from groma.config import GromaConfig
 
 _DETECTOR = r"^(?:perceiver\.)?ddetr_transformer\."
 # Upstream registers these heads twice; a checkpoint may hold either name, or both.
 _TIED = _DETECTOR + r"(?:decoder\.)?"
+_FUSION = r"^region_encoder\.mlvl_fuse\."
 
 RENAMES = {
     r"^(?:perceiver\.)?vis_encoder\.": "image_encoder.vit.",
+    # transformers 5 calls the parts of DINOv2's attention otherwise than 4.32 did.
     r"attention\.attention\.query\.": "attention.q_proj.",
     r"attention\.attention\.key\.": "attention.k_proj.",
     r"attention\.attention\.value\.": "attention.v_proj.",
@@ -29,22 +31,29 @@ RENAMES = {
     _TIED + r"class_embed_sa1b\.": "region_proposer.objectness_sa1b.",
     _TIED + r"bbox_embed\.": "region_proposer.box_heads.",
     r"^img_txt_bridge\.": "projector.",
+    _FUSION + r"input_conv\.": "region_encoder.fusion.input_convs.",
+    _FUSION + r"fuse_convs\.(\d+)\.conv\.": r"region_encoder.fusion.rounds.\1.conv.",
+    _FUSION + r"fuse_convs\.(\d+)\.gn\.": r"region_encoder.fusion.rounds.\1.norm.",
+    r"^region_encoder\.roi_align\.pconvs\.": "region_encoder.level_convs.",
+    r"^region_encoder\.roi_align\.pos_embedd\.": "region_encoder.box_embedding.",
+    r"^region_encoder\.roi_align\.flatten_linear\.": "region_encoder.flatten.",
+    r"^region_encoder\.roi_align\.updims\.": "region_encoder.projection.",
     r"^llm\.model\.layers\.": "language_model.model.layers.",
     r"^llm\.model\.norm\.": "language_model.model.norm.",
 }
 """Regular expressions on released names -> ours, applied in order."""
 
 
-def register() -> None:
+def register_layout() -> None:
     """Let transformers' loader read the released layout into our model type.
 
     The vocabulary's two halves, old and new tokens, become one embedding and one head.
     """
-    renames = RENAMES | dict(REGION_ENCODER_KEYS)
     register_checkpoint_conversion_mapping(
-        "groma",
+        GromaConfig.model_type,
         [
-            *(WeightRenaming(source, target) for source, target in renames.items()),
+            *(WeightRenaming(source, target) for source, target in RENAMES.items()),
+            # Upstream keeps the 114 new tokens in two tables of their own.
             WeightConverter(
                 ["llm.model.embed_tokens.weight", "new_input_embs.weight"],
                 "language_model.model.embed_tokens.weight",

@@ -51,6 +51,8 @@ def look_twice(
     levels = detector(whole.to(pixel_values.dtype))
     boxes, probabilities = _cells(levels)
     if pixel_values.shape[-1] > side:
+        # The detector knows things of the size they have at 416 pixels: in the full picture small
+        # things come to that size, and large ones are too large for it.
         near_boxes, near = _cells(detector(pixel_values))
         is_small = box_area(near_boxes).sqrt() < config.small_side
         near = near * config.small_trust * is_small[..., None]
@@ -80,8 +82,10 @@ def certainty(
         (N,) in [0, 1].
     """
     score, name = class_probabilities.max(dim=-1)
+    # Other classes do not count: a rider and a horse overlap, and both are there.
     is_rival = (name[:, None] == name) & (score[:, None] < score)
     overlap = (pairwise_overlap(boxes, boxes) * is_rival).amax(dim=1)
+    # Small things are mistaken more often at the same score.
     log_side = box_area(boxes).sqrt().clamp(min=0.01).log()
     is_repeated = ((overlap > _PART) & (not alone)).to(score)
     features = [score.logit(eps=1e-4), is_repeated, log_side, torch.ones_like(score)]

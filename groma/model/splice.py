@@ -40,6 +40,7 @@ def expand_with_labels(
     Raises:
         ValueError: if a placeholder occurs twice.
     """
+    # A name stands before its feature, so that the model can copy it when it points there.
     names = region_ids.to(ids) + tokens.region(0)
     listed = torch.stack([names, torch.full_like(names, tokens[REGION])], dim=1).flatten()
     image = ids.new_full((num_image_tokens,), tokens[IMAGE])
@@ -114,6 +115,7 @@ def splice(
     Raises:
         ValueError: if a kind of placeholder does not occur as often as it has tokens.
     """
+    # A masked assignment, not an edit of the caller's ids: upstream writes into its input.
     visual = {IMAGE: image_tokens, REGION: region_tokens, REFER_FEATURE: refer_tokens}
     for placeholder, features in visual.items():
         at = ids == tokens[placeholder]

@@ -16,6 +16,8 @@ def merge_patches(grid: Tensor) -> Tensor:
         (odd, even), (even, odd), (odd, odd).
     """
     batch, width, height, _ = grid.shape
+    # The last axes are (row of blocks, row in it, column of blocks, column in it). The column in a
+    # block varies slowest among the four parts, the order that the projector's weights expect.
     blocks = grid.reshape(batch, width, height // 2, 2, height // 2, 2)
     return blocks.permute(0, 2, 4, 5, 3, 1).reshape(batch, -1, 4 * width)
 

@@ -1,10 +1,14 @@
-"""Box formats, areas and overlaps; `boxes` are xyxy in any one unit, the same for both sets."""
+"""Box formats, areas, overlaps and non-maximum suppression.
+
+`boxes` are xyxy in any one unit, the same for both sets.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+# Below any box that can be seen; it only keeps 0 / 0 from being NaN.
 _MIN_AREA = 1e-9
 
 
@@ -36,6 +40,7 @@ def intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Intersection and union, both (...,), in float32 at least.
     """
+    # In 16 bit an area has two or three digits, too few to compare an IoU with a threshold.
     a, b = _promote(a, b)
     shared = _span_area(a, b, torch.maximum, torch.minimum)
     return shared, box_area(a) + box_area(b) - shared
@@ -91,6 +96,33 @@ def pairwise_overlap(a: Tensor, b: Tensor) -> Tensor:
 def pairwise_giou(a: Tensor, b: Tensor) -> Tensor:
     """`generalised_iou` (N, M) of every pair of (N, 4) and (M, 4) boxes."""
     return generalised_iou(a[:, None], b[None])
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int | None = None) -> Tensor:
+    """Drop every box that overlaps a better one too much.
+
+    Args:
+        boxes: (Q, 4) xyxy in any unit; all belong to one class.
+        scores: (Q,); among equal scores the earlier box is better.
+        iou_threshold: a box is dropped if its IoU with a kept, better box is above this.
+        limit: most boxes to keep; None keeps all that survive.
+
+    Returns:
+        (N,) indices into Q, best first.
+    """
+    # Stable: boxes of the user all score 1, and the first drawn must stay the first.
+    order = scores.argsort(descending=True, stable=True)
+    ranked = boxes[order]
+    intersection, union = intersection_union(ranked[:, None], ranked[None])
+    # One copy to the host: a loop over a CUDA tensor would wait for the device at every step.
+    separate = (intersection <= iou_threshold * union).cpu()
+    candidates = torch.arange(len(order))
+    kept: list[int] = []
+    while len(candidates) and (limit is None or len(kept) < limit):
+        best = int(candidates[0])
+        kept.append(best)
+        candidates = candidates[1:][separate[best, candidates[1:]]]
+    return order[torch.tensor(kept, dtype=torch.int64, device=order.device)]
 
 
 def _promote(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

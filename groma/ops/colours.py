@@ -28,10 +28,12 @@ def name_colours(rgb: Tensor) -> Tensor:
     edges = torch.tensor([edge for edge, _ in _HUES], device=rgb.device)
     labels = torch.tensor([label for _, label in _HUES], device=rgb.device)
     name = labels[torch.bucketize(_hue(rgb, value, spread), edges, right=True)]
+    # Pink is a pale red and brown a dull orange: neither is a hue.
     red, orange = name == _RED, name == _ORANGE
     name = torch.where(red & (saturation < 0.5) & (value > 0.7), _PINK, name)
     dull = (value < 0.65) | (saturation < 0.55)
     name = torch.where((orange & dull) | (red & (value < 0.4)), _BROWN, name)
+    # Dark pixels are noisy in hue, and need more saturation to be called by it.
     plain = saturation < torch.where(value > 0.4, 0.16, 0.3)
     name = torch.where(plain, torch.where(value > 0.8, _WHITE, _GREY), name)
     return torch.where(value < 0.2, _BLACK, name)

@@ -44,6 +44,7 @@ def sample_and_sum(
     """`deformable_attention` in plain torch, differentiable; computes in float32 at least."""
     dtype = torch.promote_types(values.dtype, torch.float32)
     level_sizes = [height * width for height, width in spatial_shapes]
+    # `grid_sample` counts from -1 to 1; heads join the batch, because each has its own points.
     grid = (2 * sampling_locations.to(dtype) - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)
     weights = attention_weights.to(dtype).permute(3, 0, 2, 1, 4).flatten(1, 2)
     total = torch.zeros((), dtype=dtype, device=values.device)
@@ -57,6 +58,7 @@ def sample_and_sum(
 
 @cache
 def _fused_kernel() -> Callable[..., Tensor] | None:
+    # Triton comes with CUDA builds of PyTorch on Linux alone.
     try:
         from groma.ops.deformable_attention_triton import fused_deformable_attention
     except ImportError:

@@ -29,6 +29,7 @@ def roi_align(
         (N, C, S, S) in the dtype of the maps, channels last in memory.
     """
     channels, height, width = feature_maps.shape[1:]
+    # Boxes are chosen, not learnt here; in 16 bit a corner is off by pixels.
     windows = windows.detach().to(torch.promote_types(windows.dtype, torch.float32))
     steps = (torch.arange(output_size * sampling_ratio, device=windows.device) + 0.5) / output_size
     steps = steps.unflatten(0, (output_size, sampling_ratio)) / sampling_ratio
@@ -39,6 +40,7 @@ def roi_align(
     weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
     # Bins outside the map stay 0 without being summed: most of a released checkpoint's are.
     inside = row_weights.any(-1)[:, :, None] & column_weights.any(-1)[:, None, :]
+    # A weighted sum of rows by index is just what an embedding bag computes, in one kernel.
     sampled = F.embedding_bag(
         cells[inside].flatten(1),
         feature_maps.permute(0, 2, 3, 1).reshape(-1, channels).contiguous(),
@@ -65,6 +67,7 @@ def _axis_cells(corners: Tensor, steps: Tensor, size: int) -> tuple[Tensor, Tens
     start, stop = corners[:, :, None, None].unbind(dim=1)
     # A cell's value sits at its centre, hence the half cell less.
     position = start + (stop - start) * steps - 0.5
+    # A closed interval, as in mmcv, whose kernel the released weights were trained with.
     inside = (position >= -1) & (position <= size)
     position = position.clamp(0, size - 1)
     low = position.floor()

@@ -74,6 +74,7 @@ class GroundingGrammar(LogitsProcessor):
             allowed = self.allowed(generated)
             if allowed.text:
                 constrained[row, : self._tokens.base] = scores[row, : self._tokens.base]
+            # The end is a token of the base vocabulary and came in with the words.
             if not allowed.end:
                 constrained[row, self._eos] = -math.inf
             constrained[row, allowed.tags] = scores[row, allowed.tags]
@@ -82,6 +83,7 @@ class GroundingGrammar(LogitsProcessor):
     def allowed(self, generated: Sequence[int]) -> Allowed:
         """What may follow the tokens generated so far, judged by the last tag among them."""
         tokens, left = self._tokens, self._limit - len(generated)
+        # The base vocabulary is words alone, so the last new token tells which state it is in.
         last = next((i for i in reversed(generated) if i >= tokens.base), None)
         if last == tokens[PHRASE_OPEN]:
             return Allowed([tokens[PHRASE_CLOSE]], text=left >= _PHRASE_LENGTH)

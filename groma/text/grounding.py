@@ -37,6 +37,7 @@ class ReplyBuilder:
         if token_id < self._tokens.base:
             self._text.append(self._decoder.decode(self._plain.to_bytes(token_id)))
             return
+        # A tag inside a character: its bytes so far will never be whole.
         self._decoder = _new_decoder()
         self._text.cut()
         index = self._tokens.region_index(token_id)
@@ -47,6 +48,7 @@ class ReplyBuilder:
             self._text.mark()
         elif token_id == self._tokens[PHRASE_CLOSE]:
             self._close_phrase()
+        # A model may forget `</p>`; the phrase ends here at the latest.
         elif token_id == self._tokens[ROI_OPEN]:
             self._close_phrase()
             self._roi = []
@@ -66,6 +68,7 @@ class ReplyBuilder:
     def _point_to(self, index: int, score: float) -> None:
         if self._roi is None or index >= len(self._regions):
             return
+        # A region that is named twice is meant once.
         if index not in [ref.id for ref in self._roi]:
             self._roi.append(self._regions[index].ref(score))
 

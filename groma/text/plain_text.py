@@ -41,6 +41,7 @@ class PlainText:
         self._base = base
         self._tokenizer = tokenizer
         self._first = _without_special_tokens(backend)
+        # LLaMA's tokenizer puts a space before a text, but (not `legacy`) none after a tag.
         self._inner = _without_dummy_prefix(self._first)
         added = tokenizer.added_tokens_decoder.items()
         self._special = {i for i, token in added if token.special} | set(tokenizer.all_special_ids)
@@ -87,6 +88,7 @@ def _without_special_tokens(backend: Tokenizer) -> Tokenizer:
     state.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
     model = state["model"]
     if "merges" in model:
+        # LLaMA's vocabulary can merge "</", "s" and ">" into the end of an answer.
         model["merges"] = [merge for merge in model["merges"] if not _makes_special(merge, special)]
     return Tokenizer.from_str(json.dumps(state))
 

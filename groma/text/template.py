@@ -140,6 +140,7 @@ class Template:
         labels = [IGNORED] * len(ids)
         for question, answer in exchanges:
             asked = self._question(question)
+            # The end is learnt like a word: every answer ends, and no space stands before it.
             answered = [*self._encode(_strip(answer)), self.plain.eos]
             ids += asked + answered
             labels += [IGNORED] * len(asked) + answered
@@ -153,6 +154,7 @@ class Template:
             self.tokens[REGION],
             f". ASSISTANT: {GREETING}",
         ]
+        # Byte-level vocabularies may have none.
         bos = [] if self.plain.bos is None else [self.plain.bos]
         return [*bos, *self._encode(pieces, first=True), self.plain.eos]
 
@@ -167,6 +169,8 @@ class Template:
             if isinstance(piece, int):
                 ids.append(piece)
                 continue
+            # The slow tokenizer of the release drops spaces on both sides of its added tokens,
+            # though not around <s> and </s>.
             text = piece.lstrip() if i > 0 else piece
             text = text.rstrip() if i + 1 < len(joined) else text
             if text:

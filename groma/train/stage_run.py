@@ -29,7 +29,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from groma import machine
-from groma.data.dataset import ExampleCollator, collate_detection
+from groma.data.batches import ExampleCollator, collate_detection
 from groma.data.mixture import Mixture, read_mixture
 from groma.dice import Split
 from groma.model.groma import GromaForConditionalGeneration

@@ -5,7 +5,7 @@ from html import escape
 from typing import Literal
 
 from groma.data.sample import Phrase
-from groma.eval.harness.comparison import ComparedReply
+from groma.eval.harness.adapter_comparison import ComparedReply
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.memory_estimate import Estimate
 from groma.finetune.run_folder import Progress

@@ -28,8 +28,9 @@ CLICKS = """element.addEventListener("click", (event) => {
   trigger("click", fix === undefined ? { item: Number(item) } : { fix: Number(fix) });
 });"""
 
-DATA_HELP = """<p class="groma-note">One zip with pictures and a JSON file, or the JSON file and its
-pictures together. Groma-Instruct, LLaVA, COCO and VIA are understood.</p>"""
+DATA_HELP = """<p class="groma-note">One zip with pictures and their annotations, or all of these
+files together. Groma-Instruct, LLaVA, COCO, YOLO, Pascal VOC, CVAT, Label Studio, LabelMe,
+Supervisely and VIA are understood.</p>"""
 
 
 class FinetunePage:

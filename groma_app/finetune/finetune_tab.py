@@ -17,12 +17,13 @@ from weakref import WeakValueDictionary
 
 from PIL import Image
 
+from groma.atomic_file import replacing
 from groma.chat.chat import Groma
+from groma.chat.settings import GenerationSettings
 from groma.checkpoint import load as loading
-from groma.data.records.index import replacing
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
-from groma.eval.harness.comparison import ComparedReply, compare
+from groma.eval.harness.adapter_comparison import ComparedReply, compare
 from groma.finetune.jobs import Jobs
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.planning import plan
@@ -34,6 +35,7 @@ from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample, to_samples
 from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.instruction_sets.readers.writing import write_set
+from groma.model.quantization import stored_quantization
 from groma.types import GromaError, Region
 from groma_app.finetune.finetune_html import (
     render_estimate,
@@ -295,7 +297,7 @@ class FinetuneTab:
     def is_stored_quantised(self) -> bool:
         """Whether the base is packed on disk, so that there is nothing to choose."""
         folder = loading.resolve(self._settings.model)
-        return loading.stored_quantization(loading.read_config(folder)) is not None
+        return stored_quantization(loading.read_config(folder)) is not None
 
     def watch(self, name: str | None) -> RunView:
         """How a run is doing."""
@@ -364,8 +366,8 @@ class FinetuneTab:
         if adapted is None:
             return replace(comparison, count=comparison.asked)
         sample = self._run(comparison.run).held_out[comparison.asked]
-        settings = {"max_new_tokens": LONGEST_COMPARED}
-        rows = (*comparison.rows, *compare(self._base, adapted, [sample], **settings))
+        settings = GenerationSettings(max_new_tokens=LONGEST_COMPARED)
+        rows = (*comparison.rows, *compare(self._base, adapted, [sample], settings))
         comparison = replace(comparison, asked=comparison.asked + 1, rows=rows)
         if comparison.key not in self._comparing:
             return replace(comparison, count=comparison.asked)

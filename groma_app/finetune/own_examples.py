@@ -16,9 +16,9 @@ from uuid import uuid4
 
 from PIL import Image
 
+from groma.atomic_file import replacing
 from groma.chat.conversation import Conversation
 from groma.config import NUM_REGION_TOKENS
-from groma.data.records.index import replacing
 from groma.data.sample import (
     QA,
     GroundedSample,

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from groma.instruct.review import Review
+from groma.instruct.conversation_review import Review
 from groma.types import GromaError
 from groma_app.shared.error_border import told, warn
 from groma_app.shared.gradio_components import Kept

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from groma.config import NUM_REGION_TOKENS
-from groma.data.collate import write
 from groma.data.mixture import Mixture
+from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.model.region_code import RegionCode
 from groma.model.splice import expand_with_labels, name_boxes

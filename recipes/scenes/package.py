@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from groma.checkpoint.load import convert
+from groma.checkpoint.convert import convert
 from groma.types import GromaError
 
 LARGEST_FILE = 10_000_000

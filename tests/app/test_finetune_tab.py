@@ -16,7 +16,7 @@ from groma.chat.conversation import GroundedReply
 from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.data.sources.groma_instruct import format_item
-from groma.eval.harness.comparison import compare_replies
+from groma.eval.harness.adapter_comparison import compare_replies
 from groma.finetune.jobs import Jobs
 from groma.finetune.run_folder import RunFolder
 from groma.instruction_sets.doctor.finding import Finding

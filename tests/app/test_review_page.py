@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from groma.cli import main as cli
 from groma.data.sample import plain_text
 from groma.data.sources.groma_instruct import parse_item
-from groma.instruct.output import open_journal
+from groma.instruct.made_folder import MadeFolder
 from groma.types import GromaError
 from groma_app.launch import launch
 from groma_app.review.review_page import open_review
@@ -81,7 +81,7 @@ def test_mistakes_do_not_lose_what_was_typed(folder: Path) -> None:
 def test_folders_without_conversations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GromaError, match="holds nothing"):
         open_review(tmp_path)
-    open_journal(tmp_path, {"pictures": "."})
+    MadeFolder.begin(tmp_path, {"pictures": "."})
     with pytest.raises(GromaError, match="no conversation to review"):
         open_review(tmp_path)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from groma.checkpoint import load as loading
+from groma.checkpoint.inspect import info
 from groma.finetune.jobs import Jobs
 from groma.types import GromaError
 from groma_app.shared.error_border import UNFORESEEN, sentence_about, told
@@ -102,9 +103,9 @@ def test_damaged_weights(tmp_path: Path, kind: str) -> None:
     groma.model.config.save_pretrained(tmp_path)
     file = tmp_path / "pytorch_model.bin"
     torch.save(groma.model.state_dict(), file)
-    assert loading.info(tmp_path)
+    assert info(tmp_path)
     file.write_bytes(b"" if kind == "empty" else damaged(kind, tmp_path))
-    for use in (loading.load, loading.info):
+    for use in (loading.load, info):
         with pytest.raises(GromaError, match=r"pytorch_model.bin is damaged or incomplete"):
             use(tmp_path)
     assert not (tmp_path / "ran").exists()
@@ -115,7 +116,7 @@ def test_a_damaged_index_of_weights(tmp_path: Path, index: str) -> None:
     talk.groma().model.config.save_pretrained(tmp_path)
     (tmp_path / "pytorch_model.bin.index.json").write_text(index)
     with pytest.raises(GromaError, match=r"index.json is damaged"):
-        loading.info(tmp_path)
+        info(tmp_path)
 
 
 def test_a_work_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import groma
 from groma import machine
 from groma.chat.chat import Groma
-from groma.checkpoint.load import automatic
+from groma.checkpoint.inspect import automatic
 from recipes.scenes.evaluation.scene_judging import count_pointed
 from tests.paths import ROOT
 

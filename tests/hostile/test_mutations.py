@@ -4,7 +4,10 @@
 """
 
 import os
+import resource
 import shutil
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from groma.checkpoint import load as loading
+from groma.checkpoint.load import weight_files
 from groma.data.records.left_out import list_pictures
 from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b
 from groma.data.sources import llava as conversations
@@ -21,14 +25,13 @@ from groma.data.sources import visual_genome as vg
 from groma.eval.benchmarks.detection_benchmark import Detection
 from groma.eval.benchmarks.lvis_ground import LvisGround
 from groma.eval.benchmarks.region_caption import RegionCaption
-from groma.eval.harness.answer_file import AnswerFile
 from groma.image import load_image
-from groma.instruct.journal import Journal
-from groma.instruct.picture_sources import read_captions, read_questions
+from groma.instruct.described_pictures import read_captions, read_questions
 from groma.instruction_sets.doctor.checking import check, repair
 from groma.instruction_sets.readers.reading import read_set
-from groma.instruction_sets.readers.set_items import to_samples
+from groma.instruction_sets.readers.set_items import left_out, to_samples
 from groma.instruction_sets.readers.writing import to_json
+from groma.run_journal import RunJournal
 from groma.types import GromaError
 from groma_app.chat.talk_files import read_talk
 from groma_app.shared.picture_files import displayable
@@ -36,6 +39,7 @@ from tests.groma.data.reading import read
 from tests.hostile.mutations import BYTES, VALUES, Step, mutate, steps
 
 PUBLIC, EVAL = Path("tests/data/public"), Path("tests/data/eval")
+SETS = Path("tests/data/sets")
 VG, REFCOCO = PUBLIC / "visual_genome", PUBLIC / "refcoco"
 
 Reader = Callable[[Path, Path], Any]
@@ -43,11 +47,25 @@ Reader = Callable[[Path, Path], Any]
 
 
 def _learn(path: Path, _: Path) -> None:
-    """What `groma data check` and a training do with a set."""
+    """What `groma data check` and a training do with a set; whatever is left out is said."""
     found = read_set(path)
-    check(found)
-    to_samples(found)
+    assert all(note.sentence.endswith(".") for note in found.notes)
+    wrong = {finding.item for finding in check(found) if finding.severity == "error"}
+    assert None in wrong or wrong >= left_out(found).keys()
+    assert len(to_samples(found)) + len(left_out(found)) == len(found)
     to_json(repair(found)).encode()
+
+
+def _among(name: str, file: str) -> tuple[Path, Reader]:
+    """A set that is a folder, of which one file is changed."""
+
+    def look(path: Path, folder: Path) -> None:
+        shutil.copytree(SETS / name, folder / "set")
+        shutil.copy("tests/data/cases/picture.png", folder / "set" / "a.png")
+        shutil.copy(path, folder / "set" / file)
+        _learn(folder / "set", folder)
+
+    return SETS / name / file, look
 
 
 def _source(open_source: Callable[..., Any]) -> Reader:
@@ -81,7 +99,7 @@ def _config(path: Path, folder: Path) -> None:
 
 def _weights(path: Path, folder: Path) -> None:
     shutil.copy(path, folder / "model.safetensors.index.json")
-    loading.weight_files(folder)
+    weight_files(folder)
 
 
 def _shown(path: Path, _: Path) -> None:
@@ -152,6 +170,18 @@ FILES: dict[str, tuple[Path, Reader]] = {
     "set-masks": (Path("tests/data/cases/masks/set.json"), _learn),
     "set-zip": (Path("tests/data/cases/unicode-names/flag-nfd.zip"), _learn),
     "set-old-zip": (Path("tests/data/cases/deflate64/set.zip"), _learn),
+    "set-yolo": _among("yolo", "train/labels/a.txt"),
+    "set-yolo-names": _among("yolo", "data.yaml"),
+    "set-yolo-classes": _among("yolo-flat", "classes.txt"),
+    "set-voc": _among("voc", "Annotations/a.xml"),
+    "set-cvat": _among("cvat", "annotations.xml"),
+    "set-cvat-coco": _among("cvat-coco", "annotations/instances_default.json"),
+    "set-roboflow": _among("roboflow", "train/_annotations.coco.json"),
+    "set-label-studio": _among("label-studio", "tasks.json"),
+    "set-label-studio-min": _among("label-studio-min", "min.json"),
+    "set-labelme": _among("labelme", "labels/a.json"),
+    "set-supervisely": _among("supervisely", "day/ann/a.png.json"),
+    "set-via": _among("via", "via.json"),
     "config": (Path("weights/groma-mini/config.json"), _config),
     "weights": (Path("weights/groma-mini/model.safetensors.index.json"), _weights),
     "picture-jpg": (Path("tests/data/cases/orientation/xmp.jpg"), _shown),
@@ -160,12 +190,14 @@ FILES: dict[str, tuple[Path, Reader]] = {
     "talk": (Path("tests/data/cases/masks/set.json"), lambda path, _: read_talk(path)),
     "journal": (
         PUBLIC / "conversations/share-captioner.jsonl",
-        lambda path, _: Journal(path, {"begun": 1}),
+        lambda path, _: RunJournal.resume(path, {"begun": 1}),
     ),
-    "answers": (EVAL / "qa90_questions.jsonl", lambda path, _: AnswerFile.read(path)),
+    "answers": (EVAL / "qa90_questions.jsonl", lambda path, _: RunJournal.read(path)),
 }
 """Files, and what reads them."""
 
+MOST_SECONDS, MOST_MB = 5, 300
+"""What one file may take: time of the processor, and memory beyond what was ever taken before."""
 NUMBER = int(os.environ.get("HOSTILE", "1000")) // len(FILES)
 
 
@@ -177,14 +209,7 @@ def test_readers_end_in_a_result_or_a_sentence(
     data = source.read_bytes()
     kinds = BYTES + VALUES if source.suffix == ".json" else BYTES
 
-    @given(steps(kinds))
-    @settings(
-        max_examples=NUMBER,
-        database=None,
-        print_blob=True,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    def try_one(changes: list[Step]) -> None:
+    def read_one(changes: list[Step]) -> None:
         folder = tmp_path_factory.mktemp(name)
         path = folder / source.name
         path.write_bytes(mutate(data, changes))
@@ -199,4 +224,33 @@ def test_readers_end_in_a_result_or_a_sentence(
         finally:
             shutil.rmtree(folder)
 
+    # What is imported and remembered by the first one is no cost of a changed one.
+    read_one([])
+
+    @given(steps(kinds))
+    @settings(
+        max_examples=NUMBER,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    def try_one(changes: list[Step]) -> None:
+        began, had = time.process_time(), _peak()
+        read_one(changes)
+        assert time.process_time() - began < MOST_SECONDS
+        assert _peak() - had < MOST_MB
+
     try_one()
+
+
+def _peak() -> float:
+    """The most memory that this process ever had, in MB."""
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def test_a_pickle_is_given_no_room_that_it_does_not_fill(tmp_path: Path) -> None:
+    path = tmp_path / "refs.p"
+    path.write_bytes(b"\x80\x02]r\xff\xff\xff\x7f.")
+    with pytest.raises(GromaError, match="place 2,147,483,647"):
+        refer.read_refs(path)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from groma.instruction_sets.readers.reading import read_json, read_set
+from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import InstructionSet, to_samples
+from groma.instruction_sets.readers.set_search import read_json
 from groma.types import GromaError
 
 Case = Callable[[str], Path]

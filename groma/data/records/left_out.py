@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from groma.data.records.index import JsonStream, decode, derive_lines, first_letter, read_spans
+from groma.data.records.derived_files import derive_lines
+from groma.data.records.json_stream import decode, stream_elements
 from groma.data.sources.items import BrokenItem, picture_key, refused
 from groma.data.sources.refer import read_refs
 from groma.foreign import decode_text, load_json, split_lines
@@ -19,7 +20,7 @@ from groma.types import GromaError
 _NAMES = ("file_name", "filename", "coco_url", "image", "url")
 """Fields that may name the picture of an entry."""
 
-Rows = list[dict[str, str]]
+_Rows = list[dict[str, str]]
 
 
 def read_left_out(
@@ -37,12 +38,12 @@ def read_left_out(
     """
     keys = {row["key"] for file in files for row in _kept(file, "left-out", cache, list_pictures)}
     if keys and image_data is not None:
-        twins = _kept(image_data, "coco-pictures", cache, list_twins)
+        twins = _kept(image_data, "coco-pictures", cache, _list_twins)
         keys |= {row["key"] for row in twins if row["coco"] in keys}
     return frozenset(keys)
 
 
-def list_pictures(path: Path) -> Rows:
+def list_pictures(path: Path) -> _Rows:
     """The pictures that a file names.
 
     Args:
@@ -63,7 +64,7 @@ def list_pictures(path: Path) -> Rows:
     return rows
 
 
-def list_twins(path: Path) -> Rows:
+def _list_twins(path: Path) -> _Rows:
     """Pictures of Visual Genome that are COCO's, with the keys of both.
 
     Raises:
@@ -81,7 +82,7 @@ def list_twins(path: Path) -> Rows:
 
 
 def _kept(
-    file: Path, purpose: str, cache: Path | None, read: Callable[[Path], Rows]
+    file: Path, purpose: str, cache: Path | None, read: Callable[[Path], _Rows]
 ) -> Iterator[dict[str, str]]:
     """Rows read from a file once, and from then on from where they were kept."""
     try:
@@ -100,12 +101,7 @@ def _entries(path: Path) -> Iterable[Any]:
         return map(load_json, _lines(path))
     if path.suffix != ".json":
         return _lines(path)
-    with path.open("rb") as file:
-        is_list = first_letter(file, path) == b"["
-        stream = JsonStream(file, path)
-        found = (("images", *e) for e in stream.elements()) if is_list else stream.tables()
-        spans = [(start, length) for name, _, start, length in found if name == "images"]
-    return map(decode, read_spans(path, spans))
+    return (decode(e.text) for e in stream_elements(path) if e.table in ("", "images"))
 
 
 def _lines(path: Path) -> list[str]:

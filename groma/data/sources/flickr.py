@@ -1,17 +1,19 @@
 """Flickr30k Entities as its authors publish it: marked sentences and XML boxes (paper Tab. 1)."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from groma.data.records.index import JsonItems, derive_lines
+from groma.data.records.derived_files import derive_lines
+from groma.data.records.indexed_files import JsonItems
 from groma.data.sample import QA, GroundedSample, Phrase, Piece, join_pieces
 from groma.data.sources.items import (
     BrokenItem,
-    Items,
+    Samples,
     box_from_xyxy,
     picture_size,
     read_parts,
@@ -25,7 +27,7 @@ _PHRASE = re.compile(r"\[/EN#(\d+)(?:/[^\s\]]+)?\s+([^\]]+)\]")
 _SPACE_BEFORE = re.compile(r"\s+([.,;:!?)]|'s\b|n't\b)")
 
 
-def open_flickr30k(annotations: Path, cache: Path | None, *, split: Path | None = None) -> Items:
+def open_flickr30k(annotations: Path, cache: Path | None, *, split: Path | None = None) -> Samples:
     """Grounded captions; a sample is one of the about five sentences of a picture.
 
     Args:
@@ -40,16 +42,16 @@ def open_flickr30k(annotations: Path, cache: Path | None, *, split: Path | None 
         if not (annotations / name).is_dir():
             raise GromaError(f"{annotations} has no folder {name}: it is no Flickr30k Entities.")
     sources = [annotations] if split is None else [annotations, split]
-    lines = derive_lines(sources, "sentences", cache, lambda: join_files(annotations, split))
+    lines = derive_lines(sources, "sentences", cache, lambda: _join_files(annotations, split))
     items = JsonItems(lines, cache, "sentences")
     if not len(items):
         raise GromaError(
             f"{annotations / 'Sentences'} holds no sentence of the pictures asked for."
         )
-    return Items(items, parse, "conversation")
+    return Samples(items, _parse, "conversation")
 
 
-def join_files(folder: Path, split: Path | None) -> Iterator[dict[str, Any]]:
+def _join_files(folder: Path, split: Path | None) -> Iterator[dict[str, Any]]:
     """Sentences and boxes of every picture, or `error` where its boxes cannot be read."""
     chosen = None if split is None else set(split.read_text(encoding="utf-8").split())
     for file in sorted((folder / "Sentences").glob("*.txt")):
@@ -59,16 +61,11 @@ def join_files(folder: Path, split: Path | None) -> Iterator[dict[str, Any]]:
             yield item | _read_boxes(folder / "Annotations" / f"{file.stem}.xml")
 
 
-def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
-    """One sentence; a phrase without a box that can be used stays plain words.
-
-    Raises:
-        BrokenItem: if no phrase has a box, or the boxes cannot be read.
-    """
-    item, part = record
+def _parse(item: Mapping[str, Any], lost: Counter[str]) -> GroundedSample:
+    """One sentence; a phrase without a box that can be used stays plain words."""
     if "error" in item:
         raise BrokenItem(item["error"])
-    size, sentence = picture_size(item), words(item["sentences"][part])
+    size, sentence = picture_size(item), words(item["sentences"][0])
     read = partial(box_from_xyxy, size=size)
     boxes: list[Box] = []
     names: list[str] = []
@@ -78,7 +75,7 @@ def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
     for match in _PHRASE.finditer(sentence):
         chain, phrase = match[1], match[2].strip()
         if chain not in regions:
-            found = read_parts(item["boxes"].get(chain, ()), read, needed=False)
+            found = read_parts(item["boxes"].get(chain, ()), read, lost, needed=False)
             regions[chain] = tuple(range(len(boxes), len(boxes) + len(found)))
             boxes += found
             names += [phrase] * len(found)

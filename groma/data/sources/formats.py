@@ -3,15 +3,17 @@
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args
 
+from pydantic import Field, create_model
+
+from groma.data.checked_tables import Table, check_table
 from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b, visual_genome
 from groma.data.sources import llava as conversations
-from groma.data.sources.items import Items
+from groma.data.sources.items import Samples
 from groma.types import GromaError
 
-FORMATS: Mapping[str, Callable[..., Items]] = {
+FORMATS: Mapping[str, Callable[..., Samples]] = {
     "coco": coco.open_coco,
     "openimages": open_images.open_images,
     "sa1b": sa1b.open_sa1b,
@@ -25,11 +27,11 @@ FORMATS: Mapping[str, Callable[..., Items]] = {
     "expressions": coco.open_expressions,
     "region-captions": coco.open_region_captions,
 }
-"""What opens a file: (annotations, cache, options by name) -> items."""
+"""What opens a file: (annotations, cache, options by name) -> samples."""
 
 
 def read_options(format_name: str, given: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Check the options of a format.
+    """Check the options of a format, which are the keyword arguments of what opens it.
 
     Args:
         format_name: one of `FORMATS`.
@@ -44,31 +46,22 @@ def read_options(format_name: str, given: Mapping[str, Any], root: Path) -> dict
     """
     if format_name not in FORMATS:
         raise GromaError(f"There is no format {format_name!r}; use one of {', '.join(FORMATS)}.")
-    opener = FORMATS[format_name]
-    hints = get_type_hints(opener)
-    known = {
-        name: parameter
-        for name, parameter in inspect.signature(opener).parameters.items()
+    signature = inspect.signature(FORMATS[format_name], eval_str=True)
+    fields: dict[str, Any] = {
+        name: (parameter.annotation, _field(parameter))
+        for name, parameter in signature.parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    for name in given.keys() - known.keys():
-        options = ", ".join(known) or "none"
-        raise GromaError(f"Format {format_name} has no option {name!r}; it knows {options}.")
-    for name, parameter in known.items():
-        if parameter.default is parameter.empty and name not in given:
-            raise GromaError(f"Format {format_name} needs the option {name!r}.")
-    return {name: _read(name, value, hints[name], root) for name, value in given.items()}
+    model = create_model(format_name, __base__=Table, **fields)
+    options = check_table(model, given, f"Format {format_name}", "option")
+    values = options.model_dump(exclude_unset=True)
+    return {n: root / value if isinstance(value, Path) else value for n, value in values.items()}
 
 
-def _read(name: str, value: Any, wanted: Any, root: Path) -> Any:
-    """One value as the type that the function asks for."""
-    choices = get_args(wanted) if get_origin(wanted) is Literal else ()
-    if choices and value not in choices:
-        raise GromaError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
-    if wanted is int and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise GromaError(f"{name} must be a whole number from 1, not {value!r}.")
-    if Path in (wanted, *get_args(wanted)) and isinstance(value, str):
-        return root / value
-    if not choices and wanted is not int and not isinstance(value, str | NoneType):
-        raise GromaError(f"{name} must be text, not {value!r}.")
-    return value
+def _field(parameter: inspect.Parameter) -> Any:
+    """What an option must be."""
+    default = ... if parameter.default is parameter.empty else parameter.default
+    if parameter.annotation is int:
+        return Field(default, strict=True, ge=1, description="a whole number from 1")
+    choices = [choice for choice in get_args(parameter.annotation) if isinstance(choice, str)]
+    return Field(default, description=f"one of {', '.join(choices)}" if choices else "text")

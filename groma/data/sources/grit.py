@@ -3,24 +3,29 @@
 It is published as Parquet files; the released data of Groma has a part of it as one JSON list.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from groma.data.records.index import JsonItems
-from groma.data.records.parquet import ParquetRows
+from groma.data.records.indexed_files import JsonItems
+from groma.data.records.parquet_rows import ParquetRows
 from groma.data.sample import QA, GroundedSample, Phrase
-from groma.data.sources.items import Items, box_from_xyxy, picture_size, read_parts, words
+from groma.data.sources.items import Samples, box_from_xyxy, picture_size, read_parts, words
 from groma.data.sources.spans import grounded_pieces, group_spans
 
-Task = Literal["rec", "caption"]
-COLUMNS = ("caption", "ref_exps", "key", "width", "height")
+_Task = Literal["rec", "caption"]
+_COLUMNS = ("caption", "ref_exps", "key", "width", "height")
 
 
 def open_grit(
-    annotations: Path, cache: Path | None, *, task: Task = "rec", turns: int = 5
-) -> Items:
+    annotations: Path,
+    cache: Path | None,
+    *,
+    task: _Task = "rec",
+    turns: int = 5,
+) -> Samples:
     """Where a phrase's things are, or whole captions with their phrases grounded.
 
     Args:
@@ -33,21 +38,22 @@ def open_grit(
         GromaError: if the file is something else, or is Parquet and pyarrow is missing.
     """
     if annotations.is_dir() or annotations.suffix == ".parquet":
-        records = ParquetRows(annotations, COLUMNS, cache)
+        records = ParquetRows(annotations, _COLUMNS, cache)
     else:
         records = JsonItems(annotations, cache)
-    return Items(records, partial(parse, task=task), "conversation", turns)
+    return Samples(records, partial(_parse, task=task), "conversation", turns)
 
 
-def parse(record: tuple[Mapping[str, Any], int], task: Task) -> GroundedSample:
+def _parse(item: Mapping[str, Any], lost: Counter[str], task: _Task) -> GroundedSample:
     """One picture; several boxes may share a phrase.
 
     `ref_exps` holds first and last character, x1, y1, x2, y2 in [0, 1], and perhaps a score.
     Expressions whose box is broken are left out.
     """
-    item, _ = record
     caption = item["caption"]
-    found = read_parts(item["ref_exps"], lambda e: (box_from_xyxy(e[2:6]), int(e[0]), int(e[1])))
+    found = read_parts(
+        item["ref_exps"], lambda e: (box_from_xyxy(e[2:6]), int(e[0]), int(e[1])), lost
+    )
     boxes = tuple(box for box, _, _ in found)
     spans = [(start, stop, region) for region, (_, start, stop) in enumerate(found)]
     answer, names = grounded_pieces(caption, spans, len(boxes))

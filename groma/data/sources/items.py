@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol, TypeVar
@@ -42,7 +41,9 @@ class DetectionSample:
 
 
 Sample = GroundedSample | DetectionSample
-Part = TypeVar("Part")
+_Parser = Callable[[Any, Counter[str]], Sample]
+"""Makes a sample of a raw item, and counts the reasons for which parts of it are left out."""
+_Part = TypeVar("_Part")
 
 _ENDING = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif|jp2|ppm)$", re.IGNORECASE)
 _OLD_COCO_NAME = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})(_\d+)?")
@@ -50,7 +51,6 @@ _MALFORMED = (
     *(TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),
     csv.Error,
 )
-_LOST: ContextVar[Counter[str] | None] = ContextVar("lost parts", default=None)
 
 
 class BrokenItem(GromaError):  # noqa: N818
@@ -61,7 +61,7 @@ class LeftOut(BrokenItem):
     """An item that could be used, but whose picture is in a list of those to be left out."""
 
 
-class Records(Protocol):
+class _Records(Protocol):
     """Raw items by index."""
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True)
-class Items:
+class Samples:
     """The samples of one source by index.
 
     Attributes:
@@ -85,8 +85,8 @@ class Items:
         without: keys of pictures that are left out, as `picture_key` makes them.
     """
 
-    records: Records
-    parse: Callable[[Any], Sample]
+    records: _Records
+    parse: _Parser
     kind: Kind
     turns: int | None = None
     without: frozenset[str] = frozenset()
@@ -96,7 +96,15 @@ class Items:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Sample:
+        """Parse one item; see `read`."""
+        return self.read(index, Counter())
+
+    def read(self, index: int, lost: Counter[str]) -> Sample:
         """Parse one item.
+
+        Args:
+            index: of the item.
+            lost: counts, by reason, the parts that are left out of it.
 
         Raises:
             LeftOut: if its picture is to be left out.
@@ -106,7 +114,7 @@ class Items:
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
         with refused():
-            sample = self.parse(self.records[index])
+            sample = self.parse(self.records[index], lost)
         if self.without and picture_key(sample.picture) in self.without:
             raise LeftOut("a picture that is to be left out")
         return sample
@@ -137,25 +145,18 @@ def refused() -> Generator[None]:
         raise BrokenItem("a field of the wrong type") from error
 
 
-@contextmanager
-def counting_lost_parts() -> Generator[Counter[str]]:
-    """Count what `read_parts` leaves out meanwhile, by reason."""
-    lost: Counter[str] = Counter()
-    token = _LOST.set(lost)
-    try:
-        yield lost
-    finally:
-        _LOST.reset(token)
-
-
 def read_parts(
-    entries: Iterable[Any], read: Callable[[Any], Part], needed: bool = True
-) -> list[Part]:
+    entries: Iterable[Any],
+    read: Callable[[Any], _Part],
+    lost: Counter[str],
+    needed: bool = True,
+) -> list[_Part]:
     """Read the boxes of an item, or other parts of it, without those that are broken.
 
     Args:
         entries: raw, in the order of the file.
         read: makes a part of one; what it raises over malformed data leaves that one out.
+        lost: counts the reasons for those left out.
         needed: whether an item without any part is broken.
 
     Returns:
@@ -164,18 +165,17 @@ def read_parts(
     Raises:
         BrokenItem: if none is left of those needed, for the reason of the first one.
     """
-    parts: list[Part] = []
-    broken: list[BrokenItem] = []
+    parts: list[_Part] = []
+    reasons: list[str] = []
     for entry in entries:
         try:
             with refused():
                 parts.append(read(entry))
         except BrokenItem as error:
-            broken.append(error)
+            reasons.append(str(error))
     if needed and not parts:
-        raise broken[0] if broken else BrokenItem("no box")
-    if (lost := _LOST.get()) is not None:
-        lost.update(map(str, broken))
+        raise BrokenItem(reasons[0] if reasons else "no box")
+    lost.update(reasons)
     return parts
 
 

@@ -1,37 +1,32 @@
 """Conversations about whole pictures: LLaVA Instruct, ShareGPT4V, ShareGPT4V-PT (paper Tab. 1)."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from groma.data.records.index import JsonItems
+from groma.data.records.indexed_files import JsonItems
 from groma.data.sample import QA, GroundedSample
 from groma.data.sources.groma_instruct import GPT, HUMAN, ROLES, parse_item
-from groma.data.sources.items import BrokenItem, Items, picture_size, words
+from groma.data.sources.items import BrokenItem, Samples, picture_size, words
 
 
-def open_conversations(annotations: Path, cache: Path | None) -> Items:
+def open_conversations(annotations: Path, cache: Path | None) -> Samples:
     """Questions and answers without boxes."""
-    return Items(JsonItems(annotations, cache), parse, "conversation")
+    return Samples(JsonItems(annotations, cache), _parse, "conversation")
 
 
-def open_groma_instruct(annotations: Path, cache: Path | None) -> Items:
+def open_groma_instruct(annotations: Path, cache: Path | None) -> Samples:
     """Grounded conversations (paper 4)."""
-    return Items(JsonItems(annotations, cache), parse_grounded, "conversation")
+    return Samples(JsonItems(annotations, cache), _parse_grounded, "conversation")
 
 
-def parse_grounded(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
-    """One item of a Groma-Instruct file."""
-    return parse_item(record[0])
+def _parse_grounded(item: Mapping[str, Any], _: Counter[str]) -> GroundedSample:
+    return parse_item(item)
 
 
-def parse(record: tuple[Mapping[str, Any], int]) -> GroundedSample:
-    """One conversation; the mark `<image>` is taken out of it, for the template has its own.
-
-    Raises:
-        BrokenItem: if it has no picture, does not alternate, or an answer is missing.
-    """
-    item, _ = record
+def _parse(item: Mapping[str, Any], _: Counter[str]) -> GroundedSample:
+    """One conversation; the mark `<image>` is taken out of it, for the template has its own."""
     if "image" not in item:
         raise BrokenItem("text without picture")
     said = item["conversations"]

@@ -1,25 +1,26 @@
 """OpenImages: boxes in a CSV file, classes by code (paper Tab. 1)."""
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from groma.data.records.index import CsvGroups
+from groma.data.records.indexed_files import CsvGroups
 from groma.data.sources.items import (
     UNKNOWN_SIZE,
     DetectionSample,
-    Items,
+    Samples,
     box_from_xyxy,
     read_parts,
     words,
 )
 from groma.types import Box, GromaError
 
-COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
+_COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
 
 
-def open_images(annotations: Path, cache: Path | None, *, classes: Path | None = None) -> Items:
+def open_images(annotations: Path, cache: Path | None, *, classes: Path | None = None) -> Samples:
     """Boxes for detection.
 
     Args:
@@ -32,13 +33,12 @@ def open_images(annotations: Path, cache: Path | None, *, classes: Path | None =
         GromaError: if a column is missing.
     """
     rows = CsvGroups(annotations, cache)
-    missing = [column for column in COLUMNS if column not in rows.header]
-    if missing or rows.header[0] != COLUMNS[0]:
+    if rows.header[:1] != [_COLUMNS[0]] or not {*_COLUMNS} <= {*rows.header}:
         raise GromaError(
             f"{annotations} is no OpenImages box file: its first line must name the columns "
-            f"{', '.join(COLUMNS)}, ImageID first."
+            f"{', '.join(_COLUMNS)}, ImageID first."
         )
-    return Items(rows, partial(parse, names=read_classes(classes)), "detection")
+    return Samples(rows, partial(_parse, names=read_classes(classes)), "detection")
 
 
 def read_classes(path: Path | None) -> dict[str, str]:
@@ -56,19 +56,16 @@ def read_classes(path: Path | None) -> dict[str, str]:
         raise GromaError(f"{path} is no list of classes: {error}.") from error
 
 
-def parse(rows: Sequence[Mapping[str, str]], names: Mapping[str, str]) -> DetectionSample:
-    """One picture's boxes; one that holds a group or is broken is left out.
+def _parse(
+    rows: Sequence[Mapping[str, str]], lost: Counter[str], names: Mapping[str, str]
+) -> DetectionSample:
+    """One picture's boxes; one that holds a group or is broken is left out."""
 
-    Raises:
-        BrokenItem: if no box is left.
-    """
+    def read(row: Mapping[str, str]) -> tuple[Box, str]:
+        box = box_from_xyxy([float(row[edge]) for edge in ("XMin", "YMin", "XMax", "YMax")])
+        code = row["LabelName"]
+        return box, words(names.get(code, code))
+
     single = [row for row in rows if row.get("IsGroupOf") != "1"]
-    boxes, classes = zip(*read_parts(single, partial(_read_box, names=names)), strict=True)
+    boxes, classes = zip(*read_parts(single, read, lost), strict=True)
     return DetectionSample(f"{single[0]['ImageID']}.jpg", UNKNOWN_SIZE, boxes, classes, "coco")
-
-
-def _read_box(row: Mapping[str, str], names: Mapping[str, str]) -> tuple[Box, str]:
-    """Box and class of one row."""
-    edges = [float(row[edge]) for edge in ("XMin", "YMin", "XMax", "YMax")]
-    code = row["LabelName"]
-    return box_from_xyxy(edges), words(names.get(code, code))

@@ -1,19 +1,22 @@
 """RefCOCO, RefCOCO+ and RefCOCOg as published: refs and instances (paper Tab. 1)."""
 
 import pickle
+import pickletools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from groma.data.geometry import box_of
-from groma.data.records.index import JsonItems, JsonTables, derive_lines
+from groma.data.records.derived_files import derive_lines
+from groma.data.records.indexed_files import JsonItems, JsonTables
 from groma.data.sample import GroundedSample
 from groma.data.sources.coco import RegionTask, region_turn
 from groma.data.sources.items import (
     BrokenItem,
-    Items,
+    Samples,
     box_from_xywh,
     picture_size,
     words,
@@ -35,7 +38,7 @@ def open_refer(
     instances: Path,
     split: str = "train",
     task: RegionTask = "rec",
-) -> Items:
+) -> Samples:
     """Expressions, each of which means one thing; a sample is one expression.
 
     Args:
@@ -52,12 +55,12 @@ def open_refer(
         [annotations, instances],
         f"refs-{split}",
         cache,
-        lambda: join_refs(read_refs(annotations), JsonTables(instances, cache), split),
+        lambda: _join_refs(read_refs(annotations), JsonTables(instances, cache), split),
     )
     items = JsonItems(lines, cache, "sentences")
     if not len(items):
         raise GromaError(f"{annotations} has no refs of the split {split!r}.")
-    return Items(items, partial(parse, task=task), "conversation")
+    return Samples(items, partial(_parse, task=task), "conversation")
 
 
 def read_refs(path: Path) -> list[dict[str, Any]]:
@@ -68,8 +71,11 @@ def read_refs(path: Path) -> list[dict[str, Any]]:
     """
     try:
         with path.open("rb") as file:
-            is_json = path.suffix == ".json"
-            refs = load_json(file.read()) if is_json else _PlainUnpickler(file).load()
+            if path.suffix == ".json":
+                refs = load_json(file.read())
+            else:
+                _check_memo(file, path.stat().st_size)
+                refs = _PlainUnpickler(file).load()
     except _UNREADABLE as error:
         raise GromaError(f"{path} cannot be read as a list of refs: {error}") from error
     if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
@@ -77,7 +83,7 @@ def read_refs(path: Path) -> list[dict[str, Any]]:
     return refs
 
 
-def join_refs(
+def _join_refs(
     refs: list[dict[str, Any]], instances: JsonTables, split: str
 ) -> Iterator[dict[str, Any]]:
     """The refs of a split with the box and the picture they mean, where there are such."""
@@ -113,15 +119,28 @@ def _sentences(ref: Mapping[str, Any]) -> list[str | None]:
     return [text if isinstance(text, str) else None for text in texts]
 
 
-def parse(record: tuple[Mapping[str, Any], int], task: RegionTask) -> GroundedSample:
+def _parse(item: Mapping[str, Any], _: Counter[str], task: RegionTask) -> GroundedSample:
     """One expression and the thing it means."""
-    item, part = record
     if "bbox" not in item:
         raise BrokenItem("a thing that the instances do not hold")
-    size, expression = picture_size(item), words(item["sentences"][part])
+    size, expression = picture_size(item), words(item["sentences"][0])
     box = box_from_xywh(item["bbox"], size)
     turn = region_turn(expression, 0, task)
     return GroundedSample(words(item["file_name"]), size, (box,), (item["name"],), (turn,))
+
+
+def _check_memo(file: BinaryIO, size: int) -> None:
+    """Refuse a pickle that remembers more things than it has bytes: room is made for all of them.
+
+    Raises:
+        ValueError: also if it ends too early.
+    """
+    for operation, place, _ in pickletools.genops(file):
+        if operation.name.endswith("PUT") and isinstance(place, int) and place > size:
+            raise ValueError(
+                f"it puts something in place {place:,}, which a file of its size has not"
+            )
+    file.seek(0)
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from groma.data.sample import Phrase, Piece, Pieces, join_pieces
 from groma.data.sources.items import BrokenItem
 
-Span = tuple[int, int, int]
+_Span = tuple[int, int, int]
 """First character, the one after the last, and a region."""
 
 
 def grounded_pieces(
-    caption: str, spans: Iterable[Span], num_regions: int
+    caption: str, spans: Iterable[_Span], num_regions: int
 ) -> tuple[Pieces, tuple[str, ...]]:
     """Make phrases of the spans of a caption.
 
@@ -39,7 +39,7 @@ def grounded_pieces(
     return join_pieces([*pieces, caption[at:]]), tuple(names)
 
 
-def group_spans(caption: str, spans: Iterable[Span]) -> dict[tuple[int, int], list[int]]:
+def group_spans(caption: str, spans: Iterable[_Span]) -> dict[tuple[int, int], list[int]]:
     """Regions by the characters that mean them, spaces at the ends left out.
 
     Raises:

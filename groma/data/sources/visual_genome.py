@@ -1,17 +1,18 @@
 """Visual Genome: descriptions of regions, one or several of a picture (paper Tab. 1)."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from groma.data.records.index import JsonItems
+from groma.data.records.indexed_files import JsonItems
 from groma.data.sample import GroundedSample
 from groma.data.sources.coco import RegionTask, region_turn
 from groma.data.sources.items import (
     BrokenItem,
-    Items,
+    Samples,
     box_from_xywh,
     picture_size,
     read_parts,
@@ -21,7 +22,7 @@ from groma.data.sources.items import (
 from groma.foreign import load_json, to_identifier
 from groma.types import Box, GromaError, Size
 
-Pictures = dict[Any, tuple[str, Size]]
+_Pictures = dict[Any, tuple[str, Size]]
 
 
 def open_visual_genome(
@@ -32,7 +33,7 @@ def open_visual_genome(
     task: RegionTask = "caption",
     rounds: Literal["single", "multi"] = "single",
     turns: int = 5,
-) -> Items:
+) -> Samples:
     """Region descriptions.
 
     Args:
@@ -47,13 +48,11 @@ def open_visual_genome(
         GromaError: if `image_data` is something else.
     """
     records = JsonItems(annotations, cache, "regions" if rounds == "single" else None)
-    parse_one = partial(
-        parse, pictures=read_pictures(image_data), task=task, single=rounds == "single"
-    )
-    return Items(records, parse_one, "conversation", turns)
+    parse = partial(_parse, pictures=read_pictures(image_data), task=task)
+    return Samples(records, parse, "conversation", turns)
 
 
-def read_pictures(path: Path) -> Pictures:
+def read_pictures(path: Path) -> _Pictures:
     """File name and (H, W) of every picture by its id; entries without one of these are left out.
 
     Raises:
@@ -61,22 +60,25 @@ def read_pictures(path: Path) -> Pictures:
     """
     try:
         with refused():
-            return dict(read_parts(load_json(path.read_bytes()), _read_picture))
+            return dict(read_parts(load_json(path.read_bytes()), _read_picture, Counter()))
     except BrokenItem as error:
         raise GromaError(f"{path} is no `image_data.json` of Visual Genome: {error}.") from error
 
 
-def parse(
-    record: tuple[Mapping[str, Any], int], pictures: Pictures, task: RegionTask, single: bool
+def _parse(
+    item: Mapping[str, Any], lost: Counter[str], pictures: _Pictures, task: RegionTask
 ) -> GroundedSample:
-    """One region of a picture, or a round of conversation for each that is not broken."""
-    item, part = record
+    """A round of conversation for each region of a picture that is not broken."""
     number = to_identifier(item["id"] if "id" in item else item["image_id"])
     if number not in pictures:
         raise BrokenItem("a picture that image_data does not know")
     picture, size = pictures[number]
-    regions = item["regions"][part : part + 1] if single else item["regions"]
-    boxes, phrases = zip(*read_parts(regions, partial(_read_region, size=size)), strict=True)
+
+    def read(region: Mapping[str, Any]) -> tuple[Box, str]:
+        box = box_from_xywh([region[side] for side in ("x", "y", "width", "height")], size)
+        return box, words(region["phrase"])
+
+    boxes, phrases = zip(*read_parts(item["regions"], read, lost), strict=True)
     turns = tuple(region_turn(phrase, i, task) for i, phrase in enumerate(phrases))
     return GroundedSample(picture, size, boxes, phrases, turns)
 
@@ -85,9 +87,3 @@ def _read_picture(item: Mapping[str, Any]) -> tuple[Any, tuple[str, Size]]:
     """Id, file name and size."""
     name = "/".join(PurePosixPath(urlsplit(item["url"]).path).parts[-2:])
     return to_identifier(item["image_id"]), (name, picture_size(item))
-
-
-def _read_region(region: Mapping[str, Any], size: Size) -> tuple[Box, str]:
-    """Box and description."""
-    box = box_from_xywh([region[side] for side in ("x", "y", "width", "height")], size)
-    return box, words(region["phrase"])

@@ -18,18 +18,17 @@ from tqdm import tqdm
 
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.eval.benchmarks.coco_file import reading
-from groma.eval.harness.answer_file import AnswerFile, Fields
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import Answers, Benchmark, Case, Score, read_text
-from groma.eval.statistics.intervals import ratio
-from groma.eval.statistics.measures import Figure, sums
+from groma.eval.statistics.intervals import Figure, ratio, sums
 from groma.foreign import decode_text, load_json, split_lines
+from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError
 
 JUDGE_SETTINGS = {"temperature": 0.2, "max_tokens": 1024}
 """How the judge answers."""
 
-INSTRUCTION = "You compare answers to questions about pictures, carefully and without favour."
+_INSTRUCTION = "You compare answers to questions about pictures, carefully and without favour."
 RULES: Mapping[str, Mapping[str, str]] = {
     "default": {
         "role": "Assistant",
@@ -46,7 +45,7 @@ RULES: Mapping[str, Mapping[str, str]] = {
 """What the judge is told, by kind of question. The figures of the paper were made with LLaVA's
 `rule.json`, which `--rules` reads."""
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 Judge = Callable[[Sequence[dict[str, Any]]], str]
@@ -54,7 +53,7 @@ Judge = Callable[[Sequence[dict[str, Any]]], str]
 
 
 @dataclass(frozen=True)
-class Question(Case):
+class _Question(Case):
     """A question about a picture.
 
     Attributes:
@@ -70,7 +69,7 @@ class Question(Case):
     context: str
 
 
-class ChatJudge(Benchmark[Question]):
+class ChatJudge(Benchmark[_Question]):
     """Judged conversation.
 
     Args:
@@ -87,6 +86,7 @@ class ChatJudge(Benchmark[Question]):
     """
 
     name = "chat-judge"
+    without_answer = None
 
     def __init__(
         self,
@@ -99,12 +99,9 @@ class ChatJudge(Benchmark[Question]):
     ) -> None:
         cases = list(_read(questions, references, context))
         super().__init__([questions, references, context], cases)
-        self._rules: Mapping[str, Mapping[str, str]] = RULES
-        if rules:
-            with reading(rules):
-                self._rules = load_json(rules.read_bytes())
         with reading(rules or questions):
-            self.prompts = {case.key: _rule(self._rules, case.kind) for case in cases}
+            told = load_json(rules.read_bytes()) if rules else RULES
+            self._prompts = {case.key: _rule(told, case.kind) for case in cases}
         self._judge, self._connect = judge, connect
 
     @staticmethod
@@ -112,12 +109,12 @@ class ChatJudge(Benchmark[Question]):
         """Up to 1024 tokens."""
         return Protocol(wording, 1024)
 
-    def answer(self, asker: Asker, case: Question, number: int) -> Fields:  # noqa: ARG002
+    def answer(self, asker: Asker, case: _Question, number: int) -> Fields:  # noqa: ARG002
         """What the model says."""
         return {"text": asker.ask(case.text, grounding=asker.protocol.grounding).text}
 
     def complete(
-        self, cases: Sequence[Question], answers: Answers, header: Fields, path: Path | None
+        self, cases: Sequence[_Question], answers: Answers, header: Fields, path: Path | None
     ) -> Answers:
         """Have the judge read every answer that it has not read yet.
 
@@ -129,10 +126,10 @@ class ChatJudge(Benchmark[Question]):
         if path is None:
             raise GromaError("Judgements are kept beside the answers; say --save FILE.")
         folder = path.with_name(f"{path.stem}.{_file_name(self._judge)}")
-        digest = hashlib.sha256(json.dumps(self.prompts, sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(self._prompts, sort_keys=True).encode()).hexdigest()[:16]
         told = {"judge": self._judge, "rules": digest, "answers": dict(header)}
-        file = AnswerFile.resume(folder.with_name(f"{folder.name}.jsonl"), told)
-        known = {line["key"]: line["judgement"] for line in file.cases}
+        file = RunJournal.resume(folder.with_name(f"{folder.name}.jsonl"), told)
+        known = {line["key"]: line["judgement"] for line in file.entries}
         left = [case for case in cases if case.key in answers and case.key not in known]
         judge = self._connect(folder) if self._connect and left else None
         if judge is None and left:
@@ -148,7 +145,7 @@ class ChatJudge(Benchmark[Question]):
                     file.append({"key": case.key, "judgement": judgement})
         return {key: {**answer, "judgement": known.get(key)} for key, answer in answers.items()}
 
-    def score(self, cases: Sequence[Question], answers: Answers) -> Score:
+    def measure(self, cases: Sequence[_Question], answers: Answers) -> Score:
         """Points over those of the reference."""
         points = {
             case.key: read_points(judgement)
@@ -176,19 +173,19 @@ class ChatJudge(Benchmark[Question]):
             [f"Judged by {self._judge}.", *notes],
         )
 
-    def _ask(self, judge: Judge, case: Question, answer: Fields) -> str | None:
+    def _ask(self, judge: Judge, case: _Question, answer: Fields) -> str | None:
         """One judgement, or None if this one cannot be had."""
         text = read_text(answer, "text", case.key)
         try:
-            return judge(judge_messages(case, text, self.prompts[case.key]))
+            return judge(judge_messages(case, text, self._prompts[case.key]))
         except UnusableEndpointError:
             raise
         except EndpointError as error:
-            logger.warning("Question %s is not judged: %s", case.key, error)
+            _logger.warning("Question %s is not judged: %s", case.key, error)
             return None
 
 
-def judge_messages(case: Question, answer: str, rule: Mapping[str, str]) -> list[dict[str, Any]]:
+def judge_messages(case: _Question, answer: str, rule: Mapping[str, str]) -> list[dict[str, Any]]:
     """What the judge reads; the reference is the first answer.
 
     Args:
@@ -207,7 +204,7 @@ def judge_messages(case: Question, answer: str, rule: Mapping[str, str]) -> list
         f"[System]\n{rule['prompt']}",
     ]
     return [
-        {"role": "system", "content": INSTRUCTION},
+        {"role": "system", "content": _INSTRUCTION},
         {"role": "user", "content": "\n\n".join(parts) + "\n\n"},
     ]
 
@@ -228,12 +225,12 @@ def _rule(rules: Mapping[str, Any], kind: str) -> Mapping[str, str]:
     return {"role": str(rule["role"]), "prompt": str(rule["prompt"])}
 
 
-def _read(questions: Path, references: Path, context: Path) -> Iterator[Question]:
+def _read(questions: Path, references: Path, context: Path) -> Iterator[_Question]:
     """Every question with its reference answer and what is known of its picture."""
     with reading(references):
         texts = {line["question_id"]: str(line["text"]) for line in _lines(references)}
     with reading(context):
-        known = {line["image"]: describe(line) for line in _lines(context)}
+        known = {line["image"]: _describe(line) for line in _lines(context)}
     with reading(questions):
         for line in _lines(questions):
             number, picture = line["question_id"], line["image"]
@@ -241,7 +238,7 @@ def _read(questions: Path, references: Path, context: Path) -> Iterator[Question
                 raise GromaError(f"{references} has no answer to question {number}.")
             if picture not in known:
                 raise GromaError(f"{context} says nothing about {picture}.")
-            yield Question(
+            yield _Question(
                 str(number),
                 picture,
                 str(line["category"]),
@@ -251,7 +248,7 @@ def _read(questions: Path, references: Path, context: Path) -> Iterator[Question
             )
 
 
-def describe(line: Mapping[str, Any]) -> str:
+def _describe(line: Mapping[str, Any]) -> str:
     """Captions and boxes of a picture as text."""
     boxes = [f"{instance['category']}: {instance['bbox']}" for instance in line["instances"]]
     return "\n".join(line["captions"]) + "\n\n" + "\n".join(boxes)

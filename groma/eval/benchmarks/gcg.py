@@ -16,8 +16,7 @@ from pycocotools import mask as coco_mask
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
 from groma.eval.benchmarks.region_caption import one_line
-from groma.eval.harness.answer_file import Fields
-from groma.eval.harness.asking import Asker, Protocol, Wording, phrasing
+from groma.eval.harness.asker import Asker, Protocol, Wording, phrasing
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -26,28 +25,27 @@ from groma.eval.harness.benchmark import (
     read_boxes,
     read_text,
     rescale,
-    without_answer,
 )
-from groma.eval.statistics.captions import check_java, measure_captions
-from groma.eval.statistics.detections import AREAS, Ranking, Shape, make_cell
-from groma.eval.statistics.intervals import ratio
-from groma.eval.statistics.measures import Figure, Floats, Measure, mean, sums
+from groma.eval.statistics.caption_scores import check_java, measure_captions
+from groma.eval.statistics.detection_scores import Ranking, Shape, ShapeField, match_shapes
+from groma.eval.statistics.intervals import Figure, Floats, Measure, mean, ratio, sums
 from groma.foreign import load_json
+from groma.run_journal import Fields
 from groma.types import GromaError, Size
 
-Overlap = Literal["boxes", "masks"]
-Similarity = Callable[[Sequence[str], Sequence[str]], Floats]
+_Overlap = Literal["boxes", "masks"]
+_Similarity = Callable[[Sequence[str], Sequence[str]], Floats]
 """Makes (A, B) similarities of A and B phrases."""
 
-IOU = 0.5
+_IOU = 0.5
 """Least overlap of a pair that counts for recall."""
-SIMILARITY = 0.5
+_SIMILARITY = 0.5
 """Least similarity of its phrases."""
-_FIELDS = {"boxes": "bbox", "masks": "segmentation"}
+_FIELDS: Mapping[_Overlap, ShapeField] = {"boxes": "bbox", "masks": "segmentation"}
 
 
 @dataclass(frozen=True)
-class Description(Case):
+class _Description(Case):
     """A picture, what was said about it, and what that means.
 
     Attributes:
@@ -65,7 +63,7 @@ class Description(Case):
     size: Size
 
 
-class GroundedGeneration(Benchmark[Description]):
+class GroundedGeneration(Benchmark[_Description]):
     """Grounded descriptions.
 
     Args:
@@ -81,14 +79,14 @@ class GroundedGeneration(Benchmark[Description]):
     name = "gcg"
 
     def __init__(
-        self, annotations: Path, masks: Path, overlap: Overlap, similarity: Similarity | None
+        self, annotations: Path, masks: Path, overlap: _Overlap, similarity: _Similarity | None
     ) -> None:
         with reading(annotations):
             captions = CocoFile.read(annotations)
         with reading(masks):
             cases = list(_read(captions, CocoFile.read(masks)))
         super().__init__([annotations, masks], cases)
-        self._overlap: Overlap = overlap
+        self._overlap: _Overlap = overlap
         self._similarity = similarity
 
     @staticmethod
@@ -96,7 +94,7 @@ class GroundedGeneration(Benchmark[Description]):
         """At most 512 tokens."""
         return Protocol(wording, 512)
 
-    def answer(self, asker: Asker, case: Description, number: int) -> Fields:
+    def answer(self, asker: Asker, case: _Description, number: int) -> Fields:
         """The description, and for every region named its phrase and box."""
         reply = asker.ask(phrasing("grounded_caption", number), grounding=True)
         shown = [(reply.phrase(span), ref.box) for span in reply.spans for ref in span.regions]
@@ -106,13 +104,13 @@ class GroundedGeneration(Benchmark[Description]):
             "boxes": rescale((box for _, box in shown), reply.image_size, case.size),
         }
 
-    def score(self, cases: Sequence[Description], answers: Answers) -> Score:
+    def measure(self, cases: Sequence[_Description], answers: Answers) -> Score:
         """All five figures, as far as their tools are here."""
         shown = [
             read_shapes(answers[case.key], case.key, self._overlap) if case.key in answers else []
             for case in cases
         ]
-        score = Score([], without_answer(sum(c.key not in answers for c in cases), len(cases)))
+        score = Score([])
         answered = [case for case in cases if case.key in answers]
         try:
             check_java()
@@ -121,83 +119,59 @@ class GroundedGeneration(Benchmark[Description]):
         except GromaError as error:
             score.notes.append(str(error))
         field = _FIELDS[self._overlap]
+        overlaps = [_overlaps(each, c.truth, field) for each, c in zip(shown, cases, strict=True)]
+        miou = Figure("miou", "mIoU", len(cases))
         score.measures += [
-            measure_precision(cases, shown, field),
-            measure_overlap(cases, shown, field),
+            _measure_precision(cases, shown, field),
+            mean(miou, np.array([pair_up(each) for each in overlaps])),
         ]
-        if self._similarity is None:
-            score.notes.append("Recall is left out: it needs a text encoder.")
-        else:
+        try:
             phrases = [list(answers.get(case.key, {}).get("phrases", [])) for case in cases]
-            try:
-                recall = measure_recall(cases, shown, phrases, field, self._similarity)
-                score.measures.append(recall)
-            except MissingEncoderError as error:
-                score.notes.append(f"Recall is left out: {error}")
+            score.measures.append(self._measure_recall(cases, overlaps, phrases))
+        except _MissingEncoderError as error:
+            score.notes.append(f"Recall is left out: {error}")
         score.notes.append(f"Overlaps are those of {self._overlap}.")
         return score
 
+    def _measure_recall(
+        self,
+        cases: Sequence[_Description],
+        overlaps: Sequence[Floats],
+        phrases: Sequence[Sequence[str]],
+    ) -> Measure:
+        """Share of true phrases that a pair has.
 
-def measure_precision(
-    cases: Sequence[Description], shown: Sequence[Sequence[Shape]], field: str
+        Args:
+            cases: what was asked.
+            overlaps: (F, T) of found and true shapes, per case.
+            phrases: one per found shape.
+        """
+        if self._similarity is None:
+            raise _MissingEncoderError("it needs a text encoder.")
+        counts = np.zeros((len(cases), 2))
+        for row, case, each, said in zip(counts, cases, overlaps, phrases, strict=True):
+            alike = np.zeros((len(case.phrases), len(said)))
+            if alike.size:
+                alike = self._similarity(case.phrases, said)
+            row[:] = count_pairs(each.T, alike), len(case.phrases)
+        figure = Figure("recall", "recall", int(counts[:, 1].sum()))
+        return sums((figure,), counts, lambda x: ratio(x)[..., None])
+
+
+def _measure_precision(
+    cases: Sequence[_Description], shown: Sequence[Sequence[Shape]], field: ShapeField
 ) -> Measure:
-    """AP50 of everything shown, each with the score 1.
-
-    Args:
-        cases: what was asked.
-        shown: shapes per case.
-        field: of the annotations, "bbox" or "segmentation".
-    """
-    cells = [
-        make_cell(unit, 0, [(shape, 1.0) for shape in shown[unit]], case.truth, field)
-        # Among equal scores the order of ids decides, as in pycocotools.
-        for unit, case in sorted(enumerate(cases), key=lambda pair: pair[1].id)
-    ]
-    ranking = Ranking.of(cells, len(cases), AREAS["all"])
-    figure = Figure("ap_50", "AP50", int(ranking.wanted.sum()))
+    """AP50 of everything shown, each with the score 1."""
+    found = [[(shape, 1.0) for shape in each] for each in shown]
+    # Among equal scores the order of ids decides, as in pycocotools.
+    order = sorted(range(len(cases)), key=lambda unit: cases[unit].id)
+    ranking = Ranking.of(match_shapes(found, [c.truth for c in cases], field)["all"], order)
     return Measure(
-        (figure,),
+        (Figure("ap_50", "AP50", int(ranking.wanted.sum())),),
         len(cases),
         lambda weights: np.array([[ranking.precision(row)[0]] for row in weights]),
         draws=200,
     )
-
-
-def measure_overlap(
-    cases: Sequence[Description], shown: Sequence[Sequence[Shape]], field: str
-) -> Measure:
-    """Mean over pictures of the mean overlap of pairs; arguments as in `measure_precision`."""
-    values = [
-        pair_up(shape_overlaps(shapes, case.truth, field))
-        for case, shapes in zip(cases, shown, strict=True)
-    ]
-    return mean(Figure("miou", "mIoU", len(cases)), np.array(values))
-
-
-def measure_recall(
-    cases: Sequence[Description],
-    shown: Sequence[Sequence[Shape]],
-    phrases: Sequence[Sequence[str]],
-    field: str,
-    similarity: Similarity,
-) -> Measure:
-    """Share of true phrases that a pair has; arguments as in `measure_precision`.
-
-    Args:
-        cases: see there.
-        shown: see there.
-        phrases: one per shape.
-        field: see there.
-        similarity: compares phrases.
-    """
-    counts = np.zeros((len(cases), 2))
-    for row, case, shapes, said in zip(counts, cases, shown, phrases, strict=True):
-        alike = np.zeros((len(case.phrases), len(said)))
-        if alike.size:
-            alike = similarity(case.phrases, said)
-        row[:] = count_pairs(shape_overlaps(shapes, case.truth, field).T, alike), len(case.phrases)
-    figure = Figure("recall", "recall", int(counts[:, 1].sum()))
-    return sums((figure,), counts, lambda x: ratio(x)[..., None])
 
 
 def pair_up(overlaps: Floats) -> float:
@@ -228,21 +202,21 @@ def count_pairs(overlaps: Floats, alike: Floats) -> int:
         true, found = np.unravel_index(np.argmax(overlaps), overlaps.shape)
         if true >= alike.shape[0] or found >= alike.shape[1]:
             return 0
-        if overlaps[true, found] < IOU or alike[true, found] < SIMILARITY:
+        if overlaps[true, found] < _IOU or alike[true, found] < _SIMILARITY:
             break
         pairs += 1
         overlaps[true, :] = overlaps[:, found] = 0
     return pairs
 
 
-def shape_overlaps(shapes: Sequence[Shape], truth: Sequence[Entry], field: str) -> Floats:
+def _overlaps(shapes: Sequence[Shape], truth: Sequence[Entry], field: ShapeField) -> Floats:
     """(F, T) intersection over union."""
     if not (shapes and truth):
         return np.zeros((len(shapes), len(truth)))
     return coco_mask.iou(list(shapes), [a[field] for a in truth], [0] * len(truth))
 
 
-def read_shapes(answer: Fields, key: str, overlap: Overlap) -> list[Shape]:
+def read_shapes(answer: Fields, key: str, overlap: _Overlap) -> list[Shape]:
     """The boxes xywh or masks of an answer; masks are as good as their boxes, not the reverse.
 
     Raises:
@@ -294,7 +268,7 @@ def to_run_lengths(segmentation: Any, size: Size) -> Mapping[str, Any]:
     return segmentation
 
 
-class MissingEncoderError(GromaError):
+class _MissingEncoderError(GromaError):
     """A text encoder is not here."""
 
 
@@ -319,7 +293,7 @@ class TextEncoder:
             tokenizer = AutoTokenizer.from_pretrained(self._source)
             return tokenizer, AutoModel.from_pretrained(self._source).eval()
         except (OSError, ValueError) as error:
-            raise MissingEncoderError(
+            raise _MissingEncoderError(
                 f"the text encoder {self._source} cannot be loaded; name a folder that holds it "
                 "with --text-encoder."
             ) from error
@@ -328,7 +302,7 @@ class TextEncoder:
         """(A, B) cosine similarities.
 
         Raises:
-            MissingEncoderError: if the encoder cannot be loaded.
+            GromaError: if the encoder cannot be loaded.
         """
         a, b = (np.stack([self._encode(text) for text in texts]) for texts in (first, second))
         return a @ b.T
@@ -346,7 +320,7 @@ class TextEncoder:
         return self._known[text]
 
 
-def _read(captions: CocoFile, masks: CocoFile) -> Iterator[Description]:
+def _read(captions: CocoFile, masks: CocoFile) -> Iterator[_Description]:
     """A case for every picture that has captions; its key is its id."""
     sizes = {image["id"]: image for image in (*captions.images, *masks.images) if "height" in image}
     for image in captions.images:
@@ -358,7 +332,7 @@ def _read(captions: CocoFile, masks: CocoFile) -> Iterator[Description]:
         picture = image.get("file_name") or f"{number}.jpg"
         texts = tuple(str(annotation["caption"]) for annotation in said)
         phrases = tuple(said[0]["labels"])
-        yield Description(str(number), picture, number, texts, phrases, truth, size)
+        yield _Description(str(number), picture, number, texts, phrases, truth, size)
 
 
 def _with_shapes(annotation: Entry, size: Size) -> Entry:

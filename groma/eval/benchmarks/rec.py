@@ -13,32 +13,29 @@ import numpy as np
 import torch
 
 from groma.data.sample import GroundedSample
-from groma.data.sources.items import BrokenItem, Items
-from groma.eval.harness.answer_file import Fields
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.data.sources.items import BrokenItem, Samples
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
     Case,
     Score,
-    left_out,
     number_of,
     read_boxes,
     rescale,
-    without_answer,
 )
-from groma.eval.statistics.intervals import divide
+from groma.eval.statistics.intervals import Figure, divide, sums
 from groma.eval.statistics.matching import overlaps
-from groma.eval.statistics.measures import Figure, Floats, sums
 from groma.image import boxes_to_pixels
+from groma.run_journal import Fields
 from groma.types import Box, Size
 
-IOU = 0.5
+_IOU = 0.5
 """Overlap that a right box exceeds."""
 
 
 @dataclass(frozen=True)
-class Expression(Case):
+class _Expression(Case):
     """Words that mean one thing.
 
     Attributes:
@@ -52,84 +49,63 @@ class Expression(Case):
     size: Size
 
 
-class Rec(Benchmark[Expression]):
+class Rec(Benchmark[_Expression]):
     """Referring expression comprehension.
 
     Args:
         sources: the files of the expressions.
-        items: one expression each.
+        samples: one expression each.
         split: the part of the files that they are; None is all.
     """
 
     name = "rec"
+    unit = "expressions"
 
-    def __init__(self, sources: Sequence[Path], items: Items, split: str | None = None) -> None:
-        cases, self._unusable = _read(items)
-        super().__init__(sources, cases, split)
+    def __init__(self, sources: Sequence[Path], samples: Samples, split: str | None = None) -> None:
+        super().__init__(sources, *_read(samples), split)
 
     @staticmethod
     def protocol(wording: Wording) -> Protocol:
         """Three tokens are the one region that the released model answers with."""
         return Protocol(wording, 3 if wording == "tags" else 64, score_threshold=0.15)
 
-    def answer(self, asker: Asker, case: Expression, number: int) -> Fields:
+    def answer(self, asker: Asker, case: _Expression, number: int) -> Fields:
         """Every region named, in order."""
         reply = asker.find(case.words, "rec", number)
         return {"boxes": rescale((r.box for r in reply.regions), reply.image_size, case.size)}
 
-    def score(self, cases: Sequence[Expression], answers: Answers) -> Score:
+    def measure(self, cases: Sequence[_Expression], answers: Answers) -> Score:
         """Share of expressions whose first box is right, and what is behind it."""
-        boxes = {case.key: read_boxes(answers.get(case.key, _SILENCE), case.key) for case in cases}
-        counts = count(cases, boxes)
+        pictures = number_of([case.picture for case in cases])
+        # Right answers, overlap of first boxes, answers without box, and expressions.
+        counts = np.zeros((len(pictures), 4))
+        for case in cases:
+            first = read_boxes(answers.get(case.key, {"boxes": []}), case.key)[:1]
+            iou = float(overlaps(first, [case.box])[0, 0]) if first else 0.0
+            counts[pictures[case.picture]] += iou > _IOU, iou, not first, 1
         figures = (
-            Figure("accuracy", f"accuracy at IoU > {IOU}", len(cases), is_share=True),
+            Figure("accuracy", f"accuracy at IoU > {_IOU}", len(cases), is_share=True),
             Figure("mean_iou", "mean IoU of the first region", len(cases)),
             Figure("no_region", "answers without region", len(cases), is_share=True),
         )
-        measure = sums(figures, counts, lambda x: divide(x[..., :3], x[..., 3:]))
-        missing = sum(case.key not in answers for case in cases)
-        notes = left_out(self._unusable, len(self.cases), "expressions")
-        return Score([measure], [*notes, *without_answer(missing, len(cases))])
+        return Score([sums(figures, counts, lambda x: divide(x[..., :3], x[..., 3:]))])
 
 
-_SILENCE: Fields = {"boxes": []}
-
-
-def count(cases: Sequence[Expression], boxes: dict[str, list[Box]]) -> Floats:
-    """Count right answers.
-
-    Args:
-        cases: what was asked.
-        boxes: by key of the case, in the order they were named.
-
-    Returns:
-        (pictures, 4): per picture right answers, overlap of first boxes, answers without box, and
-        expressions.
-    """
-    pictures = number_of([case.picture for case in cases])
-    counts = np.zeros((len(pictures), 4))
-    for case in cases:
-        first = boxes[case.key][:1]
-        iou = float(overlaps(first, [case.box])[0, 0]) if first else 0.0
-        counts[pictures[case.picture]] += iou > IOU, iou, not first, 1
-    return counts
-
-
-def _read(items: Items) -> tuple[list[Expression], Counter[str]]:
+def _read(samples: Samples) -> tuple[list[_Expression], Counter[str]]:
     """Every expression that can be used, and how many cannot for which reason.
 
     The key of an expression is its number in the file.
     """
-    cases: list[Expression] = []
+    cases: list[_Expression] = []
     broken: Counter[str] = Counter()
-    for index in range(len(items)):
+    for index in range(len(samples)):
         try:
-            sample = items[index]
+            sample = samples[index]
         except BrokenItem as error:
             broken[str(error)] += 1
             continue
         assert isinstance(sample, GroundedSample)
         (box,) = boxes_to_pixels(torch.tensor(sample.boxes, dtype=torch.float64), sample.size)
         words = str(sample.turns[0].question[0])
-        cases.append(Expression(str(index), sample.picture, words, box, sample.size))
+        cases.append(_Expression(str(index), sample.picture, words, box, sample.size))
     return cases, broken

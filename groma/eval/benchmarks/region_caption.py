@@ -9,26 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from groma.data.questions import SUBJECT
 from groma.data.sources.items import BrokenItem, box_from_xywh
-from groma.data.templates import SUBJECT
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
-from groma.eval.harness.answer_file import Fields
-from groma.eval.harness.asking import Asker, Protocol, Wording, phrasing
+from groma.eval.harness.asker import Asker, Protocol, Wording, phrasing
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
     Case,
     Score,
-    left_out,
     read_text,
     rescale,
 )
-from groma.eval.statistics.captions import check_java, measure_captions
+from groma.eval.statistics.caption_scores import check_java, measure_captions
+from groma.run_journal import Fields
 from groma.types import Box, Size, to_box
 
 
 @dataclass(frozen=True)
-class Region(Case):
+class _Region(Case):
     """A box and what people said about it.
 
     Attributes:
@@ -42,7 +41,7 @@ class Region(Case):
     size: Size
 
 
-class RegionCaption(Benchmark[Region]):
+class RegionCaption(Benchmark[_Region]):
     """Captions of regions.
 
     Args:
@@ -53,11 +52,13 @@ class RegionCaption(Benchmark[Region]):
     """
 
     name = "region-caption"
+    unit = "regions"
+    without_answer = "have no answer and are left out"
 
     def __init__(self, annotations: Path) -> None:
         with reading(annotations):
-            cases, self._unusable = _read(CocoFile.read(annotations))
-        super().__init__([annotations], cases)
+            cases, unusable = _read(CocoFile.read(annotations))
+        super().__init__([annotations], cases, unusable)
 
     @staticmethod
     def protocol(wording: Wording) -> Protocol:
@@ -68,22 +69,17 @@ class RegionCaption(Benchmark[Region]):
         """See `Benchmark`."""
         check_java()
 
-    def answer(self, asker: Asker, case: Region, number: int) -> Fields:
+    def answer(self, asker: Asker, case: _Region, number: int) -> Fields:
         """What the model says, on one line."""
         (box,) = rescale([case.box], case.size, asker.image.original_size)
         question = phrasing("region_caption", number).replace(SUBJECT, "[1]")
         return {"caption": one_line(asker.ask(question, (to_box(box),)).text)}
 
-    def score(self, cases: Sequence[Region], answers: Answers) -> Score:
+    def measure(self, cases: Sequence[_Region], answers: Answers) -> Score:
         """METEOR and CIDEr of the captions there are, as the reference tool takes them."""
-        answered = [case for case in cases if case.key in answers]
-        references = {case.key: case.captions for case in answered}
+        references = {case.key: case.captions for case in cases if case.key in answers}
         captions = {key: read_text(answers[key], "caption", key) for key in references}
-        notes = left_out(self._unusable, len(self.cases), "regions")
-        if len(answered) < len(cases):
-            missing = len(cases) - len(answered)
-            notes.append(f"{missing:,} of {len(cases):,} cases have no answer and are left out.")
-        return Score(measure_captions(references, captions), notes)
+        return Score(measure_captions(references, captions))
 
 
 def one_line(text: str) -> str:
@@ -91,12 +87,12 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).strip("'").strip()
 
 
-def _read(file: CocoFile) -> tuple[list[Region], Counter[str]]:
+def _read(file: CocoFile) -> tuple[list[_Region], Counter[str]]:
     """A case for every different box of a picture, and how many cannot be used for which reason.
 
     The key of a case is the id of its first annotation.
     """
-    cases: list[Region] = []
+    cases: list[_Region] = []
     broken: Counter[str] = Counter()
     for image in file.images:
         size = size_of(image)
@@ -112,5 +108,5 @@ def _read(file: CocoFile) -> tuple[list[Region], Counter[str]]:
             captions = tuple(str(annotation["caption"]) for annotation in found)
             (box_px,) = rescale([box], (1, 1), size)
             key = f"{image['id']}/{found[0]['id']}"
-            cases.append(Region(key, image["file_name"], to_box(box_px), captions, size))
+            cases.append(_Region(key, image["file_name"], to_box(box_px), captions, size))
     return cases, broken

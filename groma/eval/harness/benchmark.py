@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from groma.eval.harness.answer_file import Fields
-from groma.eval.harness.asking import Asker, Protocol, Wording
-from groma.eval.statistics.measures import Measure
+from groma.eval.harness.asker import Asker, Protocol, Wording
+from groma.eval.statistics.intervals import Measure
+from groma.run_journal import Fields
 from groma.types import Box, GromaError, Size, to_box
 
 Answers = Mapping[str, Fields]
@@ -42,27 +42,41 @@ class Score:
     notes: list[str] = field(default_factory=list)
 
 
-AnyCase = TypeVar("AnyCase", bound=Case)
+_AnyCase = TypeVar("_AnyCase", bound=Case)
 
 
-class Benchmark(ABC, Generic[AnyCase]):
+class Benchmark(ABC, Generic[_AnyCase]):
     """One benchmark with its annotations read.
 
-    Attributes:
+    Args:
         sources: the files that say what is asked.
         cases: everything there is to ask, in the order of the file.
+        unusable: what is in the files and cannot be used: how much, by reason.
         split: the part of the files that is asked about; None is all.
+
+    Attributes:
+        sources: as given.
+        cases: as given.
     """
 
     name: ClassVar[str]
     """What the command line calls it."""
+    unit: ClassVar[str] = "cases"
+    """What its files hold, in the plural."""
+    without_answer: ClassVar[str | None] = "have no answer"
+    """What to tell about cases without an answer; None where figures tell it."""
 
     def __init__(
-        self, sources: Sequence[Path], cases: Sequence[AnyCase], split: str | None = None
+        self,
+        sources: Sequence[Path],
+        cases: Sequence[_AnyCase],
+        unusable: Mapping[str, int] | None = None,
+        split: str | None = None,
     ) -> None:
         self.sources = tuple(sources)
         self.cases = tuple(cases)
-        self.split = split
+        self._unusable = dict(unusable or {})
+        self._split = split
 
     @staticmethod
     @abstractmethod
@@ -70,7 +84,7 @@ class Benchmark(ABC, Generic[AnyCase]):
         """How its answers are made, where nobody says otherwise."""
 
     @abstractmethod
-    def answer(self, asker: Asker, case: AnyCase, number: int) -> Fields:
+    def answer(self, asker: Asker, case: _AnyCase, number: int) -> Fields:
         """Put a case to a model.
 
         Args:
@@ -79,12 +93,12 @@ class Benchmark(ABC, Generic[AnyCase]):
             number: of the case in the file.
 
         Returns:
-            JSON-ready; what `score` takes.
+            JSON-ready; what `measure` takes.
         """
 
     def complete(
         self,
-        cases: Sequence[AnyCase],  # noqa: ARG002
+        cases: Sequence[_AnyCase],  # noqa: ARG002
         answers: Answers,
         header: Fields,  # noqa: ARG002
         path: Path | None,  # noqa: ARG002
@@ -103,8 +117,11 @@ class Benchmark(ABC, Generic[AnyCase]):
         return answers
 
     @abstractmethod
-    def score(self, cases: Sequence[AnyCase], answers: Answers) -> Score:
-        """Measure answers.
+    def measure(self, cases: Sequence[_AnyCase], answers: Answers) -> Score:
+        """Compute figures; arguments and errors as in `score`."""
+
+    def score(self, cases: Sequence[_AnyCase], answers: Answers) -> Score:
+        """Measure answers, and tell what could not be asked and what was not answered.
 
         Args:
             cases: those that are measured.
@@ -113,6 +130,18 @@ class Benchmark(ABC, Generic[AnyCase]):
         Raises:
             GromaError: if an answer is not one of this benchmark, or a tool is missing.
         """
+        score = self.measure(cases, answers)
+        if self._unusable:
+            number = sum(self._unusable.values())
+            why = "; ".join(f"{reason} ({n:,})" for reason, n in self._unusable.items())
+            total = number + self.num_usable
+            score.notes.append(
+                f"{number:,} of the {total:,} {self.unit} in the file cannot be used: {why}."
+            )
+        missing = sum(case.key not in answers for case in cases)
+        if missing and self.without_answer:
+            score.notes.append(f"{missing:,} of {len(cases):,} cases {self.without_answer}.")
+        return score
 
     def check_tools(self) -> None:
         """Make sure, before a model answers, that answers can be scored here.
@@ -122,20 +151,25 @@ class Benchmark(ABC, Generic[AnyCase]):
         """
 
     @property
+    def num_usable(self) -> int:
+        """How many of what its files hold can be used."""
+        return len(self.cases)
+
+    @property
     def label(self) -> str:
         """What results call the questions: the first file, and the split where there is one.
 
         The folder of a split is named too, because refs of RefCOCO and RefCOCO+ are called alike.
         """
         path = self.sources[0]
-        if self.split is None:
+        if self._split is None:
             return path.name
-        return f"{path.resolve().parent.name} {self.split} of {path.name}"
+        return f"{path.resolve().parent.name} {self._split} of {path.name}"
 
     @property
     def fingerprint(self) -> str:
         """Tells whether answers belong to these files, and to this split of them."""
-        digest = hashlib.sha256() if self.split is None else hashlib.sha256(self.split.encode())
+        digest = hashlib.sha256() if self._split is None else hashlib.sha256(self._split.encode())
         for path in self.sources:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -172,27 +206,6 @@ def read_boxes(answer: Fields, key: str) -> list[Box]:
         return [to_box(box) for box in answer["boxes"]]
     except (KeyError, TypeError, ValueError) as error:
         raise GromaError(f"The answer to case {key} has no `boxes` xyxy.") from error
-
-
-def without_answer(missing: int, cases: int) -> list[str]:
-    """What to tell about cases that a run did not answer."""
-    return [f"{missing:,} of {cases:,} cases have no answer."] if missing else []
-
-
-def left_out(reasons: Mapping[str, int], cases: int, what: str) -> list[str]:
-    """What to tell about cases of a file that cannot be asked.
-
-    Args:
-        reasons: how many there are, by reason.
-        cases: how many can be asked.
-        what: they are, in the plural.
-    """
-    if not reasons:
-        return []
-    number = sum(reasons.values())
-    why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
-    total = number + cases
-    return [f"{number:,} of the {total:,} {what} in the file cannot be used: {why}."]
 
 
 def read_text(answer: Fields, field: str, key: str) -> str:

@@ -1,8 +1,9 @@
 """Are the boxes in the picture, and there for something?"""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from groma.config import NUM_REGION_TOKENS
 from groma.image import MIN_BOX_SIDE
@@ -17,46 +18,23 @@ _OVER_EDGE = 0.005
 """Boxes may reach over the edge by this share of a side, or by a pixel, without a word."""
 
 
-@dataclass(frozen=True)
-class _Mistake:
-    """One of the things that can be wrong.
+class _Mistake(NamedTuple):
+    """What is said of a box, and what mends it; without a mend such boxes leave."""
 
-    Attributes:
-        code: of the finding.
-        severity: of the finding.
-        words: what such a box is.
-        test: whether a box of four numbers is so, in a picture of size (H, W).
-        label: what mends it.
-        mend: makes a right box of it; None where such boxes leave.
-    """
-
-    code: str
-    severity: Severity
     words: str
-    test: Callable[[RawBox, Size], bool]
+    severity: Severity = "error"
     label: str = "leave the boxes out"
     mend: Callable[[RawBox, Size], RawBox] | None = None
-
-    def is_made(self, box: RawBox, size: Size) -> bool:
-        """Whether a box is so; one that is not four numbers never is."""
-        return is_four_numbers(box) and self.test(box, size)
 
 
 def check_boxes(item: Item, found: PictureFile) -> Iterator[Finding]:
     """Whether every box is one, and in the picture."""
-    yield from _complain(
-        item,
-        "box-numbers",
-        [i for i, box in enumerate(item.boxes) if not is_four_numbers(box)],
-        "not four finite numbers",
-        Fix("leave the boxes out", partial(drop_boxes, is_good=is_four_numbers)),
-    )
-    if (frame := is_settled(item, found)) is None:
-        return
-    for mistake in _MISTAKES:
-        bad = [i for i, box in enumerate(item.boxes) if mistake.is_made(box, frame)]
-        fix = Fix(mistake.label, partial(_mend_boxes, mistake=mistake, size=frame))
-        yield from _complain(item, mistake.code, bad, mistake.words, fix, mistake.severity)
+    frame = is_settled(item, found)
+    codes = [_judge(box, frame) for box in item.boxes]
+    for code, mistake in _MISTAKES.items():
+        bad = [i for i, own in enumerate(codes) if own == code]
+        fix = Fix(mistake.label, partial(_mend_boxes, code=code, size=frame))
+        yield from _complain(item, code, bad, mistake.words, fix, mistake.severity)
 
 
 def check_use(item: Item) -> Iterator[Finding]:
@@ -96,34 +74,31 @@ def _numbers(box: RawBox) -> str:
     return f" ({', '.join(f'{side:g}' for side in box)})" if box else ""
 
 
-def _mend_boxes(item: Item, mistake: _Mistake, size: Size) -> Item:
-    """An item without a mistake, in a picture of size (H, W)."""
-    if mistake.mend is None:
-        return drop_boxes(item, lambda box: not mistake.is_made(box, size))
-    boxes = (mistake.mend(box, size) if mistake.is_made(box, size) else box for box in item.boxes)
-    return replace(item, boxes=tuple(boxes))
-
-
-def _is_inverted(box: RawBox, _: Size) -> bool:
-    return min(box[2:]) < 0
-
-
-def _is_empty(box: RawBox, _: Size) -> bool:
-    return 0 <= min(box[2:]) < MIN_BOX_SIDE
-
-
-def _is_outside(box: RawBox, size: Size) -> bool:
-    left, top, right, bottom = _cut(box, size)
-    return min(box[2:]) >= MIN_BOX_SIDE > min(right - left, bottom - top)
-
-
-def _is_over_edge(box: RawBox, size: Size) -> bool:
+def _judge(box: RawBox, size: Size | None) -> str:
+    """Code of the mistake that a box in a picture of size (H, W) is, or nothing."""
+    if not is_four_numbers(box):
+        return "box-numbers"
+    if size is None:
+        return ""
     x, y, width, height = box
+    if min(width, height) < MIN_BOX_SIDE:
+        return "box-inverted" if min(width, height) < 0 else "box-empty"
+    if min(_keep_inside(box, size)[2:]) < MIN_BOX_SIDE:
+        return "box-outside"
     over = max(
         max(-x, x + width - size[1]) - max(1, _OVER_EDGE * size[1]),
         max(-y, y + height - size[0]) - max(1, _OVER_EDGE * size[0]),
     )
-    return over > 0 and min(width, height) >= MIN_BOX_SIDE and not _is_outside(box, size)
+    return "box-over-edge" if over > 0 else ""
+
+
+def _mend_boxes(item: Item, code: str, size: Size | None) -> Item:
+    """An item without a mistake, in a picture of size (H, W)."""
+    mend = _MISTAKES[code].mend
+    if mend is None or size is None:
+        return drop_boxes(item, lambda box: _judge(box, size) != code)
+    boxes = (mend(box, size) if _judge(box, size) == code else box for box in item.boxes)
+    return replace(item, boxes=tuple(boxes))
 
 
 def _turn(box: RawBox, _: Size) -> RawBox:
@@ -132,35 +107,19 @@ def _turn(box: RawBox, _: Size) -> RawBox:
 
 
 def _keep_inside(box: RawBox, size: Size) -> RawBox:
-    left, top, right, bottom = _cut(box, size)
-    return (left, top, right - left, bottom - top)
-
-
-def _cut(box: RawBox, size: Size) -> RawBox:
-    """Corners of a box cut at the edge of a picture of size (H, W)."""
+    """The part of a box that is in a picture of size (H, W)."""
     x, y, width, height = box
-    right, bottom = min(float(size[1]), x + width), min(float(size[0]), y + height)
-    return (max(0.0, x), max(0.0, y), right, bottom)
+    left, top = max(0.0, x), max(0.0, y)
+    return (left, top, min(size[1], x + width) - left, min(size[0], y + height) - top)
 
 
-_MISTAKES = (
-    _Mistake(
-        "box-inverted",
-        "error",
-        "of negative width or height",
-        _is_inverted,
-        "swap the corners",
-        _turn,
+_MISTAKES = {
+    "box-numbers": _Mistake("not four finite numbers"),
+    "box-inverted": _Mistake("of negative width or height", "error", "swap the corners", _turn),
+    "box-empty": _Mistake("without area"),
+    "box-outside": _Mistake("outside the picture"),
+    "box-over-edge": _Mistake(
+        "partly outside the picture", "warning", "cut the boxes at the edge", _keep_inside
     ),
-    _Mistake("box-empty", "error", "without area", _is_empty),
-    _Mistake("box-outside", "error", "outside the picture", _is_outside),
-    _Mistake(
-        "box-over-edge",
-        "warning",
-        "partly outside the picture",
-        _is_over_edge,
-        "cut the boxes at the edge",
-        _keep_inside,
-    ),
-)
-"""In the order in which they are mended."""
+}
+"""By code, in the order in which they are mended."""

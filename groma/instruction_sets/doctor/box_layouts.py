@@ -11,8 +11,8 @@ from typing import Literal
 from groma.instruction_sets.readers.set_items import RawBox
 from groma.types import Box, GromaError, Size
 
-Order = Literal["xywh", "xyxy", "cxcywh"]
-Unit = Literal["pixels", "fractions", "thousandths"]
+_Order = Literal["xywh", "xyxy", "cxcywh"]
+_Unit = Literal["pixels", "fractions", "thousandths"]
 
 Framed = tuple[Sequence[RawBox], Size]
 """Boxes of one item, and (H, W) of the picture that they are in."""
@@ -29,8 +29,8 @@ _LARGE, _REACHED, _ENOUGH = 1200, 950, 8
 class Layout:
     """What the four numbers of a box are."""
 
-    order: Order = "xywh"
-    unit: Unit = "pixels"
+    order: _Order = "xywh"
+    unit: _Unit = "pixels"
 
     def __str__(self) -> str:
         """In words."""
@@ -54,7 +54,7 @@ class Layout:
     def frame(self, size: Size) -> tuple[float, float]:
         """Width and height of the picture in this layout's unit."""
         height, width = size
-        sides: Mapping[Unit, tuple[float, float]] = {
+        sides: Mapping[_Unit, tuple[float, float]] = {
             "pixels": (width, height),
             "fractions": (1.0, 1.0),
             "thousandths": (1000.0, 1000.0),
@@ -80,9 +80,9 @@ class Layout:
 
 DOCUMENTED = Layout()
 """What Groma-Instruct and COCO say."""
-_UNITS: tuple[Unit, ...] = ("fractions", "pixels", "thousandths")
+_UNITS: tuple[_Unit, ...] = ("fractions", "pixels", "thousandths")
 """The smallest first: whole pixels are larger than fractions."""
-_ORDERS: tuple[Order, ...] = ("xywh", "xyxy", "cxcywh")
+_ORDERS: tuple[_Order, ...] = ("xywh", "xyxy", "cxcywh")
 LAYOUTS = tuple(Layout(order, unit) for unit in _UNITS for order in _ORDERS)
 
 
@@ -104,7 +104,9 @@ def find_layout(name: str, items: Sequence[Framed]) -> Layout:
     )
 
 
-def possible_layouts(items: Sequence[Framed], units: Sequence[Unit] = _UNITS) -> tuple[Layout, ...]:
+def possible_layouts(
+    items: Sequence[Framed], units: Sequence[_Unit] = _UNITS
+) -> tuple[Layout, ...]:
     """The layouts that the boxes of items may have: one if the numbers tell it, never none.
 
     Args:
@@ -124,7 +126,7 @@ def possible_layouts(items: Sequence[Framed], units: Sequence[Unit] = _UNITS) ->
     return (DOCUMENTED, *(layout for layout in likely if layout.unit != "thousandths"))
 
 
-def fitting_layouts(items: Sequence[Framed], unit: Unit) -> tuple[Layout, ...]:
+def fitting_layouts(items: Sequence[Framed], unit: _Unit) -> tuple[Layout, ...]:
     """The layouts of a unit in which nearly all boxes fit their pictures."""
     layouts = (layout for layout in LAYOUTS if layout.unit == unit)
     return tuple(layout for layout in layouts if _share(items, layout) >= _NEARLY_ALL)

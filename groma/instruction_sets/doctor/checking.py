@@ -13,10 +13,10 @@ from groma.instruction_sets.doctor.layout_check import check_layouts
 from groma.instruction_sets.doctor.lengths import check_lengths
 from groma.instruction_sets.doctor.picture_check import check_picture, check_shared, check_size
 from groma.instruction_sets.doctor.reference_check import check_references
-from groma.instruction_sets.doctor.repeats import check_answers, check_repeats
+from groma.instruction_sets.doctor.repeats import check_repeats
 from groma.instruction_sets.doctor.turn_check import check_texts, check_turns
 from groma.instruction_sets.doctor.written_boxes import check_coordinates
-from groma.instruction_sets.readers.set_items import LLAVA_BOXES, InstructionSet, Item, left_out
+from groma.instruction_sets.readers.set_items import InstructionSet, Item, left_out
 from groma.text.template import Template
 
 _LIMIT = 1024
@@ -46,13 +46,13 @@ def check(
     doubted = {finding.item for finding in layouts if finding.severity == "error"}
     notes = instructions.notes
     found = [*(Finding(n.code, n.severity, None, n.sentence) for n in notes), *layouts]
+    says_sizes = any(item.size for item in instructions.items)
     for item in instructions.items:
         # Boxes whose numbers are read wrongly are not judged yet.
         is_doubted = None in doubted or item.number in doubted
-        found += _check_item(instructions, item, is_doubted)
+        found += _check_item(instructions, item, says_sizes, is_doubted)
     found += check_shared(instructions)
     found += check_repeats(instructions)
-    found += check_answers(instructions)
     found += _check_rest(instructions, found)
     if template is not None:
         found += check_lengths(instructions, template, limit)
@@ -117,11 +117,13 @@ def _change(item: Item, fixes: Iterable[Fix]) -> Item | None:
     return changed
 
 
-def _check_item(instructions: InstructionSet, item: Item, is_doubted: bool) -> Iterator[Finding]:
+def _check_item(
+    instructions: InstructionSet, item: Item, says_sizes: bool, is_doubted: bool
+) -> Iterator[Finding]:
     """What is wrong with a single item, in the order in which it is best mended."""
     picture = instructions.picture(item)
     found = [*check_turns(item), *check_picture(item, picture)]
-    if item.size or instructions.layout != LLAVA_BOXES:
+    if says_sizes:
         found += check_size(item, picture)
     found += [*check_coordinates(item, picture), *check_texts(item), *check_references(item)]
     if not is_doubted:

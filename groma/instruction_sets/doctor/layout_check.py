@@ -17,7 +17,7 @@ from groma.instruction_sets.doctor.box_layouts import (
 from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
 from groma.instruction_sets.doctor.picture_check import is_settled
 from groma.instruction_sets.readers.set_items import InstructionSet, Item
-from groma.types import Size
+from groma.types import GromaError, Size
 
 _Frames = Mapping[int, Size]
 """(H, W) that the boxes of items are in, by their numbers."""
@@ -48,8 +48,13 @@ def read_as(instructions: InstructionSet, name: str) -> tuple[InstructionSet, La
         name: of an order, alone or with a unit; see `find_layout`.
 
     Raises:
-        GromaError: if there is no such layout.
+        GromaError: if there is no such layout, or the format leaves no doubt.
     """
+    with_boxes = [item for item in instructions.items if item.boxes]
+    if with_boxes and all(item.is_stated for item in with_boxes):
+        raise GromaError(
+            f"{instructions.layout} says what the numbers of boxes are: leave --boxes out."
+        )
     layout = find_layout(name, list(_framed(instructions).values()))
     items = (_read_as(instructions, item, layout) for item in instructions.items)
     return replace(instructions, items=tuple(items)), layout

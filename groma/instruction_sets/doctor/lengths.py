@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from groma.data.collate import write
 from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
+from groma.data.tokenise import write
 from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
 from groma.instruction_sets.readers.set_items import InstructionSet, Item, to_sample
 from groma.text.template import Template

@@ -39,7 +39,7 @@ def check_size(item: Item, found: PictureFile) -> Iterator[Finding]:
     if right is None or size == right or item.flaws:
         return
     take = Fix("take the file's size", partial(replace, size=right))
-    if size is None and (item.is_stated or not item.boxes):
+    if size is None and not item.boxes:
         return
     if size is None:
         sentence = f"It does not say how large its picture is; the file has {_words(right)}."

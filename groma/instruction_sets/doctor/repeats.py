@@ -14,7 +14,7 @@ _MOST = 0.8
 
 
 def check_repeats(instructions: InstructionSet) -> Iterator[Finding]:
-    """Whether items, or questions about one picture, are there twice."""
+    """Whether items or questions are there twice, or answers all the same."""
     first: dict[Item, int] = {}
     answers: dict[tuple[str, str], tuple[str, int]] = {}
     for item in instructions.items:
@@ -24,9 +24,10 @@ def check_repeats(instructions: InstructionSet) -> Iterator[Finding]:
             yield Finding("item-twice", "warning", item.number, sentence, LEAVE_OUT)
             continue
         yield from _check_answers(item, answers)
+    yield from _check_all_answers(instructions)
 
 
-def check_answers(instructions: InstructionSet) -> Iterator[Finding]:
+def _check_all_answers(instructions: InstructionSet) -> Iterator[Finding]:
     """Whether the set teaches one answer to everything, or nothing at all."""
     counts = Counter(
         answered.text.strip() for item in instructions.items for _, answered in item.exchanges

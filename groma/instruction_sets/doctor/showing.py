@@ -4,10 +4,10 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groma.data.collate import write
 from groma.data.sample import GroundedSample
 from groma.data.set_preview import learnt_parts
 from groma.data.sources.groma_instruct import GPT, PHRASE
+from groma.data.tokenise import write
 from groma.drawing.boxes import draw_boxes
 from groma.image import load_image
 from groma.instruction_sets.doctor.box_layouts import is_four_numbers

@@ -10,7 +10,13 @@ from xml.etree.ElementTree import Element
 from groma.data.geometry import box_around_points, box_around_rotated
 from groma.foreign import read_text
 from groma.instruction_sets.readers.box_values import read_box, read_size
-from groma.instruction_sets.readers.labelled import LabelledPicture, Shape, beside, label_picture
+from groma.instruction_sets.readers.labelled import (
+    BoxFormat,
+    LabelledPicture,
+    Shape,
+    beside,
+    label_picture,
+)
 from groma.instruction_sets.readers.set_items import RawBox
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -23,20 +29,22 @@ _CVAT_SIDES = {
 _CVAT_SHAPES = (*_CVAT_SIDES, "polygon", "polyline", "points", "cuboid", "skeleton")
 
 
-def is_voc(data: Any) -> bool:
+def _is_voc(data: Any) -> bool:
     """Whether it looks like a file of Pascal VOC."""
     return isinstance(data, Element) and data.tag == "annotation"
 
 
-def is_cvat(data: Any) -> bool:
+def _is_cvat(data: Any) -> bool:
     """Whether it looks like an export "CVAT for images"."""
     return (
         isinstance(data, Element) and data.tag == "annotations" and data.find("image") is not None
     )
 
 
-def read_voc(data: Element, file: PurePosixPath, missed: Counter[str]) -> Iterator[LabelledPicture]:
-    """Read a file of Pascal VOC; see `coco_export.read_pictures`.
+def _read_voc(
+    data: Element, file: PurePosixPath, missed: Counter[str]
+) -> Iterator[LabelledPicture]:
+    """Read a file of Pascal VOC; see `BoxFormat.read`.
 
     Its corners are pixels from 1, both of them inside the box.
     """
@@ -51,10 +59,10 @@ def read_voc(data: Element, file: PurePosixPath, missed: Counter[str]) -> Iterat
     yield label_picture(beside(PurePosixPath(*parts), name), known, shapes, missed)
 
 
-def read_cvat(
+def _read_cvat(
     data: Element, file: PurePosixPath, missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
-    """Read an export "CVAT for images"; see `coco_export.read_pictures`."""
+    """Read an export "CVAT for images"; see `BoxFormat.read`."""
     del file
     for image in data.iter("image"):
         shapes = [_read_cvat_shape(shape) for shape in image if shape.tag in _CVAT_SHAPES]
@@ -98,3 +106,7 @@ def _read_cvat_shape(shape: Element) -> Shape:
 
 def _text(element: Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
+
+
+VOC = BoxFormat("Pascal VOC", "voc", _is_voc, _read_voc, is_split=True)
+CVAT = BoxFormat("CVAT", "cvat", _is_cvat, _read_cvat)

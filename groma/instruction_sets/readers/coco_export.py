@@ -11,29 +11,24 @@ from groma.data.sources.items import BrokenItem, refused
 from groma.data.sources.spans import grounded_pieces
 from groma.foreign import read_text, to_identifier
 from groma.instruction_sets.readers.box_values import read_box, read_objects, read_size
-from groma.instruction_sets.readers.labelled import LabelledPicture
+from groma.instruction_sets.readers.labelled import BoxFormat, LabelledPicture
 from groma.instruction_sets.readers.set_items import RawBox
 
 _Annotation = Mapping[str, Any]
 
 
-def is_coco(data: Any) -> bool:
+def _is_coco(data: Any) -> bool:
     """Whether it looks like a COCO-like file."""
     return isinstance(data, Mapping) and {"images", "annotations"} <= data.keys()
 
 
-def read_pictures(
+def _read(
     data: Mapping[str, Any], file: PurePosixPath, missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
     """Read a COCO-like file.
 
     A box is called by its own caption, by that of its image if it is the only one there, or by its
-    class.
-
-    Args:
-        data: what the file holds.
-        file: its name.
-        missed: counts what is left out, by reason.
+    class. See `BoxFormat.read`.
     """
     del file
     images = read_objects(data["images"], missed)
@@ -120,3 +115,6 @@ def _read_classes(value: Any) -> dict[Any, str]:
     entries = read_objects(value, Counter())
     named = {to_identifier(entry.get("id")): read_text(entry.get("name")) for entry in entries}
     return {number: name for number, name in named.items() if number is not None}
+
+
+COCO = BoxFormat("COCO-like", "coco", _is_coco, _read)

@@ -7,55 +7,72 @@ from typing import Any
 from groma.data.sources.groma_instruct import HUMAN, ROLES, escape, escape_question
 from groma.foreign import clean_text
 from groma.instruction_sets.readers.box_values import read_box, read_size
-from groma.instruction_sets.readers.set_items import Item, Message, Note, RawBox
+from groma.instruction_sets.readers.set_items import GROMA, Item, Message, Note, RawBox
 from groma.tokens import GROUND_BOX, IMAGE
 
-CONVERSATION = "conversation"
+_CONVERSATION = "conversation"
 """Field of Groma-Instruct in which a conversation is."""
-PLAIN = ("conversations", "messages")
+_PLAIN = ("conversations", "messages")
 """Fields of others, in which texts mean boxes only if the item has some."""
-BOXES = ("boxes", "bboxes", "bbox")
+_BOXES = ("boxes", "bboxes", "bbox")
 """What people call the field of boxes; the first is right."""
 _SHOWN = ("image", "image_url", "path", "url", "file_name")
 """Fields of a part of a message, or of an entry of `images`, that name a picture."""
 
 
-def is_grounded(item: Any) -> bool:
+def read_items(data: Any) -> tuple[str, list[Item], list[Note]] | None:
+    """Read what a file of either kind holds.
+
+    Returns:
+        Name of the format, items, and what is said about them; None if it is something else.
+    """
+    listed = [data] if isinstance(data, Mapping) else data
+    if not isinstance(listed, list):
+        return None
+    is_grounded = any(map(_is_grounded, listed))
+    if not is_grounded and not any(map(_is_plain, listed)):
+        return None
+    items = [_read_item(item, number) for number, item in enumerate(listed)]
+    plain = "Grounded LLaVA" if any(item.boxes for item in items) else "LLaVA"
+    return GROMA if is_grounded else plain, items, list(_note_names(listed))
+
+
+def _is_grounded(item: Any) -> bool:
     """Whether it looks like an item of Groma-Instruct."""
-    return isinstance(item, Mapping) and CONVERSATION in item
+    return isinstance(item, Mapping) and _CONVERSATION in item
 
 
-def is_plain(item: Any) -> bool:
+def _is_plain(item: Any) -> bool:
     """Whether it looks like an item of LLaVA, or of a chat model."""
-    return isinstance(item, Mapping) and any(field in item for field in PLAIN)
+    return isinstance(item, Mapping) and any(field in item for field in _PLAIN)
 
 
-def has_boxes(item: Any) -> bool:
+def _has_boxes(item: Any) -> bool:
     """Whether boxes are beside its conversation."""
     return isinstance(item, Mapping) and bool(_find_boxes(item))
 
 
-def read_item(item: Any, number: int) -> Item:
+def _read_item(item: Any, number: int) -> Item:
     """Read one item of either kind.
 
     Args:
         item: as JSON has it.
         number: position in the file, from 0.
     """
-    if is_grounded(item) or (is_plain(item) and has_boxes(item)):
+    if _is_grounded(item) or (_is_plain(item) and _has_boxes(item)):
         return _read_grounded(item, number)
-    if is_plain(item):
+    if _is_plain(item):
         return _read_plain(item, number)
     what = "has no conversation" if isinstance(item, Mapping) else "is no JSON object"
     return Item(number, flaws=(f"it {what}",))
 
 
-def note_names(items: Sequence[Any]) -> Iterator[Note]:
+def _note_names(items: Sequence[Any]) -> Iterator[Note]:
     """What is said about boxes that are called otherwise."""
     names = Counter(_find_boxes(item) for item in items if isinstance(item, Mapping))
-    for name in BOXES[1:]:
+    for name in _BOXES[1:]:
         if names[name]:
-            sentence = f"The field {name!r} is read as {BOXES[0]!r}."
+            sentence = f"The field {name!r} is read as {_BOXES[0]!r}."
             yield Note(f"field-{name}", sentence, "note")
 
 
@@ -64,7 +81,7 @@ def _read_grounded(item: Mapping[str, Any], number: int) -> Item:
     said = _said(_conversation(item), flaws)
     texts = [_read_message(message, flaws) for message in said]
     # Others do not say of a question whether it asks for boxes.
-    asks = is_grounded(item) or any(GROUND_BOX in text for _, text in texts)
+    asks = _is_grounded(item) or any(GROUND_BOX in text for _, text in texts)
     messages = [
         Message(
             role,
@@ -103,7 +120,7 @@ def _read_plain(item: Mapping[str, Any], number: int) -> Item:
 
 
 def _conversation(item: Mapping[str, Any]) -> Any:
-    return next(item[field] for field in (CONVERSATION, *PLAIN) if field in item)
+    return next(item[field] for field in (_CONVERSATION, *_PLAIN) if field in item)
 
 
 def _without_image(text: str) -> str:
@@ -117,11 +134,11 @@ def _without_image(text: str) -> str:
 
 def _find_boxes(item: Mapping[str, Any]) -> str:
     """Name of the field in which its boxes are, or nothing."""
-    return next((name for name in BOXES if item.get(name)), "")
+    return next((name for name in _BOXES if item.get(name)), "")
 
 
 def _read_boxes(item: Mapping[str, Any], flaws: list[str]) -> tuple[RawBox, ...]:
-    boxes = item.get(_find_boxes(item) or BOXES[0], [])
+    boxes = item.get(_find_boxes(item) or _BOXES[0], [])
     if not isinstance(boxes, list):
         flaws.append("its boxes are no list")
         return ()

@@ -10,7 +10,7 @@ from groma.data.geometry import box_around_points, box_around_rotated
 from groma.foreign import read_text
 from groma.image import PICTURE_ENDINGS
 from groma.instruction_sets.readers.box_values import read_box, read_objects, read_size
-from groma.instruction_sets.readers.labelled import LabelledPicture, Shape, label_picture
+from groma.instruction_sets.readers.labelled import BoxFormat, LabelledPicture, Shape, label_picture
 from groma.instruction_sets.readers.set_items import RawBox
 from groma.types import Size
 
@@ -21,15 +21,15 @@ _SHAPES = {"x", "points", "rle"}
 """A region has one of these."""
 
 
-def is_label_studio(data: Any) -> bool:
+def _is_label_studio(data: Any) -> bool:
     """Whether it looks like one of the two exports."""
     return isinstance(data, list) and any(_is_task(item) or _is_short_task(item) for item in data)
 
 
-def read_pictures(
+def _read(
     data: Sequence[Any], file: PurePosixPath, missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
-    """Read an export; see `coco_export.read_pictures`."""
+    """Read an export; see `BoxFormat.read`."""
     del file
     for item in read_objects(data, missed):
         fields, listed = item, list(_lists(item))
@@ -118,3 +118,6 @@ def _read_box(region: Mapping[str, Any], degrees: float, across: float, down: fl
     if "radiusX" in region:
         box = (x - width, y - height, 2 * width, 2 * height)
     return box_around_rotated(box, degrees, (x, y)) or ()
+
+
+LABEL_STUDIO = BoxFormat("Label Studio", "label-studio", _is_label_studio, _read)

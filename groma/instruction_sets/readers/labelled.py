@@ -5,18 +5,18 @@ A label that several boxes have is a class: all of them are asked for.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from groma.data.questions import pose
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.data.sources.groma_instruct import format_turns
 from groma.data.sources.items import UNKNOWN_SIZE
-from groma.data.templates import pose
 from groma.dice import Dice
 from groma.instruction_sets.readers.set_items import Item, Note, RawBox
 from groma.types import Size
@@ -143,6 +143,24 @@ def explain_missed(code: str, missed: Counter[str]) -> Iterator[Note]:
         if missed[reason]:
             severity = "note" if reason in _HARMLESS else "warning"
             yield Note(f"{code}-{reason}", sentence.format(f"{missed[reason]:,}"), severity)
+
+
+class BoxFormat(NamedTuple):
+    """A format that has boxes with labels alone.
+
+    Attributes:
+        name: for people.
+        code: of notes about it.
+        is_it: tells it by what a file of JSON or XML holds.
+        read: makes pictures of that, given the file's name; counts what it leaves out, by reason.
+        is_split: whether every picture has a file of its own.
+    """
+
+    name: str
+    code: str
+    is_it: Callable[[Any], bool]
+    read: Callable[[Any, PurePosixPath, Counter[str]], Iterator[LabelledPicture]]
+    is_split: bool = False
 
 
 def make_items(pictures: Iterable[LabelledPicture]) -> Iterator[Item]:

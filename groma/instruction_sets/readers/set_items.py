@@ -18,8 +18,8 @@ from groma.types import GromaError, Size
 RawBox = tuple[float, ...]
 """As annotated; four finite numbers if all is well, none where no numbers could be read."""
 
-GROMA, LLAVA, LLAVA_BOXES = "Groma-Instruct", "LLaVA", "Grounded LLaVA"
-"""Conversations, for people."""
+GROMA = "Groma-Instruct"
+"""What a set is that nothing else is said of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Which file a name in an instruction set means, and whether it is a picture."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -14,12 +14,24 @@ from groma.image import PICTURE_ENDINGS, load_image
 from groma.instruction_sets.readers.set_items import PictureFile
 from groma.types import GromaError
 
-MOST_FILES = 500_000
+_MOST_FILES = 500_000
 """So many files are looked through at most."""
 
 _READERS = 4
 _SHOWN = 200
 """Letters of a name that a sentence quotes."""
+
+
+def files_below(folder: Path, endings: Collection[str] = ()) -> list[Path]:
+    """Files in a folder and those in it; programs' own, whose names begin with a dot, are left out.
+
+    Args:
+        folder: where to look.
+        endings: in small letters; all files if there is none.
+    """
+    below = islice(folder.rglob("*"), _MOST_FILES)
+    found = (path for path in below if not endings or path.suffix.lower() in endings)
+    return sorted(path for path in found if not path.name.startswith(".") and path.is_file())
 
 
 class PictureFolder:
@@ -73,12 +85,7 @@ class PictureFolder:
     @cached_property
     def _files(self) -> list[Path]:
         """Every picture, looked for only when one is not where its name says."""
-        below = (path for root in self._roots for path in root.rglob("*"))
-        found = [
-            path
-            for path in islice(below, MOST_FILES)
-            if path.suffix.lower() in PICTURE_ENDINGS and path.is_file()
-        ]
+        found = (path for root in self._roots for path in files_below(root, PICTURE_ENDINGS))
         return sorted(set(found))
 
     @cached_property

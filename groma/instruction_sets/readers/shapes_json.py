@@ -9,27 +9,33 @@ from typing import Any
 from groma.data.geometry import box_around_points
 from groma.foreign import read_text
 from groma.instruction_sets.readers.box_values import read_box, read_objects, read_size
-from groma.instruction_sets.readers.labelled import LabelledPicture, Shape, beside, label_picture
+from groma.instruction_sets.readers.labelled import (
+    BoxFormat,
+    LabelledPicture,
+    Shape,
+    beside,
+    label_picture,
+)
 from groma.instruction_sets.readers.set_items import RawBox
 
 _LEAST_POINTS = {"rectangle": 2, "mask": 2, "circle": 2, "polygon": 3, "rotation": 4}
 """Shapes with an area, and how many points they have at least."""
 
 
-def is_labelme(data: Any) -> bool:
+def _is_labelme(data: Any) -> bool:
     """Whether it looks like a file of LabelMe."""
     return isinstance(data, Mapping) and {"shapes", "imagePath"} <= data.keys()
 
 
-def is_supervisely(data: Any) -> bool:
+def _is_supervisely(data: Any) -> bool:
     """Whether it looks like an annotation of Supervisely."""
     return isinstance(data, Mapping) and {"size", "objects"} <= data.keys()
 
 
-def read_labelme(
+def _read_labelme(
     data: Mapping[str, Any], file: PurePosixPath, missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
-    """Read a file of LabelMe; see `coco_export.read_pictures`."""
+    """Read a file of LabelMe; see `BoxFormat.read`."""
     shapes = [
         Shape(
             read_text(shape.get("label")),
@@ -42,10 +48,10 @@ def read_labelme(
     yield label_picture(beside(file, name), size, shapes, missed)
 
 
-def read_supervisely(
+def _read_supervisely(
     data: Mapping[str, Any], file: PurePosixPath, missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
-    """Read an annotation of Supervisely; see `coco_export.read_pictures`.
+    """Read an annotation of Supervisely; see `BoxFormat.read`.
 
     It lies in `ann`, and is called as its picture in `img` is, with `.json` at the end.
     """
@@ -72,3 +78,9 @@ def _around(kind: Any, points: Any) -> RawBox:
         radius = math.hypot(rim_x - x, rim_y - y)
         return (x - radius, y - radius, 2 * radius, 2 * radius)
     return box_around_points([x for x, _ in corners], [y for _, y in corners]) or ()
+
+
+LABELME = BoxFormat("LabelMe", "labelme", _is_labelme, _read_labelme, is_split=True)
+SUPERVISELY = BoxFormat(
+    "Supervisely", "supervisely", _is_supervisely, _read_supervisely, is_split=True
+)

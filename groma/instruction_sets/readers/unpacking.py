@@ -45,7 +45,7 @@ class Limits:
     ratio: int = 200
 
 
-def is_picture_or_data(entry: zipfile.ZipInfo) -> bool:
+def _is_picture_or_data(entry: zipfile.ZipInfo) -> bool:
     """Whether an entry of a zip belongs to an instruction set."""
     name = PurePosixPath(entry.filename)
     is_hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
@@ -57,7 +57,7 @@ def unpack(
     archive: Path,
     folder: Path,
     limits: Limits | None = None,
-    is_wanted: Callable[[zipfile.ZipInfo], bool] = is_picture_or_data,
+    is_wanted: Callable[[zipfile.ZipInfo], bool] = _is_picture_or_data,
 ) -> None:
     """Unpack the pictures and annotations of a zip; all is checked before anything is written.
 

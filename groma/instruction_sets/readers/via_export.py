@@ -8,7 +8,7 @@ from typing import Any
 from groma.data.geometry import box_around_points
 from groma.foreign import read_text
 from groma.instruction_sets.readers.box_values import read_box, read_objects
-from groma.instruction_sets.readers.labelled import LabelledPicture
+from groma.instruction_sets.readers.labelled import BoxFormat, LabelledPicture
 from groma.instruction_sets.readers.set_items import RawBox
 
 _PROJECT = "_via_img_metadata"
@@ -19,7 +19,7 @@ _LABELS = (
 """What people call the attribute that holds the label, the most telling first."""
 
 
-def is_via(data: Any) -> bool:
+def _is_via(data: Any) -> bool:
     """Whether it looks like a project or an export of the annotator."""
     if not isinstance(data, Mapping):
         return False
@@ -31,10 +31,10 @@ def is_via(data: Any) -> bool:
     )
 
 
-def read_pictures(
+def _read(
     data: Mapping[str, Any], file: PurePosixPath, missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
-    """Read a project or an export; see `coco_export.read_pictures`."""
+    """Read a project or an export; see `BoxFormat.read`."""
     del file
     for picture in data.get(_PROJECT, data).values():
         regions = picture["regions"]
@@ -79,3 +79,6 @@ def _read_shape(shape: Any) -> RawBox:
         x, y, across, down = ellipse
         return (x - across, y - down, 2 * across, 2 * down)
     return read_box(shape)
+
+
+VIA = BoxFormat("VGG Image Annotator", "via", _is_via, _read)

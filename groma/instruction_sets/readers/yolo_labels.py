@@ -19,13 +19,13 @@ from groma.instruction_sets.readers.box_values import read_box
 from groma.instruction_sets.readers.labelled import LabelledPicture, Shape, label_picture
 from groma.types import GromaError
 
-CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
+_CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
 """What files with a class in each line are called."""
 
 _YAML = (".yaml", ".yml")
 _MOST_YAML = 1 << 18
-_MOST_BYTES = 1 << 24
-"""Largest file of labels that is read."""
+_MOST_BYTES = 1 << 20
+"""Largest file of labels that is read: thousands of boxes."""
 
 
 def find_labels(files: Iterable[Path], pictures: Iterable[PurePosixPath]) -> list[Path]:
@@ -34,7 +34,7 @@ def find_labels(files: Iterable[Path], pictures: Iterable[PurePosixPath]) -> lis
     return [
         file
         for file in files
-        if file.suffix.lower() == ".txt" and file.name not in CLASS_FILES
+        if file.suffix.lower() == ".txt" and file.name not in _CLASS_FILES
         if file.stem in stems or "labels" in file.parts
     ]
 
@@ -73,7 +73,7 @@ def read_pictures(
         same = by_stem.get(own.name, [])
         found = by_path.get(moved) or by_path.get(own) or (same[0] if len(same) == 1 else None)
         if found is None or file.stat().st_size > _MOST_BYTES:
-            missed["picture"] += 1
+            missed["file" if found else "picture"] += 1
             continue
         used.add(found)
         lines = decode_text(file.read_bytes(), "replace").splitlines()
@@ -112,7 +112,7 @@ def _read_classes(files: Sequence[Path]) -> tuple[dict[float, str], int]:
                 shape = read_box(data.get("kpt_shape", ()))
                 keypoints = int(math.prod(shape)) if 0 < math.prod(shape) < 1000 else 0
                 return _number(names.items()), keypoints if len(shape) == 2 else 0
-    for name in CLASS_FILES:
+    for name in _CLASS_FILES:
         for file in files:
             if file.name == name and file.stat().st_size <= _MOST_YAML:
                 lines = decode_text(file.read_bytes(), "replace").split("\n")
@@ -128,6 +128,7 @@ def _number(names: Iterable[tuple[Any, Any]]) -> dict[float, str]:
 
 def _load_yaml(file: Path) -> Any:
     try:
-        return yaml.safe_load(decode_text(file.read_bytes(), "replace"))
+        # It knows texts alone, and merges nothing that could grow without end.
+        return yaml.load(decode_text(file.read_bytes(), "replace"), yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise GromaError(f"{file.name} is no YAML that can be read.") from error

@@ -10,8 +10,7 @@ import numpy as np
 from groma.eval.harness.table import Row
 from groma.eval.statistics.intervals import (
     Estimate,
-    bootstrap,
-    bootstrap_share,
+    estimate,
     f1,
     proportion,
     ratio,
@@ -84,7 +83,7 @@ def proposals(records: Records) -> Iterator[Row]:
     ]
     yield Row("proposals_50_all", "AR@0.5 of all proposals", _ratio(counts))
     shown = [(len(record.shown), 1) for record in records]
-    yield Row("regions", "regions shown per picture", bootstrap(np.array(shown), ratio, len(shown)))
+    yield Row("regions", "regions shown per picture", estimate(np.array(shown), ratio, len(shown)))
 
 
 def _recall(
@@ -110,7 +109,9 @@ def pointing(records: Records) -> Iterator[Row]:
     counts = [count_pointed(answer.reply, answer.expected_boxes) for answer in asked]
     yield Row("find_all_precision", "find all: precision", _ratio([row[:2] for row in counts]))
     yield Row("find_all_recall", "find all: recall", _ratio([row[::2] for row in counts]))
-    yield Row("find_all_f1", "find all: F1", bootstrap_share(np.array(counts), f1, len(counts)))
+    yield Row(
+        "find_all_f1", "find all: F1", estimate(np.array(counts), f1, len(counts), is_share=True)
+    )
     absent = [answer.verdict.right for answer in answers_to(records, "find_absent")]
     yield Row("absent", "not there: says so, no box", _share(absent))
 
@@ -236,7 +237,7 @@ def _share(outcomes: Iterable[bool]) -> Estimate:
 
 def _ratio(counts: Sequence[Sequence[int]]) -> Estimate:
     """First sum over second, a share with as many cases as the second."""
-    return bootstrap_share(np.array(counts), ratio, sum(row[1] for row in counts))
+    return estimate(np.array(counts), ratio, sum(row[1] for row in counts), is_share=True)
 
 
 def _by_scene(counts: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:

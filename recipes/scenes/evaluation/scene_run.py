@@ -10,7 +10,7 @@ from tqdm import tqdm
 from groma.chat.chat import Groma
 from groma.chat.settings import GenerationSettings
 from groma.dice import Split
-from groma.eval.harness.answer_file import AnswerFile
+from groma.run_journal import RunJournal
 from groma.types import GromaError
 from recipes.scenes.evaluation.answering import answer_scene
 from recipes.scenes.evaluation.collage import CollageGenerator
@@ -124,8 +124,8 @@ def answer_all(
         raise GromaError("Ask about at least one scene, from an index that is not negative.")
     questions = Questionnaire(settings.kinds, settings.density)
     source, generation = settings.source(), settings.generation()
-    file = AnswerFile.resume(path, settings.to_dict()) if path else None
-    records = _by_index(file.cases if file else [])
+    file = RunJournal.resume(path, settings.to_dict()) if path else None
+    records = _by_index(file.entries if file else [])
     missing = [index for index in indices if index not in records]
     if not missing:
         return [records[index] for index in indices]
@@ -148,13 +148,13 @@ def read_saved(paths: Sequence[Path]) -> tuple[Settings, list[SceneRecord]]:
     Raises:
         GromaError: if files are of different runs, a scene occurs twice, or there is none.
     """
-    files = [AnswerFile.read(path) for path in paths]
-    if any(file.header != files[0].header for file in files):
+    files = [RunJournal.read(path) for path in paths]
+    if any(file.settings != files[0].settings for file in files):
         raise GromaError("These files hold answers of different runs; score them one by one.")
-    records = _by_index([case for file in files for case in file.cases])
+    records = _by_index([case for file in files for case in file.entries])
     if not records:
         raise GromaError(f"{paths[0]} holds no answers yet.")
-    return Settings.from_dict(files[0].header), [records[index] for index in sorted(records)]
+    return Settings.from_dict(files[0].settings), [records[index] for index in sorted(records)]
 
 
 def _by_index(cases: Sequence[dict[str, Any]]) -> dict[int, SceneRecord]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from transformers import EvalPrediction
 
-from groma.data.collate import answers, pad
+from groma.data.batches import pad
+from groma.data.tokenise import answers
 from groma.tokens import TokenIds
 from groma.types import IGNORED
 from recipes.scenes.language.conversations import KINDS

@@ -20,10 +20,13 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from groma.data.augment import redraw
-from groma.data.collate import pad_conversations, write
+from groma.data.batches import pad_conversations
+from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.image import normalise_pixels
-from groma.model.groma import GromaForConditionalGeneration, Sight
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.region_selection import SelectionPolicy, select_candidates
+from groma.model.training_forward import TrainingPicture
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.train.objectives.grounded_conversations import GroundedConversations
@@ -112,19 +115,20 @@ class SeenScenes:
             redraw(boxes, Dice.of(self.scenes.split, self.scenes.seed, self.index(number), 4))
             for boxes, number in zip(truth, numbers, strict=True)
         ]
-        visual = model.features(model.look(normalise_pixels(pixels.to(device))))
-        candidates = [passing(found, model.config.score_threshold) for found in visual.proposals]
+        features = model.image_features(normalise_pixels(pixels.to(device)))
+        image_tokens, feature_maps = model.visual_tokens(features)
+        candidates = [passing(found, model.config.score_threshold) for found in features.proposals]
         boxes = [
             torch.cat([found.boxes, user.to(device), true.to(device)])
             for found, user, true in zip(candidates, drawn, truth, strict=True)
         ]
-        tokens = model.region_encoder(visual.feature_maps, boxes)
+        tokens = model.region_encoder(feature_maps, boxes)
         rows = []
         for i, found in enumerate(candidates):
             parts = tokens[i].half().cpu().split([len(found.boxes), len(drawn[i]), len(truth[i])])
             rows.append(
                 {
-                    "image_tokens": visual.image_tokens[i].half().cpu(),
+                    "image_tokens": image_tokens[i].half().cpu(),
                     "boxes": found.boxes.float().cpu(),
                     "scores": found.scores.float().cpu(),
                     "tokens": parts[0].contiguous(),
@@ -234,14 +238,16 @@ class SeenCollator:
         }
 
 
-def sight_of(model: GromaForConditionalGeneration, picture: dict[str, Tensor]) -> Sight:
-    """A picture as `GromaForConditionalGeneration.see` shows it, from what was kept."""
+def sight_of(model: GromaForConditionalGeneration, picture: dict[str, Tensor]) -> TrainingPicture:
+    """A picture as `encode_pictures` shows it, from what was kept."""
     refer, ground = picture["refer_boxes"], picture["ground_boxes"]
     proposals = Proposals(picture["boxes"], picture["scores"])
-    regions, chosen = model.select(proposals, refer, ground)
+    regions, chosen = select_candidates(proposals, refer, ground, SelectionPolicy.of(model.config))
     candidates = [picture[name].float() for name in ("tokens", "refer_tokens", "ground_tokens")]
     tokens = torch.cat(candidates)[chosen]
-    return Sight(picture["image_tokens"].float(), replace(regions, tokens=tokens), refer, ground)
+    return TrainingPicture(
+        picture["image_tokens"].float(), replace(regions, tokens=tokens), refer, ground
+    )
 
 
 class SeenInstruction(GroundedConversations):
@@ -266,10 +272,10 @@ class SeenInstruction(GroundedConversations):
             As `GroundedConversations.forward`.
         """
         pictures = [dict(zip(seen, row, strict=True)) for row in zip(*seen.values(), strict=True)]
-        output = self.model.read(
-            [sight_of(self.model, picture) for picture in pictures],
+        output = self.model(
             input_ids,
-            labels,
+            [sight_of(self.model, picture) for picture in pictures],
+            labels=labels,
             shuffle_regions=self.shuffle_regions,
             output_attentions=self.looks,
         )

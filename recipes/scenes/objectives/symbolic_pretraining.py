@@ -15,11 +15,12 @@ from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from groma.config import NUM_REGION_TOKENS
-from groma.data.collate import pad_conversations, write
+from groma.data.batches import pad_conversations
+from groma.data.tokenise import write
 from groma.dice import Dice
-from groma.model.groma import next_token_loss
 from groma.model.region_code import RegionCode
 from groma.model.splice import expand_with_labels, name_boxes, splice
+from groma.model.training_forward import next_token_loss
 from groma.text.template import Template
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
 from groma.types import IGNORED

@@ -19,6 +19,7 @@ from groma.checkpoint.adapters import (
     share,
     write_adapter,
 )
+from groma.checkpoint.convert import convert
 from groma.cli import main as cli
 from groma.model.groma import GromaForConditionalGeneration
 from groma.tokens import IMAGE, REFER_BOX, REFER_FEATURE, REGION
@@ -191,7 +192,7 @@ def test_a_merged_folder_is_a_plain_model_that_answers_alike(
 ) -> None:
     folder, learnt = whole
     target = tmp_path / "deep" / "merged"
-    loading.convert(base, target, dtype="float32", adapter=folder)
+    convert(base, target, dtype="float32", adapter=folder)
     model, _ = loading.load(target, device="cpu", dtype="float32")
     torch.testing.assert_close(logits(model), learnt, atol=1e-3, rtol=1e-3)
     names = [name for name, _ in model.named_parameters()]
@@ -201,7 +202,7 @@ def test_a_merged_folder_is_a_plain_model_that_answers_alike(
     with pytest.raises(GromaError, match="number of merged adapters is 0, but here it is 1"):
         attach(model, folder)
     with pytest.raises(GromaError, match="exists already"):
-        loading.convert(base, target, adapter=folder)
+        convert(base, target, adapter=folder)
 
 
 def test_the_command_line_takes_an_adapter(

@@ -10,8 +10,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
 
 from groma import embedded, machine
 from groma.checkpoint import load as loading
+from groma.checkpoint.convert import convert
+from groma.checkpoint.inspect import info
+from groma.checkpoint.load import weight_files
+from groma.model import quantization as packing
 from groma.model.groma import GromaForConditionalGeneration
-from groma.model.quantization import is_cpu_packed, quantized_linears
+from groma.model.quantization import is_cpu_packed, quantization_config, quantized_linears
 from groma.tokens import IMAGE, REGION
 from groma.types import GromaError
 from tests import cpu_kernel
@@ -50,7 +54,7 @@ def test_quantised_round_trip(
     folder: Path, tmp_path: Path, quantization, dtype, monkeypatch
 ) -> None:
     target = tmp_path / "converted"
-    loading.convert(folder, target, quantization, dtype=dtype)
+    convert(folder, target, quantization, dtype=dtype)
     monkeypatch.setattr(machine, "NARROW", 0)
     direct, _ = loading.load(folder, quantization, device="cpu", dtype=dtype)
     converted, _ = loading.load(target, device="cpu", dtype=dtype)
@@ -67,7 +71,7 @@ def test_a_quantised_checkpoint_computes_in_the_type_of_another_machine(
 ) -> None:
     monkeypatch.setattr(machine, "NARROW", 0)
     cpu_kernel.allow(monkeypatch, False)
-    loading.convert(folder, tmp_path / "packed", quantization, dtype=stored)
+    convert(folder, tmp_path / "packed", quantization, dtype=stored)
     model, _ = loading.load(tmp_path / "packed", device="cpu", dtype=wanted)
     kind = getattr(torch, wanted)
     assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {kind}
@@ -101,13 +105,13 @@ def test_layers_that_can_be_repacked_are_and_answers_stay(
 def test_unpacked_weights_are_those_bitsandbytes_computes_with(
     folder: Path, tmp_path: Path, dtype, reason, monkeypatch
 ) -> None:
-    loading.convert(folder, tmp_path / "packed", "4bit", dtype=dtype)
+    convert(folder, tmp_path / "packed", "4bit", dtype=dtype)
     monkeypatch.setattr(machine, "NARROW", 0)
     packed, _ = loading.load(tmp_path / "packed", device="cpu", dtype=dtype)
     if reason == "narrow":
         monkeypatch.setattr(machine, "NARROW", 1024)
     elif reason == "no bitsandbytes":
-        monkeypatch.setattr(loading, "find_spec", lambda _name: None)
+        monkeypatch.setattr(packing, "find_spec", lambda _name: None)
     wanted = "none" if reason == "asked for" else None
     plain, _ = loading.load(tmp_path / "packed", wanted, device="cpu", dtype=dtype)
     assert quantized_linears(packed)
@@ -117,7 +121,7 @@ def test_unpacked_weights_are_those_bitsandbytes_computes_with(
         if hasattr(module, "support_avx512bf16_for_cpu"):
             exact = dequantize_4bit(module.weight.data, module.weight.quant_state)
             assert torch.equal(linears[name].weight, exact)
-    loading.convert(tmp_path / "packed", tmp_path / "plain", "none", dtype=dtype)
+    convert(tmp_path / "packed", tmp_path / "plain", "none", dtype=dtype)
     again, _ = loading.load(tmp_path / "plain", device="cpu", dtype=dtype)
     assert torch.equal(answer(again), answer(plain))
 
@@ -162,21 +166,21 @@ def test_a_packed_model_refuses_to_save_a_broken_folder(
 
 
 def _four_bit():
-    return loading.quantization_config("4bit", torch.float32)
+    return quantization_config("4bit", torch.float32)
 
 
 def test_released_layout_converts_exactly(tmp_path: Path) -> None:
     record, recorded = released.fixture()
     source = released.write_released(tmp_path / "released", record, shards=2, tied="both")
     released.write_tokenizer(source)
-    loading.convert(source, tmp_path / "ours", dtype="float32", max_shard_size="100MB")
-    assert len(loading.weight_files(tmp_path / "ours")) > 1
+    convert(source, tmp_path / "ours", dtype="float32", max_shard_size="100MB")
+    assert len(weight_files(tmp_path / "ours")) > 1
     model, _ = loading.load(tmp_path / "ours", device="cpu", dtype="float32")
     pixels = torch.from_numpy(released.recipe().pixels((1, 3, 448, 448), record["seed"]))
     with torch.no_grad():
         logits = model(recorded["input_ids"].long(), pixels).logits
     torch.testing.assert_close(logits[:, -1], recorded["logits_last"], atol=5e-3, rtol=0)
-    before, after = loading.info(source), loading.info(tmp_path / "ours")
+    before, after = info(source), info(tmp_path / "ours")
     counts = [{p.name: p.parameters for p in parts} for parts in (before, after)]
     doubled = sum(torch.Size(record["state_dict"][key]).numel() for key in record["tied_keys"])
     counts[0]["region proposer"] -= doubled
@@ -194,9 +198,9 @@ def test_info_counts_bytes_and_packed_parameters(tmp_path: Path) -> None:
     }
     tiny_model(text_config=text).save_pretrained(tmp_path / "plain")
     released.write_tokenizer(tmp_path / "plain")
-    loading.convert(tmp_path / "plain", tmp_path / "packed", "4bit")
-    plain = {part.name: part for part in loading.info(tmp_path / "plain")}
-    packed = {part.name: part for part in loading.info(tmp_path / "packed")}
+    convert(tmp_path / "plain", tmp_path / "packed", "4bit")
+    plain = {part.name: part for part in info(tmp_path / "plain")}
+    packed = {part.name: part for part in info(tmp_path / "packed")}
     assert plain.keys() == packed.keys()
     for name in plain:
         assert plain[name].parameters == packed[name].parameters
@@ -268,14 +272,14 @@ def test_requests_that_cannot_run_here_are_named(folder: Path, tmp_path: Path, m
         loading.load(folder, dtype="float8x")
     with pytest.raises(GromaError, match="2bit"):
         loading.load(folder, "2bit")
-    loading.convert(folder, tmp_path / "packed", "4bit")
+    convert(folder, tmp_path / "packed", "4bit")
     with pytest.raises(GromaError, match="stored in 4bit and cannot become 8bit"):
         loading.load(tmp_path / "packed", "8bit")
     with pytest.raises(GromaError, match="packed is stored in 4bit already"):
-        loading.convert(tmp_path / "packed", tmp_path / "again", "4bit")
+        convert(tmp_path / "packed", tmp_path / "again", "4bit")
     with pytest.raises(GromaError, match="exists already"):
-        loading.convert(folder, tmp_path / "packed")
-    monkeypatch.setattr(loading, "find_spec", lambda _name: None)
+        convert(folder, tmp_path / "packed")
+    monkeypatch.setattr(packing, "find_spec", lambda _name: None)
     with pytest.raises(GromaError, match="pip install bitsandbytes"):
         loading.load(folder, "4bit")
 

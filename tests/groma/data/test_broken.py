@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from groma.data.sample import Phrase
 from groma.data.sources import coco, flickr, grit, open_images, refer, sa1b, visual_genome
-from groma.data.sources.items import BrokenItem, Items, read_parts
+from groma.data.sources.items import BrokenItem, Samples, read_parts
 from groma.types import GromaError
 from tests.groma.data.reading import read
 
@@ -29,11 +30,13 @@ def changed(source: Path, target: Path, change: Change) -> Path:
 
 
 def test_parts_that_can_be_used_are_read() -> None:
-    assert read_parts(["1", None, "x", "2"], int) == [1, 2]
+    lost: Counter[str] = Counter()
+    assert read_parts(["1", None, "x", "2"], int, lost) == [1, 2]
+    assert lost == {"a field of the wrong type": 2}
     with pytest.raises(BrokenItem, match="wrong type"):
-        read_parts(["x", None], int)
+        read_parts(["x", None], int, lost)
     with pytest.raises(BrokenItem, match="no box"):
-        read_parts([], int)
+        read_parts([], int, lost)
 
 
 REFER: dict[str, tuple[Change, dict[str, int]]] = {
@@ -192,14 +195,14 @@ def spoil(entry: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(entry) | {"bbox": [x, y, 0, height]}
 
 
-def with_spoilt_segments(public: Path, folder: Path) -> Items:
+def with_spoilt_segments(public: Path, folder: Path) -> Samples:
     shutil.copytree(public / "sa1b", folder / "sa1b")
     file = folder / "sa1b/sa_000000/sa_1.json"
     changed(file, file, lambda data: data["annotations"].insert(0, spoil(data["annotations"][0])))
     return sa1b.open_sa1b(folder / "sa1b", folder)
 
 
-def with_spoilt_row(public: Path, folder: Path) -> Items:
+def with_spoilt_row(public: Path, folder: Path) -> Samples:
     lines = (public / "openimages/train-annotations-bbox.csv").read_text().splitlines()
     cells = lines[1].split(",")
     cells[5] = cells[4]
@@ -207,7 +210,7 @@ def with_spoilt_row(public: Path, folder: Path) -> Items:
     return open_images.open_images(folder / "x.csv", folder)
 
 
-def with_spoilt_regions(public: Path, folder: Path) -> Items:
+def with_spoilt_regions(public: Path, folder: Path) -> Samples:
     def spoil_regions(data: Any) -> None:
         regions = data[0]["regions"]
         regions[:0] = [regions[0] | {"width": 0}, regions[0] | {"phrase": " "}, {}]
@@ -222,7 +225,7 @@ def spoil_annotations(data: Any) -> None:
     data["annotations"].insert(0, spoil(data["annotations"][0]))
 
 
-def with_spoilt_captions(public: Path, folder: Path) -> Items:
+def with_spoilt_captions(public: Path, folder: Path) -> Samples:
     file = changed(
         public / "refcoco/refcocog_cap_train.json",
         folder / "x.json",
@@ -231,7 +234,7 @@ def with_spoilt_captions(public: Path, folder: Path) -> Items:
     return coco.open_region_captions(file, folder)
 
 
-def with_spoilt_phrases(public: Path, folder: Path) -> Items:
+def with_spoilt_phrases(public: Path, folder: Path) -> Samples:
     file = changed(
         public / "flickr30k/flickr_entities_train.json",
         folder / "x.json",
@@ -240,7 +243,7 @@ def with_spoilt_phrases(public: Path, folder: Path) -> Items:
     return coco.open_flickr_json(file, folder)
 
 
-def with_spoilt_expressions(public: Path, folder: Path) -> Items:
+def with_spoilt_expressions(public: Path, folder: Path) -> Samples:
     def spoil_first(data: Any) -> None:
         first = data[0]["ref_exps"][0]
         data[0]["ref_exps"].insert(0, [*first[:4], first[2], *first[5:]])
@@ -249,7 +252,7 @@ def with_spoilt_expressions(public: Path, folder: Path) -> Items:
     return grit.open_grit(file, folder, task="caption")
 
 
-def with_spoilt_xml(public: Path, folder: Path) -> Items:
+def with_spoilt_xml(public: Path, folder: Path) -> Samples:
     shutil.copytree(public / "flickr30k", folder / "flickr30k")
     file = folder / "flickr30k/Annotations/1000.xml"
     start, thing, rest = file.read_text().partition("<object>")
@@ -258,7 +261,7 @@ def with_spoilt_xml(public: Path, folder: Path) -> Items:
     return flickr.open_flickr30k(folder / "flickr30k", folder)
 
 
-PLAIN: dict[Callable[[Path, Path], Items], Callable[[Path, Path], Items]] = {
+PLAIN: dict[Callable[[Path, Path], Samples], Callable[[Path, Path], Samples]] = {
     with_spoilt_segments: lambda public, cache: sa1b.open_sa1b(public / "sa1b", cache),
     with_spoilt_row: lambda public, cache: open_images.open_images(
         public / "openimages/train-annotations-bbox.csv", cache
@@ -284,7 +287,7 @@ PLAIN: dict[Callable[[Path, Path], Items], Callable[[Path, Path], Items]] = {
 
 @pytest.mark.parametrize("spoilt", PLAIN, ids=lambda function: function.__name__)
 def test_a_box_without_area_costs_that_box_alone(
-    public: Path, tmp_path: Path, spoilt: Callable[[Path, Path], Items]
+    public: Path, tmp_path: Path, spoilt: Callable[[Path, Path], Samples]
 ) -> None:
     """Each file has a broken box more than the fixture; what is read of both is the same."""
     assert read(spoilt(public, tmp_path)) == read(PLAIN[spoilt](public, tmp_path))

@@ -8,17 +8,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from groma.data.dataset import (
-    ConversationEncoder,
-    ExampleCollator,
-    Examples,
-    Source,
-    collate_detection,
-    find_picture,
-    make_dice,
-)
+from groma.data.batches import ExampleCollator, collate_detection
+from groma.data.dataset import ConversationEncoder, Examples, Source, find_picture, make_dice
 from groma.data.mixture import Mixture
-from groma.data.sources.items import BrokenItem, DetectionSample, Items
+from groma.data.sources.items import BrokenItem, DetectionSample, Samples
 from groma.tokens import GROUND_BOX, REFER_BOX
 from groma.train.objectives.class_agnostic_detection import ClassAgnosticDetection
 from groma.train.objectives.grounded_conversations import GroundedConversations
@@ -135,7 +128,7 @@ def test_broken_items_are_replaced_counted_and_logged(
 def test_only_broken_items_stop_the_training(
     conversations: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("groma.data.dataset.MOST_BROKEN", 30)
+    monkeypatch.setattr("groma.data.dataset._MOST_BROKEN", 30)
     vg = only(conversations, "vg-single")
     lost = replace(vg, sources=(replace(vg.sources[0], images=tmp_path),))
     with pytest.raises(GromaError, match=r"vg-single: 30 items.*picture that is missing \("):
@@ -168,8 +161,8 @@ def test_a_picture_of_another_shape_or_without_pixels_is_refused(tmp_path: Path)
 
     def load(name: str, size: tuple[int, int]):
         sample = DetectionSample(name, size, ((0.0, 0.0, 1.0, 1.0),), (), "coco")
-        items = Items([sample], lambda record: record, "detection")
-        return Source("test", items, tmp_path).load(0, make_dice(0))
+        samples = Samples([sample], lambda item, _: item, "detection")
+        return Source("test", samples, tmp_path).load(0, make_dice(0))
 
     assert load("x.png", (200, 400))[0].size == (20, 40)
     with pytest.raises(BrokenItem, match="another shape"):

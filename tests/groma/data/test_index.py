@@ -2,7 +2,6 @@ import csv
 import json
 import pickle
 from collections import defaultdict
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groma.data.records import index
-from groma.data.records.index import (
-    CsvGroups,
-    JsonItems,
-    JsonTables,
-    cache_stem,
-    derive_lines,
-    replacing,
-)
+from groma.data.records import json_stream
+from groma.data.records.derived_files import FOLDER_NAME, cache_stem, derive_lines, keeping
+from groma.data.records.indexed_files import CsvGroups, JsonItems, JsonTables
 from groma.data.sources.items import BrokenItem
 from groma.types import GromaError
 
@@ -44,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _usual_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "_CHUNK", index._CHUNK)
+    monkeypatch.setattr(json_stream, "_CHUNK", json_stream._CHUNK)
 
 
 def put(folder: Path, text: str) -> Path:
@@ -59,9 +52,9 @@ def put(folder: Path, text: str) -> Path:
 def test_a_list_is_read_by_index_whatever_it_holds(
     folder: Path, values: list[Any], style: dict, chunk: int
 ) -> None:
-    index._CHUNK = chunk
+    json_stream._CHUNK = chunk
     items = JsonItems(put(folder, json.dumps(values, **style)))
-    assert [items[i][0] for i in range(len(items))] == json.loads(json.dumps(values))
+    assert [items[i] for i in range(len(items))] == json.loads(json.dumps(values))
 
 
 @given(values=OBJECTS, blank=st.sampled_from(["", "\n", " \r\n\n"]))
@@ -69,7 +62,7 @@ def test_a_list_is_read_by_index_whatever_it_holds(
 def test_lines_are_read_by_index(folder: Path, values: list[dict], blank: str) -> None:
     lines = [json.dumps(value, ensure_ascii=False) for value in values]
     items = JsonItems(put(folder, blank + f"\n{blank}".join(lines)))
-    assert [items[i][0] for i in range(len(items))] == values
+    assert [items[i] for i in range(len(items))] == values
 
 
 @given(
@@ -83,7 +76,7 @@ def test_lines_are_read_by_index(folder: Path, values: list[dict], blank: str) -
 def test_annotations_find_their_images(
     folder: Path, images: list[int], owners: list[int], turned: bool, style: dict, chunk: int
 ) -> None:
-    index._CHUNK = chunk
+    json_stream._CHUNK = chunk
     data = {
         "info": {"images": [1, 2], "é": ["{[", 3]},
         "images": [{"id": i, "file_name": f"ü{i}"} for i in images],
@@ -121,15 +114,13 @@ def test_parts_of_an_item_count_as_samples(tmp_path: Path, lines: bool) -> None:
     text = "\n".join(map(json.dumps, values)) if lines else json.dumps(values)
     items = JsonItems(put(tmp_path, text), parts="parts")
     found = [items[i] for i in range(len(items))]
-    assert [values.index(value) for value, _ in found] == [0, 0, 0, 1, 2, 3, 4]
-    counts = [[part for _, part in group] for _, group in groupby(found, lambda item: id(item[0]))]
-    assert [part for group in counts for part in group] == [0, 1, 2, 0, 0, 0, 0]
+    assert found == [*({"parts": [part]} for part in (1, 2, 3)), *values[1:]]
 
 
 def test_a_broken_line_breaks_nothing_else(tmp_path: Path) -> None:
     items = JsonItems(put(tmp_path, '{"a": 1}\n{"a": \n{"a": 3}\n'))
-    assert items[0][0] == {"a": 1}
-    assert items[2][0] == {"a": 3}
+    assert items[0] == {"a": 1}
+    assert items[2] == {"a": 3}
     with pytest.raises(BrokenItem):
         items[1]
 
@@ -145,7 +136,7 @@ def test_a_changed_file_gets_a_new_index(tmp_path: Path) -> None:
     path = put(tmp_path, "[1, 2]")
     assert len(JsonItems(path)) == 2
     path.write_text("[1, 2, 3]")
-    assert [JsonItems(path)[i][0] for i in range(3)] == [1, 2, 3]
+    assert [JsonItems(path)[i] for i in range(3)] == [1, 2, 3]
 
 
 def test_the_index_is_made_once_and_goes_where_it_should(
@@ -155,17 +146,17 @@ def test_the_index_is_made_once_and_goes_where_it_should(
     cache = tmp_path / "elsewhere"
     len(JsonItems(path, cache))
     assert list(cache.glob("*.npy"))
-    assert not (tmp_path / index.FOLDER_NAME).exists()
+    assert not (tmp_path / FOLDER_NAME).exists()
     monkeypatch.setattr(JsonItems, "_build", None)
-    assert JsonItems(path, cache)[1] == (2, 0)
+    assert JsonItems(path, cache)[1] == 2
 
 
 def test_another_process_gets_paths_and_no_arrays(tmp_path: Path) -> None:
     items = JsonItems(put(tmp_path, json.dumps(list(range(10_000)))))
-    assert items[9_999][0] == 9_999
+    assert items[9_999] == 9_999
     sent = pickle.dumps(items)
     assert len(sent) < 1_000
-    assert pickle.loads(sent)[5_000][0] == 5_000
+    assert pickle.loads(sent)[5_000] == 5_000
 
 
 def test_what_is_derived_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -185,7 +176,7 @@ def test_what_is_derived_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     file = put(tmp_path, "[]")
-    with pytest.raises(GromaError, match="cache"), replacing(file / "inside" / "x.npy"):
+    with pytest.raises(GromaError, match="cache"), keeping(file / "inside" / "x.npy"):
         pass
 
 
@@ -198,5 +189,5 @@ def test_what_is_derived_has_its_index_beside_it(tmp_path: Path) -> None:
     source = put(tmp_path, "x")
     lines = derive_lines([source], "test", None, lambda: [{"a": 1}, {"a": 2}])
     assert len(JsonItems(lines)) == 2
-    folder = tmp_path / index.FOLDER_NAME
+    folder = tmp_path / FOLDER_NAME
     assert sorted(path.suffix for path in folder.iterdir()) == [".jsonl", ".npy"]

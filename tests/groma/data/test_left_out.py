@@ -10,7 +10,7 @@ import pytest
 from groma.cli import main as cli
 from groma.data.mixture import Mixture, SourceConfig, read_mixture
 from groma.data.records.left_out import list_pictures, read_left_out
-from groma.data.sources.items import BrokenItem, Items, LeftOut, picture_key
+from groma.data.sources.items import BrokenItem, LeftOut, Samples, picture_key
 from groma.types import GromaError
 from tests.groma.data.test_examples import only, talks
 from tests.paths import DATA
@@ -102,12 +102,12 @@ def _put(path: Path, data) -> Path:
     return path
 
 
-def read(items: Items) -> tuple[set[str], int]:
+def read(samples: Samples) -> tuple[set[str], int]:
     """The pictures that are learnt from, and how many items were left out."""
     pictures, left_out = set(), 0
-    for index in range(len(items)):
+    for index in range(len(samples)):
         try:
-            pictures.add(items[index].picture)
+            pictures.add(samples[index].picture)
         except LeftOut:
             left_out += 1
         except BrokenItem:
@@ -119,16 +119,16 @@ def test_a_source_without_the_pictures_of_a_list(public: Path, tmp_path: Path) -
     listed = _put(tmp_path / "test.json", ["COCO_val2014_000000000001.jpg"])
     for name in ("coco/instances.json", "objects365/instances.json"):
         source = SourceConfig("x", "coco", public / name, public / "coco/images")
-        (plain,) = Mixture((source,)).items
-        (less,) = Mixture((replace(source, without=(listed,)),)).items
-        all_pictures, none = read(plain)
-        pictures, left_out = read(less)
+        (plain,) = Mixture((source,)).opened
+        (less,) = Mixture((replace(source, without=(listed,)),)).opened
+        all_pictures, none = read(plain.samples)
+        pictures, left_out = read(less.samples)
         assert none == 0
-        assert len(less) == len(plain)
+        assert len(less.samples) == len(plain.samples)
         gone = {p for p in all_pictures if p.endswith("/000000000001.jpg") or p == f"{1:012}.jpg"}
         assert all_pictures - pictures == gone
         assert left_out == len(gone) == (1 if name.startswith("coco") else 0)
-        assert read(pickle.loads(pickle.dumps(less))) == (pictures, left_out)
+        assert read(pickle.loads(pickle.dumps(less.samples))) == (pictures, left_out)
 
 
 def test_pictures_of_coco_are_left_out_of_visual_genome_too(
@@ -137,10 +137,10 @@ def test_pictures_of_coco_are_left_out_of_visual_genome_too(
     listed = _put(tmp_path / "test.json", [{"file_name": "COCO_val2014_000000000400.jpg"}])
     twins = public / "visual_genome/image_data.json"
     mixture = only(conversations, "vg-multi")
-    assert read(mixture.items[0]) == ({"VG_100K_2/1.jpg", "VG_100K/2.jpg"}, 0)
+    assert read(mixture.opened[0].samples) == ({"VG_100K_2/1.jpg", "VG_100K/2.jpg"}, 0)
     for image_data, left_out in ((None, 0), (twins, 1)):
         less = replace(mixture, without=(listed,), image_data=image_data)
-        pictures, count = read(less.items[0])
+        pictures, count = read(less.opened[0].samples)
         assert count == left_out
         assert ("VG_100K_2/1.jpg" in pictures) == (not left_out)
     examples = talks(less, 1, passes=4)
@@ -193,7 +193,7 @@ def test_stats_count_what_was_left_out_and_show_the_validation(
     assert rows[2].split()[:10] == [*("validation:", "test", "refer"), *"2222020"]
     mixture = read_mixture(config)
     assert mixture.validation is not None
-    assert read(mixture.validation.items[0]) == ({"COCO_train2014_000000000003.jpg"}, 0)
+    assert read(mixture.validation.opened[0].samples) == ({"COCO_train2014_000000000003.jpg"}, 0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from groma.data.records.index import FOLDER_NAME
+from groma.data.records.derived_files import FOLDER_NAME
 from tests.groma.data import make
 
 PICTURE, TABLE = ".jpg", ".parquet"

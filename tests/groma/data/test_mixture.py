@@ -55,7 +55,7 @@ def test_paths_start_at_the_file_or_where_one_says(tmp_path: Path) -> None:
     [
         (("[[sources]]", "[[source]]"), "at least one"),
         (('name = "vg"\n', ""), "'name'"),
-        (('images = "pictures"', ""), "source vg has no 'images'"),
+        (('images = "pictures"', ""), "source vg needs the setting 'images'"),
         (('images = "pictures"', "images = 3"), "must be text"),
         (('"visual-genome"', '"genome"'), "no format 'genome'"),
         (('image_data = "data.json"', ""), "needs the option 'image_data'"),

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from groma.data.mixture import Mixture, SourceConfig
-from groma.data.records import parquet
-from groma.data.records.parquet import ParquetRows
-from groma.data.sources.grit import COLUMNS, open_grit
+from groma.data.records import parquet_rows
+from groma.data.records.parquet_rows import ParquetRows
+from groma.data.sources.grit import open_grit
 from groma.data.sources.items import UNKNOWN_SIZE
 from groma.types import GromaError
 from tests.groma.data.make import HEIGHT, WIDTH
@@ -47,11 +47,11 @@ def test_it_can_be_trained_on(public: Path, folder: Path) -> None:
 def test_any_row_is_found_whatever_the_files_and_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "_ROWS", 7)
+    monkeypatch.setattr(parquet_rows, "_ROWS", 7)
     sizes, wanted = (5, 0, 20, 1), []
     for number, size in enumerate(sizes):
         texts = [f"{number}-{i} ü" for i in range(size)]
-        wanted += [({"text": text, "n": i}, 0) for i, text in enumerate(texts)]
+        wanted += [{"text": text, "n": i} for i, text in enumerate(texts)]
         # Written by different programs, whole numbers are of different widths.
         numbers = pa.array(range(size), pa.int64() if number % 2 else pa.int32())
         columns = {"other": numbers, "text": pa.array(texts, pa.string()), "n": numbers}
@@ -68,12 +68,12 @@ def test_rows_are_copied_once_and_again_when_a_file_changes(
     one = tmp_path / "one.parquet"
     one.write_bytes((folder / "coyo_1_snappy.parquet").read_bytes())
     cache = tmp_path / "cache"
-    assert len(ParquetRows(one, COLUMNS, cache)) == 2
+    assert len(ParquetRows(one, ("caption",), cache)) == 2
     with monkeypatch.context() as patch:
         patch.setattr(ParquetRows, "_read", None)
-        assert len(ParquetRows(one, COLUMNS, cache)) == 2
+        assert len(ParquetRows(one, ("caption",), cache)) == 2
     one.write_bytes((folder / "coyo_0_snappy.parquet").read_bytes())
-    assert len(ParquetRows(one, COLUMNS, cache)) == 1
+    assert len(ParquetRows(one, ("caption",), cache)) == 1
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
@@ -92,6 +92,6 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_without_pyarrow_one_sentence_says_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "find_spec", lambda _: None)
+    monkeypatch.setattr(parquet_rows, "find_spec", lambda _: None)
     with pytest.raises(GromaError, match=r"needs pyarrow: pip install pyarrow\."):
         open_grit(folder, None)

@@ -59,9 +59,9 @@ def parsed(detection: Mixture, conversations: Mixture) -> dict[str, list]:
     for mixture in (detection, conversations):
         for source in mixture.opened:
             samples, broken = [], Counter()
-            for index in range(len(source.items)):
+            for index in range(len(source.samples)):
                 try:
-                    samples.append(source.items[index])
+                    samples.append(source.samples[index])
                 except BrokenItem as error:
                     broken[str(error)] += 1
             assert broken == REASONS[source.name], source.name
@@ -297,4 +297,4 @@ def test_json_of_another_kind_is_an_item_broken_not_a_crash(
         for value in values:
             for record in ((value, 0), (value, [value]), ({}, [value]), value):
                 with pytest.raises(BrokenItem):
-                    type(source.items)([record], source.items.parse, source.items.kind)[0]
+                    type(source.samples)([record], source.samples.parse, source.samples.kind)[0]

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from groma.eval.statistics import captions
-from groma.eval.statistics.captions import (
+from groma.eval.statistics import caption_scores as captions
+from groma.eval.statistics.caption_scores import (
     check_java,
     measure_captions,
     measure_words,

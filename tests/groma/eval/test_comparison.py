@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 
 from groma.chat.conversation import GroundedReply
+from groma.chat.settings import GenerationSettings
 from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
 from groma.cli import evaluate_adapter as adapter_command
 from groma.cli import main as cli
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
-from groma.eval.harness.comparison import compare, compare_replies, mean_overlap, word_changes
+from groma.eval.harness.adapter_comparison import (
+    compare,
+    compare_replies,
+    mean_overlap,
+    word_changes,
+)
 from groma.finetune.run_folder import RunFolder
 from groma.types import GromaError, GroundedSpan, RegionRef
 from tests import talk
@@ -84,7 +90,8 @@ def test_both_models_answer_every_question(adapter: Path, tmp_path: Path) -> Non
     picture = str(tmp_path / "picture.png")
     sample = GroundedSample(picture, SAMPLE.size, SAMPLE.boxes, SAMPLE.names, SAMPLE.turns)
     base = talk.groma()
-    rows = list(compare(base, base.with_adapter(adapter), [sample], max_new_tokens=12))
+    settings = GenerationSettings(max_new_tokens=12)
+    rows = list(compare(base, base.with_adapter(adapter), [sample], settings))
     assert [row.question for row in rows] == ["Where is the dog?", "What is [1]?"]
     asked = base.chat(picture).ask("Where is the dog?", max_new_tokens=12)
     assert rows[0].base == asked

@@ -10,10 +10,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from groma.eval.benchmarks.detection_benchmark import DRAWS, Detection
-from groma.eval.benchmarks.detection_benchmark import rank as rank_detections
-from groma.eval.benchmarks.detection_benchmark import summarise as summarise_detections
-from groma.eval.benchmarks.lvis_ground import MOST_FOUND, LvisGround, class_name
+from groma.eval.benchmarks.detection_benchmark import _DRAWS, Detection
+from groma.eval.benchmarks.lvis_ground import _MOST_FOUND, LvisGround, class_name
 from groma.types import GromaError
 from tests.groma.eval import guesses
 from tests.groma.eval.guesses import KINDS
@@ -119,7 +117,8 @@ def test_a_picture_that_counts_twice_is_like_two_pictures(tmp_path):
     benchmark = Detection(path)
     answers = answers_of(benchmark, "crowded", with_scores=True)
     weights = np.array([0.0, 2.0, 1.0, 3.0, 0.0, 1.0, 1.0, 2.0, 0.0, 1.0, 1.0, 0.0])
-    weighted = summarise_detections(rank_detections(benchmark.cases, answers), weights)
+    (measure,) = benchmark.score(benchmark.cases, answers).measures
+    weighted = measure.at(weights[None])[0]
     truth = guesses.truth(3)
     copies = {"images": [], "annotations": [], "categories": truth["categories"]}
     copied = {}
@@ -143,7 +142,7 @@ def test_intervals_hold_their_figures(tmp_path):
     benchmark = Detection(write(tmp_path, 0))
     score = benchmark.score(benchmark.cases, answers_of(benchmark, "crowded", with_scores=True))
     (measure,) = score.measures
-    assert measure.draws == DRAWS
+    assert measure.draws == _DRAWS
     estimates = measure.estimates()
     for key in ("ap", "ap_50", "ap_75", "ap_large", "ar_100"):
         assert estimates[key].low < estimates[key].value < estimates[key].high
@@ -160,7 +159,7 @@ def lvis_answers(folder):
         case.key: {"boxes": guesses.guess("crowded", boxes_of(case) * 100, case.key)[0]}
         for case in benchmark.cases
     }
-    assert max(len(answer["boxes"]) for answer in flood.values()) > MOST_FOUND
+    assert max(len(answer["boxes"]) for answer in flood.values()) > _MOST_FOUND
     yield "flooded", path, benchmark, flood
 
 

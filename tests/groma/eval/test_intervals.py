@@ -6,8 +6,7 @@ from scipy.stats import binomtest
 
 from groma.eval.statistics.intervals import (
     NOTHING,
-    bootstrap,
-    bootstrap_share,
+    estimate,
     f1,
     proportion,
     ratio,
@@ -34,9 +33,9 @@ def test_wilson_of_a_textbook():
 
 def test_no_cases_say_nothing():
     assert proportion(0, 0) == NOTHING
-    assert bootstrap(np.zeros((0, 2)), ratio, 0) == NOTHING
-    assert bootstrap(np.zeros((5, 2)), ratio, 0) == NOTHING
-    assert bootstrap_share(np.zeros((5, 3)), f1, 0) == NOTHING
+    assert estimate(np.zeros((0, 2)), ratio, 0) == NOTHING
+    assert estimate(np.zeros((5, 2)), ratio, 0) == NOTHING
+    assert estimate(np.zeros((5, 3)), f1, 0, is_share=True) == NOTHING
 
 
 @pytest.mark.parametrize("pair", [(3, 2), (-1, 2)])
@@ -48,40 +47,40 @@ def test_impossible_shares_are_refused(pair):
 def test_bootstrap_of_independent_cases_is_close_to_wilson():
     right = np.random.default_rng(1).random(1500) < 0.8
     counts = np.stack([right, np.ones(1500)], axis=1)
-    drawn, exact = bootstrap(counts, ratio, 1500), proportion(int(right.sum()), 1500)
+    drawn, exact = estimate(counts, ratio, 1500), proportion(int(right.sum()), 1500)
     assert drawn.value == exact.value
     assert (drawn.low, drawn.high) == pytest.approx((exact.low, exact.high), abs=0.004)
 
 
 def test_bootstrap_knows_that_cases_of_one_picture_hang_together():
     pictures = np.repeat([[10.0, 10.0], [0.0, 10.0]], 20, axis=0)
-    together = bootstrap(pictures, ratio, 400)
-    apart = bootstrap(np.repeat([[1.0, 1.0], [0.0, 1.0]], 200, axis=0), ratio, 400)
+    together = estimate(pictures, ratio, 400)
+    apart = estimate(np.repeat([[1.0, 1.0], [0.0, 1.0]], 200, axis=0), ratio, 400)
     assert together.value == apart.value == 0.5
     assert together.high - together.low > 2 * (apart.high - apart.low)
 
 
 def test_bootstrap_repeats_itself_and_works_in_blocks(monkeypatch):
     counts = np.random.default_rng(0).integers(1, 9, (50, 3))
-    first = bootstrap(counts, f1, 50)
-    assert bootstrap(counts, f1, 50) == first != bootstrap(counts, f1, 50, seed=1)
+    first = estimate(counts, f1, 50)
+    assert estimate(counts, f1, 50) == first
     monkeypatch.setattr("groma.eval.statistics.intervals._ROWS_AT_ONCE", 350)
-    assert bootstrap(counts, f1, 50) == first
+    assert estimate(counts, f1, 50) == first
 
 
 @pytest.mark.parametrize(("hits", "value"), [(2, 1.0), (0, 0.0)])
 def test_agreement_of_all_cases_leaves_doubt(hits, value):
     counts = np.array([[hits, 2, 2]] * 5)
-    assert bootstrap(counts, ratio, 10).low == value
-    estimate = bootstrap_share(counts, ratio, 10)
-    assert estimate == proportion(5 * hits, 10)
-    assert estimate.value == value
-    assert 0.2 < estimate.high - estimate.low < 0.4
+    assert estimate(counts, ratio, 10).low == value
+    found = estimate(counts, ratio, 10, is_share=True)
+    assert found == proportion(5 * hits, 10)
+    assert found.value == value
+    assert 0.2 < found.high - found.low < 0.4
 
 
 def test_bootstrap_share_is_the_bootstrap_otherwise():
     counts = np.array([[1, 2], [2, 2], [0, 1]])
-    assert bootstrap_share(counts, ratio, 5) == bootstrap(counts, ratio, 5)
+    assert estimate(counts, ratio, 5, is_share=True) == estimate(counts, ratio, 5)
 
 
 def test_ratio_and_f1():

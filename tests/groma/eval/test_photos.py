@@ -19,9 +19,9 @@ from groma.eval.benchmarks.photos.photo_questions import (
     ask,
     find_companions,
 )
-from groma.eval.harness.asking import Asker, Protocol
-from groma.eval.harness.predicting import Shard, predict
-from groma.eval.harness.result import make_lines
+from groma.eval.harness.asker import Asker, Protocol
+from groma.eval.harness.benchmark_result import make_lines
+from groma.eval.harness.benchmark_run import Shard, predict
 from groma.types import GromaError, GroundedSpan, RegionRef
 from tests import talk
 from tests.groma.eval import benchmark_files as files
@@ -95,10 +95,14 @@ class Scripted:
         self.template = None
         self.looked = []
 
-    def chat(self, image, **_):
+    def encode_image(self, image, objectness_mix):
+        assert objectness_mix is None
         case = self.benchmark.cases[image.getpixel((0, 0))[0]]
         self.looked.append(case.key)
-        size = (image.height, image.width)
+        return SimpleNamespace(original_size=(image.height, image.width), case=case)
+
+    def chat(self, image, **_):
+        case, size = image.case, image.original_size
 
         def reply(text, boxes, grounding):
             assert grounding
@@ -110,8 +114,7 @@ class Scripted:
             ]
             return self.speak(case, question, size)
 
-        encoded = SimpleNamespace(original_size=size, case=case)
-        return SimpleNamespace(image=encoded, ask=reply, undo=lambda: None)
+        return SimpleNamespace(image=image, ask=reply, undo=lambda: None)
 
     def regions(self, image, **_):
         things = image.case.things if self.sees else ()

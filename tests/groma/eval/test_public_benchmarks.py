@@ -12,11 +12,11 @@ from groma.cli import main as cli
 from groma.data.sources.coco import open_expressions
 from groma.eval.benchmarks.rec import Rec
 from groma.eval.benchmarks.region_caption import RegionCaption
-from groma.eval.harness.answer_file import AnswerFile
-from groma.eval.harness.asking import Asker, Protocol, TaggedTemplate, phrasing
-from groma.eval.harness.predicting import Shard, choose, read_predictions
-from groma.eval.harness.published import SETS, find_set
-from groma.eval.statistics.measures import Figure, mean
+from groma.eval.harness.asker import Asker, Protocol, TaggedTemplate, phrasing
+from groma.eval.harness.benchmark_run import Shard, choose, read_predictions
+from groma.eval.harness.published_figures import SETS, find_set
+from groma.eval.statistics.intervals import Figure, mean
+from groma.run_journal import RunJournal
 from groma.text.template import Template
 from groma.tokens import GROUNDING, PHRASE_CLOSE, PHRASE_OPEN
 from groma.types import GromaError
@@ -100,7 +100,7 @@ def test_rec_from_the_model_to_the_table(model, tmp_path, capsys):
     assert found["figures"]["accuracy"]["published"]["Groma-7B"]["value"] == 89.53
     assert json.loads(report.with_suffix(".json").read_text()) == found
     assert run(capsys, *rec(tmp_path, "--predictions", save)) == found
-    assert found["figures"]["accuracy"]["cases"] == len(AnswerFile.read(save).cases) == 6
+    assert found["figures"]["accuracy"]["cases"] == len(RunJournal.read(save).entries) == 6
     text = report.read_text()
     assert found["set"] == "refcoco-val"
     assert "Protocol: wording `words`, at most 8 new tokens, regions of objectness 0.15" in text
@@ -157,7 +157,7 @@ def test_refs_as_published_from_the_model_to_the_table(model, refs, tmp_path, ca
     found = run(capsys, *refs, "--split", "testA", *images, *kept)
     assert found["set"] == "refcoco-testA"
     assert found["figures"]["accuracy"]["published"]["Groma-7B"]["value"] == 92.09
-    assert found["figures"]["accuracy"]["cases"] == len(AnswerFile.read(save).cases) == 2
+    assert found["figures"]["accuracy"]["cases"] == len(RunJournal.read(save).entries) == 2
     assert "on refcoco testA of refs(unc).p" in report.read_text()
     assert run(capsys, *refs, "--split", "testA", "--predictions", save) == found
     # The answers to one split are none to another, whose cases have the same numbers.
@@ -279,7 +279,7 @@ def test_processes_share_the_work(model, tmp_path, capsys, monkeypatch):
         assert cli.main([*arguments, "--save", str(part)]) == 0
         assert f"Shard {rank} of 3 is done" in capsys.readouterr().out
     parts = [tmp_path / f"part.{rank}-of-3.jsonl" for rank in range(3)]
-    assert sum(len(AnswerFile.read(path).cases) for path in parts) == 11
+    assert sum(len(RunJournal.read(path).entries) for path in parts) == 11
     assert run(capsys, *rec(tmp_path, "--predictions", *parts)) == found
     again = run(capsys, *rec(tmp_path, "--predictions", *parts, whole, parts[0]))
     assert again == found
@@ -299,7 +299,7 @@ def test_a_killed_run_goes_on(model, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(Rec, "answer", tire)
     assert cli.main(arguments) == 130
-    assert len(AnswerFile.read(save).cases) == 4
+    assert len(RunJournal.read(save).entries) == 4
     found = run(capsys, *arguments)
     number = found["figures"]["accuracy"]["cases"]
     assert len(asked_for) == number + 1
@@ -345,7 +345,7 @@ def save_answers(path, benchmark, limit, wrong):
         "dtype": "auto",
         "protocol": Protocol("words", 64).to_dict(),
     }
-    file = AnswerFile.resume(path, header)
+    file = RunJournal.resume(path, header)
     for index in choose(len(benchmark.cases), limit, 0):
         case = benchmark.cases[index]
         boxes = [] if index < wrong else [list(case.box)]
@@ -399,8 +399,8 @@ def test_the_others_from_the_model_to_the_table(name, tmp_path, capsys, monkeypa
         for key in r.figures
     }
     assert stated - found["figures"].keys() <= {"cider", "recall"}
-    file = AnswerFile.read(save)
-    assert len({case["key"] for case in file.cases}) == len(file.cases) > 0
+    file = RunJournal.read(save)
+    assert len({case["key"] for case in file.entries}) == len(file.entries) > 0
     compared = run(capsys, *command_line, "--predictions", save, "--compare", save)
     differences = [each["difference"] for each in compared["figures"].values()]
     assert all(d["value"] in (0, None) for d in differences)
@@ -444,7 +444,7 @@ def test_missing_pictures_are_left_out_and_asked_for_later(model, tmp_path, caps
     assert found["notes"] == ["2 of 5 cases have no answer."]
     later = run(capsys, *arguments, "--images", files.IMAGES, "--save", save)
     assert later["notes"] == []
-    assert len(AnswerFile.read(save).cases) == 5
+    assert len(RunJournal.read(save).entries) == 5
 
 
 @pytest.mark.usefixtures("no_model")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from groma.cli import main as cli
-from groma.eval.harness.published import SETS
+from groma.eval.harness.published_figures import SETS
 
 REC_SETS = tuple(name for name, each in SETS.items() if each.benchmark == "rec")
 

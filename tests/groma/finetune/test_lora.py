@@ -219,7 +219,7 @@ def test_what_is_kept_of_pictures_changes_nothing(samples: list) -> None:
     for learns in (False, True):
         for budget in (0, 10**9):
             vision = TrainingVision(model, conversations.shown, learns, budget)
-            sights = [vision.see(i) for i in (0, 1, 0, 1, 2)]
+            sights = [vision.encode(i) for i in (0, 1, 0, 1, 2)]
             kept[learns, budget] = sights
             assert (vision.num_bytes > 0) == (budget > 0)
             assert sights[0].image_tokens.requires_grad == learns

@@ -60,12 +60,12 @@ def test_pictures_differ_from_reading_to_reading(tmp_path: Path) -> None:
     shown = spell(samples, Template(talk.toy.tokenizer("llama"), model.tokens), 1024).shown
     for learns in (False, True):
         vision = TrainingVision(model, shown, learns, 10**9, variation=0.5, seed=3)
-        plain = vision.see(0).image_tokens
-        seen = [vision.see(0, reading).image_tokens for reading in range(20)]
+        plain = vision.encode(0).image_tokens
+        seen = [vision.encode(0, reading).image_tokens for reading in range(20)]
         same = [torch.equal(tokens, plain) for tokens in seen]
         assert 3 < sum(same) < 17
         varied = [tokens for tokens, is_plain in zip(seen, same, strict=True) if not is_plain]
         assert not torch.equal(varied[0], varied[1])
         assert all(tokens.requires_grad == learns for tokens in seen)
         again = TrainingVision(model, shown, learns, 0, variation=0.5, seed=3)
-        assert all(torch.equal(again.see(0, i).image_tokens, seen[i]) for i in range(20))
+        assert all(torch.equal(again.encode(0, i).image_tokens, seen[i]) for i in range(20))

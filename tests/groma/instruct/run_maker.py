@@ -5,8 +5,8 @@ from pathlib import Path
 from unittest import mock
 
 from groma.cli import main as cli
-from groma.instruct import picture_sources as sources
-from groma.instruct.material import Material
+from groma.instruct import described_pictures as sources
+from groma.instruct.described_pictures import Material
 
 
 class FixedSource:

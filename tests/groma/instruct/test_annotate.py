@@ -7,8 +7,8 @@ import pytest
 
 from groma.cli import main as cli
 from groma.data.sources.groma_instruct import parse_item
-from groma.instruct.listed_regions import RegionChoice
-from groma.instruct.picture_sources import ProposalSource, list_pictures
+from groma.instruct.described_pictures import ProposalSource, list_pictures
+from groma.instruct.region_choice import RegionChoice
 from groma.instruction_sets.doctor.checking import check
 from groma.instruction_sets.readers.reading import read_set
 from groma.types import GromaError
@@ -68,7 +68,7 @@ def test_a_folder_is_annotated_once(
 
     other = ("--max-new-tokens", "61")
     assert cli.main(["annotate", str(pictures), "--save", str(save), *other]) == 2
-    assert "begun in another way" in capsys.readouterr().err
+    assert "of another run" in capsys.readouterr().err
 
 
 def test_proposals_are_material(pictures: Path) -> None:

@@ -7,8 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from groma.instruct.listed_regions import RegionChoice, choose_regions, merge_texts
-from groma.instruct.marks import HIDDEN, draw_marks, mark_height, place_marks, resize_for_marks
+from groma.instruct.region_choice import RegionChoice, choose_regions, merge_texts
+from groma.instruct.region_marks import (
+    HIDDEN,
+    draw_marks,
+    mark_height,
+    place_marks,
+    resize_for_marks,
+)
 from groma.ops.boxes import box_area, pairwise_iou
 from groma.types import GromaError
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from groma.cli import main as cli
 from groma.data.sources.groma_instruct import parse_item
-from groma.instruct.journal import Journal
+from groma.instruct.made_folder import MadeFolder, Outcome
 from groma.instruction_sets.doctor.checking import check
 from groma.instruction_sets.readers.reading import read_set
 from groma.types import GromaError
@@ -211,20 +211,20 @@ def test_templates_write_offline_from_visual_genome(
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    journal = Journal(tmp_path / "journal.jsonl", {"seed": 0, "rounds": (3, 5)})
-    journal.append({"key": "a", "status": "accepted"})
+    folder = MadeFolder.begin(tmp_path, {"seed": 0, "rounds": (3, 5)})
+    folder.add(Outcome("a", "accepted", item={}))
     with (tmp_path / "journal.jsonl").open("a") as file:
         file.write('{"key": "b", "sta')
-    again = Journal(tmp_path / "journal.jsonl", {"seed": 0, "rounds": (3, 5)})
-    assert again.entries == {"a": {"key": "a", "status": "accepted"}}
-    again.append({"key": "a", "status": "failed"})
-    assert Journal(tmp_path / "journal.jsonl", {"seed": 0, "rounds": [3, 5]}).entries == {
-        "a": {"key": "a", "status": "failed"}
-    }
+    again = MadeFolder.begin(tmp_path, {"seed": 0, "rounds": [3, 5]})
+    assert list(again.outcomes) == ["a"]
+    again.add(Outcome("a", "failed"))
+    outcomes = MadeFolder.begin(tmp_path, {"seed": 0, "rounds": (3, 5)}).outcomes
+    assert {key: made.status for key, made in outcomes.items()} == {"a": "failed"}
     with pytest.raises(GromaError, match="seed was 0, and now is 1"):
-        Journal(tmp_path / "journal.jsonl", {"seed": 1, "rounds": (3, 5)})
-    (tmp_path / "journal.jsonl").write_text('{"seed": 0}\nnonsense\n')
-    with pytest.raises(GromaError, match="Line 2"):
-        Journal(tmp_path / "journal.jsonl", {"seed": 0})
+        MadeFolder.begin(tmp_path, {"seed": 1, "rounds": (3, 5)})
+    for line, message in (("nonsense", "Line 2"), ("{}", "is damaged"), ('{"key": 3}', "damaged")):
+        (tmp_path / "journal.jsonl").write_text(f'{{"run":{{"seed": 0}}}}\n{line}\n')
+        with pytest.raises(GromaError, match=message):
+            MadeFolder.begin(tmp_path, {"seed": 0})
     assert cli.main(["instruct", str(tmp_path), "--save", str(tmp_path), "--regions", "x"]) == 2
     assert "go together" in capsys.readouterr().err

@@ -1,7 +1,10 @@
 """What writers may write: notation, quality, templates, prompts."""
 
+import base64
 import json
 from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +13,11 @@ from PIL import Image
 
 from groma.data.sample import QA, Mention, Phrase
 from groma.data.sources.groma_instruct import parse_item
-from groma.instruct.maker import to_item
-from groma.instruct.material import Material
-from groma.instruct.notation import (
+from groma.endpoint import ChatEndpoint, Message
+from groma.instruct.conversation_maker import to_item
+from groma.instruct.described_pictures import Material
+from groma.instruct.draft_faults import Complaint, QualityRules, find_faults
+from groma.instruct.draft_notation import (
     BrokenDraftError,
     read_conversation,
     read_draft,
@@ -20,12 +25,16 @@ from groma.instruct.notation import (
     write_conversation,
     write_draft,
 )
-from groma.instruct.prompt import SYSTEM, build_messages
-from groma.instruct.prompt_examples import EXAMPLES
-from groma.instruct.quality import QualityRules, find_faults
+from groma.instruct.endpoint_writer import (
+    EXAMPLES,
+    INSTRUCTIONS,
+    EndpointWriter,
+    Estimate,
+    build_messages,
+    count_tokens,
+)
 from groma.instruct.template_writer import TemplateWriter
-from groma.instruct.writer import Complaint
-from tests.groma.instruct.fake_server import GOOD
+from tests.groma.instruct.fake_server import GOOD, completion, serving
 
 BOXES = ((0.1, 0.1, 0.3, 0.3), (0.5, 0.1, 0.9, 0.4), (0.2, 0.6, 0.8, 0.9), (0.0, 0.5, 0.1, 0.6))
 
@@ -227,7 +236,7 @@ def test_the_prompt_shows_marks_and_notes_and_complaints() -> None:
     messages = build_messages(MATERIAL, image, 4, (complaint,))
     roles = [message["role"] for message in messages]
     assert roles == ["system", *["user", "assistant"] * len(EXAMPLES), "user", "assistant", "user"]
-    assert messages[0]["content"] == SYSTEM
+    assert messages[0]["content"] == INSTRUCTIONS
     picture, text = messages[-3]["content"]
     assert picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
     said = text["text"]
@@ -237,3 +246,35 @@ def test_the_prompt_shows_marks_and_notes_and_complaints() -> None:
     assert messages[-2]["content"] == complaint.draft
     assert "It has 2 rounds." in messages[-1]["content"]
     assert build_messages(MATERIAL, image, 4) == messages[:-2]
+
+
+def pictured(size: tuple[int, int]) -> Message:
+    file = BytesIO()
+    Image.new("RGB", size).save(file, "JPEG")
+    url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    said = {"type": "text", "text": "1234" * 10}
+    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}, said]}
+
+
+def test_estimates() -> None:
+    assert count_tokens([pictured((9, 9))]) == 4 + 10 + 85 + 170
+    assert count_tokens([pictured((600, 9))]) == 4 + 10 + 85 + 340
+    assert count_tokens([{"role": "user", "content": "12345"}]) == 4 + 2
+    total = Estimate.total([Estimate(1, 269, 100), Estimate(1, 439, 100)])
+    assert total == Estimate(2, 269 + 439, 200)
+    assert total.cost(2.0, 10.0) == pytest.approx((708 * 2 + 200 * 10) / 1e6)
+    assert total.scaled(2.5).requests == 5
+    assert Estimate.total([]) == Estimate(0, 0, 0)
+
+
+def test_what_is_on_disk_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "park").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "park" / "1.jpg")
+    with serving(lambda *_: completion("Hi.")) as server:
+        endpoint = ChatEndpoint(server.url, "m", tmp_path, settings={"max_tokens": 100})
+        writer = EndpointWriter(endpoint, tmp_path)
+        before = writer.estimate(MATERIAL, 3)
+        assert (before.requests, before.output_tokens) == (1, 100)
+        assert before.input_tokens > 600
+        writer.write(MATERIAL, 3)
+        assert writer.estimate(MATERIAL, 3) == Estimate(0, 0, 0)

@@ -8,6 +8,7 @@ import pytest
 
 from groma.data.sample import Phrase
 from groma.instruction_sets.doctor.checking import check
+from groma.instruction_sets.doctor.layout_check import read_as
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import InstructionSet, to_samples
 from groma.types import GromaError
@@ -28,6 +29,7 @@ FORMATS = {
     "label-studio-min": ("Label Studio", ("a.png",), {"rotated"}),
     "labelme": ("LabelMe", ("pictures/a.png", "pictures/b.png"), {"shape"}),
     "supervisely": ("Supervisely", ("day/img/a.png",), {"shape"}),
+    "via": ("VGG Image Annotator", ("a.png",), set()),
     "roboflow": ("COCO-like", ("train/a.png", "valid/a.png"), {"together"}),
 }
 """Format, pictures, and what is said about it."""
@@ -120,6 +122,11 @@ def test_pictures_elsewhere_are_named(tmp_path: Path) -> None:
     shutil.copytree(SETS / "yolo-flat", tmp_path / "set")
     shutil.copy(PICTURE, _new(tmp_path / "pictures") / "a.png")
     assert _boxes(read_set(tmp_path / "set", tmp_path / "pictures")) == BOTH
+
+
+def test_nobody_says_what_a_format_says(tmp_path: Path) -> None:
+    with pytest.raises(GromaError, match=r"YOLO says what.*--boxes out"):
+        read_as(read_set(_copy("yolo", tmp_path / "set")), "cxcywh-fractions")
 
 
 def test_labels_without_names_of_classes_are_refused(tmp_path: Path) -> None:

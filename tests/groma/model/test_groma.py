@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from groma.model.groma import GromaForConditionalGeneration, next_token_loss
+from groma.model.detection_loss import detection_loss
+from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import encode_pictures, next_token_loss, splice_prompts
 from groma.tokens import GROUND_BOX, IMAGE, PAD, REFER_BOX, REFER_FEATURE, REGION
 from groma.types import GromaError
 from tests.groma.model.tiny import tiny_config, tiny_model, tiny_pixels
@@ -28,8 +30,8 @@ def rows_of(
 ) -> list:
     """What the language model reads of one picture and one prompt."""
     given = [None if boxes is None else [boxes] for boxes in (refer, ground)]
-    sights = model.see(model.look(tiny_pixels(1)), *given)
-    return model._rows(sights, ids, labels, None, False)
+    pictures = encode_pictures(model, model.image_features(tiny_pixels(1)), *given)
+    return splice_prompts(model, pictures, ids, labels)
 
 
 @pytest.fixture(scope="module")
@@ -149,14 +151,18 @@ def test_gradients_reach_language_model_and_region_encoder_only() -> None:
     assert trained == {"language_model", "projector", "region_encoder"}
 
 
+def detection_loss_of(model: GromaForConditionalGeneration, head: str) -> Tensor:
+    truth, config = [BOXES, BOXES[:1]], model.config.proposer_config
+    return detection_loss(model.detect(tiny_pixels(2)), truth, head, config)[0]
+
+
 def test_detection_gradients_reach_the_proposer_only() -> None:
     model = tiny_model()
-    total, _ = model.detection_loss(tiny_pixels(2), [BOXES, BOXES[:1]], head="sa1b")
-    total.backward()
+    detection_loss_of(model, "sa1b").backward()
     parts = {n.split(".")[0] for n, value in model.named_parameters() if value.grad is not None}
     assert parts == {"region_proposer"}
     model.image_encoder.frozen = False
-    model.detection_loss(tiny_pixels(2), [BOXES, BOXES[:1]])[0].backward()
+    detection_loss_of(model, "coco").backward()
     parts = {n.split(".")[0] for n, value in model.named_parameters() if value.grad is not None}
     assert parts == {"region_proposer", "image_encoder"}
 

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.region_encoder import plain_forward, plain_fuse, plain_pool
-from groma.model.region_encoder import OFFICIAL_KEYS, RegionEncoder
+from groma.model.region_encoder import RegionEncoder
+from groma.model.released import RENAMES
 from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
 from tests.groma.model.tiny import tiny_config
 
@@ -36,7 +37,7 @@ def test_official_names_map_one_to_one(record: dict) -> None:
     renamed = []
     for key in record["state_dict"]:
         if key.startswith("region_encoder."):
-            matching = [pair for pair in OFFICIAL_KEYS if re.match(pair[0], key)]
+            matching = [pair for pair in RENAMES.items() if re.match(pair[0], key)]
             assert len(matching) == 1
             renamed.append(re.sub(*matching[0], key).removeprefix("region_encoder."))
     assert sorted(renamed) == sorted(tiny_encoder(fuse_rounds=5).state_dict())

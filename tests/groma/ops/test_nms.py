@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groma.ops.nms import nms
+from groma.ops.boxes import nms
 from tests.groma.ops.test_boxes import random_boxes
 
 

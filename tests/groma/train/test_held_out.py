@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction
 
 from groma.cli import main as cli
-from groma.data.dataset import ExampleCollator, collate_detection
+from groma.data.batches import ExampleCollator, collate_detection
 from groma.data.mixture import read_mixture
 from groma.loop.curves import PLOT_NAME, read_log
 from groma.text.template import Template

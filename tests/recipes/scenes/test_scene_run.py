@@ -5,7 +5,7 @@ import pytest
 
 from groma.cli import main as cli
 from groma.data.sample import QA, Expected, GroundedSample, Mention
-from groma.eval.harness.answer_file import AnswerFile
+from groma.run_journal import RunJournal
 from groma.types import GromaError
 from recipes.scenes.evaluation.answering import answer_scene, hold, new_boxes
 from recipes.scenes.evaluation.records import SceneRecord
@@ -142,10 +142,10 @@ def test_runs_are_not_mixed(path, tmp_path):
 
 
 def test_files_that_hold_something_else_are_refused(path):
-    AnswerFile.resume(path, SETTINGS.to_dict())
+    RunJournal.resume(path, SETTINGS.to_dict())
     with pytest.raises(GromaError, match="no answers yet"):
         read_saved([path])
-    AnswerFile.resume(path, SETTINGS.to_dict()).append({"index": 0, "key": "x"})
+    RunJournal.resume(path, SETTINGS.to_dict()).append({"index": 0, "key": "x"})
     with pytest.raises(GromaError, match="no scene's answers"):
         read_saved([path])
 

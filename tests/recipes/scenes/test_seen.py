@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration
+from groma.model.training_forward import encode_pictures
 from groma.train.objectives.grounded_conversations import GroundedConversations
 from groma.train.stages import freeze_for
 from groma.train.trainer import build_optimizer
@@ -54,8 +55,8 @@ def test_what_was_kept_is_what_is_seen(model, seen, conversations, index) -> Non
     sample = conversations[index]
     kept = sight_of(model, sample)
     pixels = to_planes(seen.scenes[seen.index(index)])
-    glance = model.look(normalise_pixels(pixels[None]))
-    again = model.see(glance, [sample["refer_boxes"]], [sample["ground_boxes"]])[0]
+    features = model.image_features(normalise_pixels(pixels[None]))
+    again = encode_pictures(model, features, [sample["refer_boxes"]], [sample["ground_boxes"]])[0]
     torch.testing.assert_close(kept.regions.boxes, again.regions.boxes)
     torch.testing.assert_close(kept.regions.scores, again.regions.scores)
     assert torch.equal(kept.regions.is_user, again.regions.is_user)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from groma.data.collate import answers
+from groma.data.tokenise import answers
 from groma.loop.curves import read_log
 from groma.model.region_code import sinusoids
 from groma.text.template import GREETING

@@ -26,20 +26,17 @@ from groma.eval.benchmarks.photos.photo_questions import (
     ask,
     find_companions,
 )
-from groma.eval.harness.answer_file import Fields
-from groma.eval.harness.asking import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
     Case,
     Score,
-    left_out,
     read_boxes,
     rescale,
-    without_answer,
 )
-from groma.eval.statistics.intervals import divide
-from groma.eval.statistics.measures import Figure, Measure, sums
+from groma.eval.statistics.intervals import Figure, divide, sums
+from groma.run_journal import Fields
 from groma.types import GromaError, Size
 
 _NOTE = (
@@ -49,7 +46,7 @@ _NOTE = (
 
 
 @dataclass(frozen=True)
-class Photograph(Case):
+class _Photograph(Case):
     """A photograph, what is on it, and what is asked about it.
 
     Attributes:
@@ -65,7 +62,7 @@ class Photograph(Case):
     size: Size
 
 
-class Photos(Benchmark[Photograph]):
+class Photos(Benchmark[_Photograph]):
     """What a model sees on photographs, and how it talks about that.
 
     Args:
@@ -76,21 +73,22 @@ class Photos(Benchmark[Photograph]):
     """
 
     name = "photos"
+    unit = "things"
 
     def __init__(self, annotations: Path) -> None:
         with reading(annotations):
             file = CocoFile.read(annotations)
             categories = {each["id"]: class_name(each["name"]) for each in file.categories}
             self._names = Names(categories.values())
-            cases, self._unusable = _read(file, categories)
-        super().__init__([annotations], cases)
+            cases, unusable = _read(file, categories)
+        super().__init__([annotations], cases, unusable)
 
     @staticmethod
     def protocol(wording: Wording) -> Protocol:
         """As in the application: with regions, and the model's own thresholds."""
         return Protocol(wording, 256, grounding=True)
 
-    def answer(self, asker: Asker, case: Photograph, number: int) -> Fields:  # noqa: ARG002
+    def answer(self, asker: Asker, case: _Photograph, number: int) -> Fields:  # noqa: ARG002
         """The regions the model is shown, and its replies."""
         size = asker.image.original_size
         replies = []
@@ -102,7 +100,7 @@ class Photos(Benchmark[Photograph]):
         shown = rescale((region.box for region in asker.regions), size, case.size)
         return {"boxes": shown, "replies": replies}
 
-    def score(self, cases: Sequence[Photograph], answers: Answers) -> Score:
+    def measure(self, cases: Sequence[_Photograph], answers: Answers) -> Score:
         """Shares of right answers."""
         keys = list(FIGURES)
         above, below = np.zeros((2, len(cases), len(keys)))
@@ -113,12 +111,16 @@ class Photos(Benchmark[Photograph]):
         figures = tuple(
             _figure(key, int(cases)) for key, cases in zip(keys, below.sum(axis=0), strict=True)
         )
-        missing = sum(case.key not in answers for case in cases)
-        things = sum(len(case.things) + len(case.crowds) for case in self.cases)
-        notes = [*left_out(self._unusable, things, "things"), *without_answer(missing, len(cases))]
-        return Score([_means(figures, above, below)], [_NOTE, *notes])
+        number, counts = len(keys), np.concatenate([above, below], axis=1)
+        means = sums(figures, counts, lambda x: divide(x[..., :number], x[..., number:]))
+        return Score([means], [_NOTE])
 
-    def _judge(self, case: Photograph, answer: Fields | None) -> Outcomes:
+    @property
+    def num_usable(self) -> int:
+        """Things and crowds."""
+        return sum(len(case.things) + len(case.crowds) for case in self.cases)
+
+    def _judge(self, case: _Photograph, answer: Fields | None) -> Outcomes:
         """All outcomes of a photograph; without an answer the model has seen and said nothing."""
         found, replies = [], [GroundedReply("", (), case.size)] * len(case.questions)
         if answer is not None:
@@ -138,14 +140,7 @@ def _figure(key: str, cases: int) -> Figure:
     return Figure(key, FIGURES[key], cases, 100.0 if is_share else 1.0, is_share)
 
 
-def _means(figures: tuple[Figure, ...], above: np.ndarray, below: np.ndarray) -> Measure:
-    """Means of outcomes: (N, K) their sums per picture, and how many there are."""
-    number = len(figures)
-    counts = np.concatenate([above, below], axis=1)
-    return sums(figures, counts, lambda x: divide(x[..., :number], x[..., number:]))
-
-
-def _read_replies(answer: Fields, case: Photograph) -> list[GroundedReply]:
+def _read_replies(answer: Fields, case: _Photograph) -> list[GroundedReply]:
     """The replies of an answer.
 
     Raises:
@@ -161,7 +156,7 @@ def _read_replies(answer: Fields, case: Photograph) -> list[GroundedReply]:
     return replies
 
 
-def _read(file: CocoFile, categories: Mapping[int, str]) -> tuple[list[Photograph], Counter[str]]:
+def _read(file: CocoFile, categories: Mapping[int, str]) -> tuple[list[_Photograph], Counter[str]]:
     """A case for every picture, and how many things cannot be used for which reason."""
     broken: Counter[str] = Counter()
     seen = {image["id"]: file.annotations.get(image["id"], ()) for image in file.images}
@@ -172,7 +167,7 @@ def _read(file: CocoFile, categories: Mapping[int, str]) -> tuple[list[Photograp
         size, key = size_of(image), str(image["id"])
         things, crowds = _read_things(seen[image["id"]], categories, size, broken)
         questions = tuple(ask(things, crowds, companions, Dice.of("test", 0, number)))
-        cases.append(Photograph(key, image["file_name"], things, crowds, questions, size))
+        cases.append(_Photograph(key, image["file_name"], things, crowds, questions, size))
     return cases, broken
 
 

@@ -101,39 +101,39 @@ def judge_reply(
     else:
         # Of what it may be, the first counts, also where that is no category at all.
         yield "name", names.first(reply.text.partition(" or ")[0]) == thing.name
-        yield "name_unsure", doubts(reply)
+        yield "name_unsure", _doubts(reply)
 
 
-def doubts(reply: GroundedReply) -> bool:
+def _doubts(reply: GroundedReply) -> bool:
     """Whether an answer says that it may be otherwise."""
     return bool(_DOUBT.search(reply.text))
 
 
-def denies(reply: GroundedReply) -> bool:
+def _denies(reply: GroundedReply) -> bool:
     """Whether an answer says for sure that there is nothing, and points at nothing."""
     text = reply.text.replace("\u2019", "'")
-    is_sure = not (doubts(reply) or reply.regions or agrees(read(text)))
+    is_sure = not (_doubts(reply) or reply.regions or agrees(read(text)))
     return is_sure and bool(_DENIAL.search(text))
 
 
-def affirms(reply: GroundedReply) -> bool:
+def _affirms(reply: GroundedReply) -> bool:
     """Whether an answer says, or shows, that something is there, or may be."""
-    shows = doubts(reply) or bool(reply.regions) or agrees(read(reply.text)) is True
-    return shows and not denies(reply)
+    shows = _doubts(reply) or bool(reply.regions) or agrees(read(reply.text)) is True
+    return shows and not _denies(reply)
 
 
 def _judge_absent(question: Question, reply: GroundedReply) -> Outcomes:
-    yield "absent", denies(reply)
-    yield "absent_unsure", doubts(reply)
+    yield "absent", _denies(reply)
+    yield "absent_unsure", _doubts(reply)
     if question.is_likely:
-        yield "absent_likely", denies(reply)
+        yield "absent_likely", _denies(reply)
 
 
 def _judge_present(thing: Thing, reply: GroundedReply) -> Outcomes:
-    yield "present", affirms(reply)
-    yield "present_unsure", affirms(reply) and doubts(reply)
+    yield "present", _affirms(reply)
+    yield "present_unsure", _affirms(reply) and _doubts(reply)
     if thing.size != "small":
-        yield "present_visible", affirms(reply)
+        yield "present_visible", _affirms(reply)
 
 
 def _judge_description(

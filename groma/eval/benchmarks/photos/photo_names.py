@@ -1,69 +1,16 @@
 """Which thing do words name? Categories of an annotation file, in the words that people use."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from groma.foreign import load_json
 from recipes.scenes.language.grammar import plural_of
 from recipes.scenes.nouns import COLOURS
 
-SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "person": (
-        *("human", "persons", "man", "woman", "boy", "girl", "child", "kid", "baby", "lady", "guy"),
-        *("player", "rider", "skier", "surfer", "snowboarder", "skateboarder", "pedestrian"),
-    ),
-    "bicycle": ("bike",),
-    "car": ("automobile", "taxi", "van", "camper", "ambulance"),
-    "motorcycle": ("motorbike", "moped", "motor scooter", "scooter"),
-    "airplane": ("plane", "aeroplane", "aircraft", "jet"),
-    "bus": ("coach",),
-    "train": ("locomotive", "tram"),
-    "truck": ("lorry", "pickup"),
-    "boat": ("motorboat", "rowing boat", "sailboat", "canoe", "ship"),
-    "traffic light": ("stoplight", "traffic signal"),
-    "fire hydrant": ("hydrant",),
-    "bird": (
-        *("chicken", "duck", "eagle", "flamingo", "goose", "heron", "ostrich", "owl", "parrot"),
-        *("peacock", "pelican", "penguin", "pigeon", "seagull", "stork", "swan", "toucan"),
-    ),
-    "cat": ("kitten", "kitty"),
-    "dog": ("puppy",),
-    "horse": ("pony", "foal"),
-    "sheep": ("lamb",),
-    "cow": ("cattle", "ox", "bull", "calf"),
-    "backpack": ("rucksack",),
-    "umbrella": ("parasol",),
-    "handbag": ("purse",),
-    "tie": ("necktie", "bow tie"),
-    "suitcase": ("luggage",),
-    "frisbee": ("disc",),
-    "skis": ("ski",),
-    "sports ball": (
-        *("ball", "football", "soccer ball", "basketball", "baseball", "tennis ball"),
-        "volleyball",
-    ),
-    "baseball bat": ("bat",),
-    "baseball glove": ("mitt",),
-    "tennis racket": ("racket", "racquet", "tennis racquet"),
-    "wine glass": ("goblet",),
-    "cup": ("mug", "glass"),
-    "sandwich": ("hamburger", "burger"),
-    "hot dog": ("hotdog",),
-    "donut": ("doughnut",),
-    "couch": ("sofa", "settee"),
-    "potted plant": ("houseplant", "plant"),
-    "dining table": ("table",),
-    "tv": ("television", "monitor", "screen"),
-    "laptop": ("notebook computer", "laptop computer"),
-    "mouse": ("computer mouse",),
-    "remote": ("remote control",),
-    "keyboard": ("computer keyboard",),
-    "cell phone": ("mobile phone", "mobile", "smartphone", "cellphone", "phone"),
-    "oven": ("stove", "cooker"),
-    "sink": ("washbasin", "basin"),
-    "refrigerator": ("fridge",),
-    "teddy bear": ("teddy", "stuffed bear", "stuffed animal"),
-    "hair drier": ("hair dryer", "hairdryer"),
-}
+SYNONYMS: Mapping[str, Sequence[str]] = load_json(
+    Path(__file__).with_name("coco_synonyms.json").read_bytes()
+)
 """What COCO's categories are called besides, their kinds included."""
 
 

@@ -8,7 +8,7 @@ from groma.dice import Dice
 from groma.types import Box, Size
 from recipes.scenes.language.grammar import a, the
 
-Kind = Literal["name", "where", "present", "absent", "describe"]
+_Kind = Literal["name", "where", "present", "absent", "describe"]
 
 SMALL, LARGE = 0.1, 0.3
 """Sides between which a thing is medium."""
@@ -56,7 +56,7 @@ class Question:
         is_likely: whether something absent is seen elsewhere beside what is here.
     """
 
-    kind: Kind
+    kind: _Kind
     text: str
     thing: Thing | None = None
     is_likely: bool = False

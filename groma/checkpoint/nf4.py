@@ -1,0 +1,72 @@
+"""4-bit NormalFloat weights (QLoRA's nf4) back to numbers, without bitsandbytes."""
+
+import json
+import re
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_PACKED = re.compile(r"(.+\.weight)\.quant_state\.bitsandbytes__nf4")
+_PACKED_PART = re.compile(
+    r"\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state)\b"
+)
+
+
+def unpack_nf4(stored: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Turn a checkpoint with 4-bit weights into a plain one, without bitsandbytes.
+
+    Args:
+        stored: every tensor of the checkpoint, as bitsandbytes names the parts of a weight.
+        dtype: of the unpacked weights.
+
+    Returns:
+        The same weights that bitsandbytes computes with, and all other tensors as they are.
+    """
+    plain = {name: tensor for name, tensor in stored.items() if not _PACKED_PART.search(name)}
+    for match in filter(None, map(_PACKED.fullmatch, stored)):
+        plain[match[1]] = _unpack(stored, match[1]).to(dtype)
+    return plain
+
+
+def _unpack(stored: Mapping[str, Tensor], name: str) -> Tensor:
+    state = json.loads(bytes(stored[f"{name}.quant_state.bitsandbytes__nf4"].tolist()))
+    scales = stored[f"{name}.absmax"]
+    if f"{name}.nested_absmax" in stored:  # the scales themselves are stored in 8 bit
+        values = stored[f"{name}.nested_quant_map"][scales.int()]
+        block = state["nested_blocksize"]
+        scales = scale_blocks(values, stored[f"{name}.nested_absmax"], block)
+        scales += state["nested_offset"]
+    values = unpack_codes(stored[name], stored[f"{name}.quant_map"])
+    return scale_blocks(values, scales, state["blocksize"]).view(state["shape"])
+
+
+def unpack_codes(packed: Tensor, table: Tensor) -> Tensor:
+    """Look up two 4-bit codes per byte, the high one first.
+
+    Args:
+        packed: uint8 of any shape with n / 2 bytes.
+        table: (16,) the value of each code.
+
+    Returns:
+        (n,) in the type of `table`.
+    """
+    byte = torch.arange(256, device=table.device)
+    pairs = torch.stack([table[byte >> 4], table[byte & 15]], dim=1)
+    return pairs.index_select(0, packed.flatten().int()).flatten()
+
+
+def scale_blocks(values: Tensor, scales: Tensor, block: int) -> Tensor:
+    """Multiply each run of `block` values by its scale.
+
+    Args:
+        values: (n,).
+        scales: (ceil(n / block),).
+        block: values per scale.
+
+    Returns:
+        (n,).
+    """
+    padded = F.pad(values, (0, -len(values) % block)).view(-1, block)
+    return (padded * scales[:, None]).flatten()[: len(values)]

@@ -1,0 +1,109 @@
+"""`groma ask IMAGE QUESTION`: one question about one picture."""
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from groma.cli.model_options import add_adapter_option, add_model_options, load_model
+from groma.cli.picture_options import add_picture_options, read_picture
+from groma.cli.terminal import format_box, format_table, printable, show
+
+if TYPE_CHECKING:
+    from groma.chat.conversation import GroundedReply
+    from groma.types import RegionRef
+
+
+def add(commands: Any) -> None:
+    """`groma ask IMAGE QUESTION`."""
+    parser = commands.add_parser("ask", help="ask a question about a picture")
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("question", metavar="QUESTION", help="[1], [2], … mean the boxes given")
+    parser.add_argument(
+        "--box",
+        type=_parse_box,
+        action="append",
+        default=[],
+        dest="boxes",
+        metavar="X1,Y1,X2,Y2",
+        help="a region to ask about, in pixels; may be repeated",
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
+    parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy")
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P")
+    parser.add_argument("--seed", type=int, metavar="N", help="makes random answers repeatable")
+    parser.add_argument(
+        "--no-grounding", action="store_false", dest="grounding", help="do not ask for boxes"
+    )
+    add_picture_options(parser)
+    add_model_options(parser)
+    add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from groma.chat.conversation import check_question
+    from groma.chat.settings import GenerationSettings
+
+    # Whatever is wrong with the question is said before a model is loaded.
+    check_question(options.question, options.boxes)
+    settings = GenerationSettings(
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        seed=options.seed,
+        grounding=options.grounding,
+        score_threshold=options.score_threshold,
+        max_regions=options.max_regions,
+    )
+    image = read_picture(options)
+    groma = load_model(options)
+    if options.adapter:
+        groma = groma.with_adapter(options.adapter)
+    reply = groma.chat(image, **asdict(settings)).ask(options.question, options.boxes)
+    show(reply.to_dict() if options.json else format_reply(reply))
+    if options.save:
+        reply.draw(image).save(options.save)
+
+
+def format_reply(reply: "GroundedReply") -> str:
+    """A reply for a terminal: the text with region names after phrases, then the regions."""
+    text, at = "", 0
+    for span in reply.spans:
+        names = " ".join(f"[r{region.id}]" for region in span.regions)
+        text += f"{reply.text[at : span.end]} {names}"
+        at = span.end
+    text = printable((text + reply.text[at:]).strip())
+    if not reply.spans:
+        return text
+    rows = [
+        _format_region(region, reply.phrase(span))
+        for span in reply.spans
+        for region in span.regions
+    ]
+    return f"{text}\n\n{format_table(('id', 'phrase', 'box', 'score', 'objectness'), rows)}"
+
+
+def _format_region(region: "RegionRef", phrase: str) -> tuple[str, ...]:
+    name = f"r{region.id}" if region.user is None else f"r{region.id} = [{region.user}]"
+    return (
+        name,
+        printable(phrase),
+        format_box(region.box),
+        f"{region.score:.3f}",
+        f"{region.objectness:.3f}",
+    )
+
+
+def _parse_box(text: str) -> tuple[float, ...]:
+    """Read "x1,y1,x2,y2".
+
+    Raises:
+        ArgumentTypeError: if it is not four numbers.
+    """
+    try:
+        box = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        box = ()
+    if len(box) != 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not four numbers x1,y1,x2,y2")
+    return box

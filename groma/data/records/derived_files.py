@@ -1,0 +1,69 @@
+"""What is made of annotation files once and kept beside them: indexes, joined lists, copies."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from groma.atomic_file import replacing
+from groma.types import GromaError
+
+FOLDER_NAME = ".groma-index"
+"""Where it goes if nobody says otherwise: beside the data."""
+_VERSION = 2
+
+keeping = partial(replacing, advice="name another folder as `cache` in the configuration")
+"""Writes a derived file whole or not at all."""
+
+
+def cache_stem(sources: Sequence[Path], purpose: str, cache: Path | None) -> Path:
+    """Path, without its ending, of what is derived from files; another once a file has changed.
+
+    Args:
+        sources: files or folders; of a folder its own change and that of its folders count.
+        purpose: what is derived.
+        cache: folder; None is `FOLDER_NAME` beside the first source, or the folder of the source
+            if it is itself derived.
+
+    Raises:
+        GromaError: if a source does not exist.
+    """
+    digest = hashlib.sha256(f"{_VERSION}|{purpose}".encode())
+    for source in sources:
+        if not source.exists():
+            raise GromaError(f"There is no file or folder {source}.")
+        inside = sorted(source.iterdir()) if source.is_dir() else ()
+        folders = [path for path in inside if path.is_dir() and path.name != FOLDER_NAME]
+        for path in (source, *folders):
+            stat = path.stat()
+            digest.update(f"|{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+    beside = sources[0].parent
+    folder = cache or (beside if beside.name == FOLDER_NAME else beside / FOLDER_NAME)
+    return folder / f"{sources[0].name}.{digest.hexdigest()[:16]}"
+
+
+def derive_lines(
+    sources: Sequence[Path],
+    purpose: str,
+    cache: Path | None,
+    make: Callable[[], Iterable[Mapping[str, Any]]],
+) -> Path:
+    """A file of JSON lines made once of files that cannot be read by index.
+
+    Args:
+        sources: what it is made of.
+        purpose: names what is derived, its options included.
+        cache: as in `cache_stem`.
+        make: reads the sources.
+
+    Raises:
+        GromaError: if a source does not exist or the file cannot be written.
+    """
+    stem = cache_stem(sources, purpose, cache)
+    target = stem.with_name(f"{stem.name}.jsonl")
+    if not target.is_file():
+        with keeping(target) as file:
+            file.writelines(json.dumps(item).encode() + b"\n" for item in make())
+    return target

@@ -1,0 +1,174 @@
+"""Two models on the same questions, side by side: what an adapter changed (A/B)."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from groma.chat.chat import Groma
+from groma.chat.conversation import GroundedReply
+from groma.chat.settings import GenerationSettings
+from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
+from groma.eval.statistics.matching import match_boxes, overlaps
+from groma.image import load_image
+from groma.types import Box
+from recipes.scenes.evaluation.answering import hold
+
+_Change = tuple[Literal["same", "base", "adapter"], str]
+"""Words that both replies have, or only one of them."""
+
+
+@dataclass(frozen=True)
+class ComparedReply:
+    """One question, and how both models answer it.
+
+    Attributes:
+        picture: its file.
+        question: as typed.
+        pointed: boxes that the question points at, by their numbers in it, xyxy in pixels.
+        wanted: the answer that the example gives.
+        wanted_boxes: of its phrases, xyxy in pixels.
+        base: reply of the one model.
+        adapter: reply of the other.
+        base_iou: how well the one points: mean overlap of boxes and wanted boxes, matched one to
+            one, 0 for each that has no partner; None where neither points nor is to point.
+        adapter_iou: the same of the other.
+        agreement: the same between the replies' own boxes.
+        changes: the words of both replies, in order.
+    """
+
+    picture: Path
+    question: str
+    pointed: tuple[tuple[int, Box], ...]
+    wanted: str
+    wanted_boxes: tuple[Box, ...]
+    base: GroundedReply
+    adapter: GroundedReply
+    base_iou: float | None
+    adapter_iou: float | None
+    agreement: float | None
+    changes: tuple[_Change, ...]
+
+    @property
+    def iou_gain(self) -> float | None:
+        """How much better the adapter points; None where that is not judged."""
+        if self.base_iou is None or self.adapter_iou is None:
+            return None
+        return self.adapter_iou - self.base_iou
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "picture": str(self.picture),
+            "question": self.question,
+            "pointed": [[number, list(box)] for number, box in self.pointed],
+            "wanted": self.wanted,
+            "wanted_boxes": [list(box) for box in self.wanted_boxes],
+            "base": self.base.to_dict(),
+            "adapter": self.adapter.to_dict(),
+            "base_iou": self.base_iou,
+            "adapter_iou": self.adapter_iou,
+            "iou_gain": self.iou_gain,
+            "agreement": self.agreement,
+            "changes": [list(change) for change in self.changes],
+        }
+
+
+def compare(
+    base: Groma, adapter: Groma, samples: Sequence[GroundedSample], settings: GenerationSettings
+) -> Iterator[ComparedReply]:
+    """Ask two models the questions of held-out examples, every example a talk of its own.
+
+    Args:
+        base: the one model.
+        adapter: the other, for instance `base.with_adapter(folder)`.
+        samples: whose `picture` is a file.
+        settings: how both answer.
+
+    Yields:
+        A row per question, as soon as both have answered an example.
+
+    Raises:
+        GromaError: if a picture cannot be read.
+    """
+    for sample in samples:
+        image = load_image(sample.picture)
+        base_replies, adapter_replies = (
+            hold(groma.chat(image, **asdict(settings)), sample) for groma in (base, adapter)
+        )
+        for turn, *replies in zip(sample.turns, base_replies, adapter_replies, strict=True):
+            yield compare_replies(sample, turn, *replies)
+
+
+def compare_replies(
+    sample: GroundedSample, turn: QA, base: GroundedReply, adapter: GroundedReply
+) -> ComparedReply:
+    """Set two replies to one question of a sample side by side."""
+    wanted = _wanted_boxes(sample, turn)
+    found = [[region.box for region in reply.regions] for reply in (base, adapter)]
+    return ComparedReply(
+        picture=Path(sample.picture),
+        question=plain_text(turn.question, sample.user_regions),
+        pointed=_pointed(sample, turn),
+        wanted=plain_text(turn.answer),
+        wanted_boxes=wanted,
+        base=base,
+        adapter=adapter,
+        base_iou=mean_overlap(found[0], wanted),
+        adapter_iou=mean_overlap(found[1], wanted),
+        agreement=mean_overlap(*found),
+        changes=word_changes(base.text, adapter.text),
+    )
+
+
+def mean_overlap(found: Sequence[Box], wanted: Sequence[Box]) -> float | None:
+    """Mean intersection over union of boxes matched one to one.
+
+    Args:
+        found: F boxes xyxy.
+        wanted: W boxes in the same unit.
+
+    Returns:
+        In [0, 1]; a box without partner counts as 0. None if there are no boxes at all.
+    """
+    if not found and not wanted:
+        return None
+    iou = overlaps(found, wanted)
+    pairs = match_boxes(found, wanted, threshold=0.0)
+    return float(sum(iou[pair] for pair in pairs)) / max(len(found), len(wanted))
+
+
+def word_changes(base: str, adapter: str) -> tuple[_Change, ...]:
+    """What was said by both and by each alone, word by word."""
+    a, b = base.split(), adapter.split()
+    changes: list[_Change] = []
+    for tag, a0, a1, b0, b1 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if tag == "equal":
+            changes.append(("same", " ".join(a[a0:a1])))
+            continue
+        changes += [("base", " ".join(a[a0:a1]))] * (a1 > a0)
+        changes += [("adapter", " ".join(b[b0:b1]))] * (b1 > b0)
+    return tuple(changes)
+
+
+def _pointed(sample: GroundedSample, turn: QA) -> tuple[tuple[int, Box], ...]:
+    """Boxes of the mentions in a question, once each, by the numbers people read there."""
+    mentions = [piece.region for piece in turn.question if isinstance(piece, Mention)]
+    users = sample.user_regions
+    named = list(dict.fromkeys(mentions))
+    return tuple(
+        zip((users.index(region) + 1 for region in named), _pixels(sample, named), strict=True)
+    )
+
+
+def _wanted_boxes(sample: GroundedSample, turn: QA) -> tuple[Box, ...]:
+    """Boxes of the phrases of an answer, once each, xyxy in pixels."""
+    phrases = [piece for piece in turn.answer if isinstance(piece, Phrase)]
+    return _pixels(sample, dict.fromkeys(region for phrase in phrases for region in phrase.regions))
+
+
+def _pixels(sample: GroundedSample, regions: Iterable[int]) -> tuple[Box, ...]:
+    height, width = sample.size
+    boxes = [sample.boxes[region] for region in regions]
+    return tuple((x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in boxes)

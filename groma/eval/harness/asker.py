@@ -1,0 +1,191 @@
+"""Puts the questions of public benchmarks to a model: one question, one picture, greedy."""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from groma.chat.chat import Chat, Groma
+from groma.chat.conversation import GroundedReply
+from groma.chat.settings import GenerationSettings
+from groma.data.questions import PHRASINGS, SUBJECT
+from groma.dice import Dice
+from groma.image import load_image
+from groma.text.template import Piece, Template
+from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN
+from groma.types import Box, EncodedImage, GromaError, Region
+
+Wording = Literal["tags", "words"]
+"""How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`
+and without `[grounding]`; the answer is regions alone. `words` as our own models are trained."""
+
+_Objectness = Literal["fused", "coco", "sa1b"]
+"""Which head says how much a region is a thing: both, as regions are chosen, or one alone."""
+
+_MIXES: Mapping[_Objectness, tuple[float, float]] = {"coco": (1.0, 0.0), "sa1b": (0.0, 1.0)}
+"""Exponents of the two heads where they are not those of the model."""
+
+_NUM_PHRASINGS = 6
+"""How many ways of asking there are; which one a case gets is drawn once and for all."""
+
+_TAG = re.compile(f"({PHRASE_OPEN}|{PHRASE_CLOSE})")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How answers are made.
+
+    Attributes:
+        wording: how to ask where something is.
+        max_new_tokens: most tokens of an answer.
+        score_threshold: least objectness of a region; None is the model's own.
+        max_regions: most regions proposed; None is the model's own.
+        grounding: whether questions that are given word for word ask for regions.
+        objectness: what proposals are ranked by.
+    """
+
+    wording: Wording
+    max_new_tokens: int
+    score_threshold: float | None = None
+    max_regions: int | None = None
+    grounding: bool = False
+    objectness: _Objectness = "fused"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**data)
+
+    def describe(self) -> str:
+        """What a reader of a table should know, in part of a sentence."""
+        parts = [f"wording `{self.wording}`", f"at most {self.max_new_tokens:,} new tokens"]
+        if self.score_threshold is not None:
+            parts.append(f"regions of objectness {self.score_threshold:g} or more")
+        if self.max_regions is not None:
+            parts.append(f"at most {self.max_regions:,} regions")
+        if self.grounding:
+            parts.append("asked for regions too")
+        return ", ".join(parts)
+
+
+class Asker:
+    """One model and one picture at a time, which is encoded once for all questions about it.
+
+    Args:
+        groma: the model.
+        protocol: how answers are made.
+
+    Raises:
+        GromaError: if a setting is out of range, or the model has no such objectness.
+    """
+
+    def __init__(self, groma: Groma, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self._settings = GenerationSettings(
+            max_new_tokens=protocol.max_new_tokens,
+            score_threshold=protocol.score_threshold,
+            max_regions=protocol.max_regions,
+        )
+        self._mix = _MIXES.get(protocol.objectness)
+        if self._mix and groma.config.is_convolutional:
+            raise GromaError("This model has one objectness alone; leave --objectness out.")
+        self._groma = copy.copy(groma)
+        if protocol.wording == "tags":
+            self._groma.template = TaggedTemplate.of(groma.template)
+        self._path: str | None = None
+        self._chat: Chat | None = None
+
+    def look(self, path: str) -> None:
+        """Turn to a picture.
+
+        Raises:
+            GromaError: if it cannot be read.
+        """
+        if path != self._path:
+            encoded = self._groma.encode_image(load_image(path), self._mix)
+            self._chat = self._groma.chat(encoded, **asdict(self._settings))
+            self._path = path
+
+    @property
+    def image(self) -> EncodedImage:
+        """The picture at hand."""
+        return self._open().image
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The proposals that the language model is shown of it, best first."""
+        return self._groma.regions(self.image, **asdict(self._settings))
+
+    def find(self, phrase: str, kind: str, number: int) -> GroundedReply:
+        """Ask where something is.
+
+        Args:
+            phrase: what to find.
+            kind: of question, a key of `PHRASINGS`.
+            number: of the case; decides how to ask.
+        """
+        if self.protocol.wording == "tags":
+            phrase = f"{PHRASE_OPEN}{_TAG.sub('', phrase)}{PHRASE_CLOSE}"
+        grounding = self.protocol.wording == "words"
+        return self.ask(phrasing(kind, number).replace(SUBJECT, phrase), grounding=grounding)
+
+    def ask(self, text: str, boxes: tuple[Box, ...] = (), grounding: bool = False) -> GroundedReply:
+        """Ask anything; the conversation starts anew.
+
+        Args:
+            text: the question; `[K]` means box number K.
+            boxes: xyxy in pixels.
+            grounding: ask for regions.
+
+        Returns:
+            The answer; empty and "cancelled" where the model cannot take the question.
+        """
+        chat = self._open()
+        try:
+            reply = chat.ask(text, boxes, grounding=grounding)
+        except GromaError:
+            return GroundedReply("", (), chat.image.original_size, "cancelled")
+        chat.undo()
+        return reply
+
+    def _open(self) -> Chat:
+        if self._chat is None:
+            raise ValueError("There is no picture to ask about yet.")
+        return self._chat
+
+
+class TaggedTemplate(Template):
+    """Writes `<p>` and `</p>` in a question as the tags that they are."""
+
+    @classmethod
+    def of(cls, template: Template) -> Self:
+        """The same spelling and tokens as another template."""
+        made = cls.__new__(cls)
+        made.tokens, made.plain = template.tokens, template.plain
+        return made
+
+    def question(
+        self,
+        text: str,
+        names: Sequence[int] = (),
+        drawn: int = 0,
+        grounding: bool = True,
+    ) -> list[Piece]:
+        """A user's message; see `Template.question`."""
+        pieces: list[Piece] = []
+        for piece in super().question(text, names, drawn, grounding):
+            parts = _TAG.split(piece) if isinstance(piece, str) else [piece]
+            pieces += [
+                self.tokens[part] if part in (PHRASE_OPEN, PHRASE_CLOSE) else part for part in parts
+            ]
+        return pieces
+
+
+def phrasing(kind: str, number: int) -> str:
+    """The way of asking that a case gets, with `SUBJECT` where what is asked about stands."""
+    return Dice.of("test", 0, number).choice(PHRASINGS[kind][:_NUM_PHRASINGS])
