@@ -1,16 +1,16 @@
 """`groma ask-batch`: many questions from a file; heavy imports wait until it runs."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from groma.chat.chat import Groma
+from groma.cli.model_options import add_model_options, load_model
+from groma.cli.terminal import show
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run` reads, but for the model."""
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("ask-batch", help="answer many questions from a file")
     parser.add_argument("requests", type=Path, metavar="REQUESTS.jsonl", help="as OpenAI's batches")
     parser.add_argument(
         "--save", type=Path, required=True, metavar="ANSWERS.jsonl", help="goes on if it exists"
@@ -18,13 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at-once", type=int, default=16, metavar="N", help="answers made together (%(default)s)"
     )
+    add_model_options(parser)
+    parser.set_defaults(run=_run)
 
 
-def run(options: argparse.Namespace, load: Callable[[], "Groma"]) -> str:
+def _run(options: argparse.Namespace) -> None:
     """Answer what has no answer yet.
-
-    Returns:
-        One sentence that says how many those were.
 
     Raises:
         GromaError: if a file or an option makes no sense.
@@ -37,9 +36,9 @@ def run(options: argparse.Namespace, load: Callable[[], "Groma"]) -> str:
         raise GromaError(f"There is no file {options.requests}.")
     if options.at_once < 1:
         raise GromaError("--at-once must be 1 or more.")
-    engine = Engine(load(), options.at_once)
+    engine = Engine(load_model(options), options.at_once)
     try:
         count = answer_batch(engine, options.requests, options.save)
     finally:
         engine.close()
-    return f"{count} requests were answered; all answers are in {options.save}."
+    show(f"{count} requests were answered; all answers are in {options.save}.")

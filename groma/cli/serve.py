@@ -2,19 +2,19 @@
 
 import argparse
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from groma.chat.chat import Groma
+from groma.cli.model_options import add_adapter_option, add_model_options, load_model
 
 KEYS = "GROMA_SERVE_KEYS"
 """Variable of the environment: keys that open the endpoint, with commas between them."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run` reads, but for the model."""
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("serve", help="answer programs, as OpenAI's endpoints do")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="%(default)s by default")
     parser.add_argument("--name", metavar="NAME", help="what programs call the model")
@@ -30,18 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-key", action="store_true", help=f"let everybody in who reaches it, without {KEYS}"
     )
+    add_model_options(parser)
+    add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
+    parser.set_defaults(run=_run)
 
 
-def run(options: argparse.Namespace, load: Callable[[], "Groma"], name: str) -> None:
+def _run(options: argparse.Namespace) -> None:
     """Serve until interrupted.
 
-    Args:
-        options: what `add_arguments` declares.
-        load: gives the model.
-        name: of the model, unless the options name it.
-
     Raises:
-        GromaError: if others could reach it without a key, or the port is taken.
+        GromaError: if others could reach it without a key, or an option makes no sense.
     """
     import uvicorn
 
@@ -54,7 +52,10 @@ def run(options: argparse.Namespace, load: Callable[[], "Groma"], name: str) -> 
         raise GromaError(f"Others can reach {options.host}: set {KEYS}, or say --no-key.")
     if options.at_once < 1:
         raise GromaError("--at-once must be 1 or more.")
-    engine = Engine(load(), options.at_once)
-    service = Service(engine, options.name or name, options.remote_pictures)
+    groma = load_model(options)
+    if options.adapter:
+        groma = groma.with_adapter(options.adapter)
+    name = options.name or Path(options.model).name
+    service = Service(Engine(groma, options.at_once), name, options.remote_pictures)
     app = make_app(service, keys, options.requests_per_minute)
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
