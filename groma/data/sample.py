@@ -1,11 +1,12 @@
 """One picture with regions and what is said about it, before it becomes tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter
 
+from groma.text.grammar import capitalised
 from groma.types import Box, Size
 
 
@@ -134,6 +135,27 @@ def join_pieces(pieces: Iterable[Piece]) -> Pieces:
         elif piece != "":
             joined.append(piece)
     return tuple(joined)
+
+
+def listing(items: Sequence[Piece | Pieces]) -> Pieces:
+    """Join items as English does: "a", "a and b", "a, b and c"."""
+    pieces: list[Piece] = []
+    for position, item in enumerate(items):
+        if position:
+            pieces.append(" and " if position == len(items) - 1 else ", ")
+        pieces += item if isinstance(item, tuple) else (item,)
+    return join_pieces(pieces)
+
+
+def sentence(pieces: Iterable[Piece]) -> Pieces:
+    """Merge pieces and give the first a capital letter."""
+    merged = join_pieces(pieces)
+    first = merged[0] if merged else ""
+    if isinstance(first, str):
+        return (capitalised(first), *merged[1:])
+    if isinstance(first, Phrase):
+        return (Phrase(capitalised(first.text), first.regions), *merged[1:])
+    return merged
 
 
 def plain_text(pieces: Pieces, user_regions: tuple[int, ...] = ()) -> str:

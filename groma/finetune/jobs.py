@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from groma.data.sample import GroundedSample
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.planning import prepare
-from groma.finetune.run_folder import OUTPUT_NAME, RunFolder, find_runs
+from groma.finetune.run_folder import RunFolder
 from groma.types import GromaError
 
 _POLITENESS = 10
@@ -52,7 +52,7 @@ class Jobs:
     @property
     def runs(self) -> list[RunFolder]:
         """Every run, the newest first."""
-        return list(find_runs(self.root))
+        return RunFolder.find_all(self.root)
 
     @property
     def current(self) -> RunFolder | None:
@@ -130,7 +130,7 @@ class Jobs:
 
     def _launch(self, run: RunFolder) -> RunFolder:
         run.write_state("starting", process=None)
-        with (run.path / OUTPUT_NAME).open("ab") as output:
+        with run.output.open("ab") as output:
             process = subprocess.Popen(
                 [*self._command, str(run.path)],
                 stdin=subprocess.DEVNULL,

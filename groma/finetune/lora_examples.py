@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,19 @@ from torch.utils.data import Dataset
 from groma.data.batches import pad_conversations
 from groma.data.sample import GroundedSample
 from groma.data.tokenise import Written, write
-from groma.finetune.lora_settings import num_held_out
+from groma.dice import Dice
+from groma.finetune.label_talks import LabelTalks, is_labelled
 from groma.finetune.seen_pictures import Shown
 from groma.text.template import Template
 from groma.tokens import TokenIds
 from groma.types import GromaError
 
+_MEASURED_TALKS = 2
+"""About each labelled picture that is held out."""
+
 
 @dataclass(frozen=True)
-class Conversations:
+class _Conversations:
     """Samples, spelt.
 
     Attributes:
@@ -37,7 +43,7 @@ class Conversations:
         return max(len(written.ids) for written in self.written)
 
 
-def spell(samples: Sequence[GroundedSample], template: Template, limit: int) -> Conversations:
+def spell(samples: Sequence[GroundedSample], template: Template, limit: int) -> _Conversations:
     """Turn samples into tokens.
 
     Args:
@@ -60,7 +66,7 @@ def spell(samples: Sequence[GroundedSample], template: Template, limit: int) -> 
                 f"The first answer of example {number} ({sample.picture}) ends only after "
                 f"{len(text.ids)} tokens; shorten it, or allow more than {limit}."
             )
-    return Conversations(written, tuple(map(_show, samples, written)))
+    return _Conversations(written, tuple(map(_show, samples, written)))
 
 
 def _show(sample: GroundedSample, written: Written) -> Shown:
@@ -84,7 +90,7 @@ def split(
     Returns:
         Indices of the ones and the others, each in ascending order.
     """
-    wanted, everything = num_held_out(len(samples), share), range(len(samples))
+    wanted, everything = _num_held_out(len(samples), share), range(len(samples))
     pictures: dict[str, list[int]] = {}
     for index, sample in enumerate(samples):
         pictures.setdefault(sample.picture, []).append(index)
@@ -93,6 +99,13 @@ def split(
     if len(held_out) > max(wanted, len(samples) // 3):
         held_out = _draw([[index] for index in everything], wanted, dice)
     return sorted(set(everything) - set(held_out)), sorted(held_out)
+
+
+def _num_held_out(examples: int, share: float) -> int:
+    """How many are only measured on: at least one of two, if any; never all."""
+    if share == 0 or examples < 2:
+        return 0
+    return min(examples - 1, max(1, round(examples * share)))
 
 
 def _draw(groups: Sequence[list[int]], wanted: int, dice: np.random.Generator) -> list[int]:
@@ -105,18 +118,73 @@ def _draw(groups: Sequence[list[int]], wanted: int, dice: np.random.Generator) -
 
 
 @dataclass(frozen=True)
+class Lessons:
+    """What is read, and when.
+
+    Attributes:
+        samples: conversations; a labelled picture is talked about anew in every round.
+        rounds: those that are read in each, all equally many.
+        measured: those that are only measured on.
+    """
+
+    samples: list[GroundedSample]
+    rounds: list[list[int]]
+    measured: list[int]
+
+
+def make_lessons(
+    learnt: Sequence[GroundedSample],
+    held_out: Sequence[GroundedSample],
+    rehearsed: Sequence[GroundedSample],
+    talks: LabelTalks,
+    epochs: float,
+    seed: int,
+) -> Lessons:
+    """Lay out a training.
+
+    Args:
+        learnt: examples to learn from.
+        held_out: examples to measure on.
+        rehearsed: talks of the base, read along.
+        talks: makes talk of labels.
+        epochs: rounds, the last of which need not be read to its end.
+        seed: of the talks.
+    """
+    samples: list[GroundedSample] = []
+    numbers = count()
+
+    def add(sample: GroundedSample) -> int:
+        if is_labelled(sample):
+            sample = talks.talk(sample, Dice(np.random.SeedSequence((seed, next(numbers)))))
+        samples.append(sample)
+        return len(samples) - 1
+
+    measured = [add(s) for s in held_out for _ in range(_MEASURED_TALKS if is_labelled(s) else 1)]
+    fixed = [add(sample) for sample in learnt if not is_labelled(sample)]
+    labelled = [sample for sample in learnt if is_labelled(sample)]
+    again = [add(sample) for sample in rehearsed]
+    # Talk of labels is about what is known too, so that half as much of the base's own will do.
+    share = ceil(len(again) / 2) if labelled else len(again)
+    rounds = []
+    for number in range(ceil(epochs)):
+        some = [again[(number * share + place) % len(again)] for place in range(share)]
+        rounds.append([*fixed, *map(add, labelled), *some])
+    return Lessons(samples, rounds, measured)
+
+
+@dataclass(frozen=True)
 class Rounds(Dataset):
-    """Conversations in another order each round; an index always means the same one.
+    """_Conversations in another order each round; an index always means the same one.
 
     Attributes:
         conversations: all there are.
-        members: which of them are read.
+        rounds: those that are read in each; after the last comes the first again.
         length: how many are read before the end, repetitions counted.
         seed: of the orders; None keeps them as they are.
     """
 
-    conversations: Conversations
-    members: Sequence[int]
+    conversations: _Conversations
+    rounds: Sequence[Sequence[int]]
     length: int
     seed: int | None = None
 
@@ -132,10 +200,11 @@ class Rounds(Dataset):
         """
         if index >= self.length:
             raise IndexError(index)
-        round_, place = divmod(index, len(self.members))
+        round_, place = divmod(index, len(self.rounds[0]))
+        members = self.rounds[round_ % len(self.rounds)]
         if self.seed is not None:
-            place = np.random.default_rng((self.seed, round_)).permutation(len(self.members))[place]
-        number = self.members[place]
+            place = np.random.default_rng((self.seed, round_)).permutation(len(members))[place]
+        number = members[place]
         written = self.conversations.written[number]
         return {"number": number, "ids": written.ids, "labels": written.labels, "reading": index}
 

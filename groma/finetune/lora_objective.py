@@ -1,6 +1,7 @@
 """The loss an adapter is trained on: the next word of an answer (paper 3.3, stage 3)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -11,8 +12,12 @@ from transformers import EvalPrediction
 from groma.finetune.seen_pictures import TrainingVision
 from groma.loop.parallel import share_of
 from groma.model.groma import GromaForConditionalGeneration
-from groma.model.training_forward import GromaOutput
-from groma.types import IGNORED
+from groma.model.splice import match_boxes
+from groma.model.training_forward import GromaOutput, TrainingPicture
+from groma.types import IGNORED, Regions
+
+_MOST_LEFT_OUT = 0.7
+"""Share of the regions that nothing means."""
 
 
 class AdapterObjective(nn.Module):
@@ -24,8 +29,6 @@ class AdapterObjective(nn.Module):
     """
 
     main_input_name = "input_ids"
-    shuffle_regions = True
-    """Name regions in random order while training, as in the stages before."""
 
     def __init__(self, model: GromaForConditionalGeneration, vision: TrainingVision) -> None:
         super().__init__()
@@ -67,14 +70,32 @@ class AdapterObjective(nn.Module):
     ) -> GromaOutput:
         """The model's own output.
 
-        In training, pictures vary and regions are named at random; else both are as in a chat.
+        In training, pictures vary, some regions are left out, and the others are named at random
+        where their order has no meaning; else all is as in a chat.
         """
         times = readings.tolist() if self.training else [None] * len(readings)
         pictures = [
             self.vision.encode(i, time) for i, time in zip(indices.tolist(), times, strict=True)
         ]
-        shuffle = self.shuffle_regions and self.training
-        return self.model(input_ids, pictures, labels=labels, shuffle_regions=shuffle)
+        if self.training:
+            pictures = [_leave_out_some(picture) for picture in pictures]
+        return self.model(input_ids, pictures, labels=labels, shuffle_regions=self.training)
+
+
+def _leave_out_some(picture: TrainingPicture) -> TrainingPicture:
+    """A picture without some of the regions that nothing means: those left must be looked at.
+
+    A few pictures, seen again and again, are soon known by heart: which region is meant would be
+    told from how many there are and which are beside it.
+    """
+    regions = picture.regions
+    assert regions.tokens is not None
+    kept = torch.rand(len(regions.boxes)) >= _MOST_LEFT_OUT * torch.rand(())
+    meant = torch.cat([picture.refer, picture.ground])
+    kept[match_boxes(meant, regions.boxes).cpu() if len(meant) else 0] = True
+    rows = kept.nonzero().flatten().to(regions.boxes.device)
+    some = (part[rows] for part in (regions.boxes, regions.scores, regions.is_user, regions.tokens))
+    return replace(picture, regions=Regions(*some))
 
 
 @torch.no_grad()

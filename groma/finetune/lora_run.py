@@ -14,28 +14,31 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from transformers import set_seed
+from transformers import TrainingArguments, set_seed
 
 from groma import machine
 from groma.chat.chat import Groma
 from groma.checkpoint import load as loading
 from groma.checkpoint.adapters import Fingerprint, add_lora, write_adapter
 from groma.data.sample import GroundedSample
-from groma.finetune.adapter_card import count_data, read_figures, write_card
-from groma.finetune.lora_examples import Collator, Conversations, Rounds, spell, split
+from groma.dice import Dice
+from groma.finetune.adapter_card import make_card, write_card
+from groma.finetune.label_talks import LabelTalks, is_labelled
+from groma.finetune.lora_examples import Collator, Lessons, Rounds, make_lessons, spell, split
 from groma.finetune.lora_objective import AdapterObjective, count, summarise
 from groma.finetune.lora_settings import LoraSettings
-from groma.finetune.lora_trainer import AdapterTrainer, StopWhenAsked, last_checkpoint
+from groma.finetune.lora_trainer import AdapterTrainer, checkpoints
 from groma.finetune.memory_estimate import kept_budget
-from groma.finetune.rehearsal import rehearse
+from groma.finetune.rehearsal import Knowledge, examine, rehearse
 from groma.finetune.run_folder import RunFolder
+from groma.finetune.scores import measure
 from groma.finetune.seen_pictures import TrainingVision
+from groma.finetune.wording import Wording
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
 from groma.text.template import Template
-from groma.train.stages import Stage
-from groma.train.trainer import training_arguments
 from groma.types import GromaError
 
 if TYPE_CHECKING:
@@ -44,9 +47,10 @@ if TYPE_CHECKING:
 _LINES = 50
 """Lines of the log of a whole run, about."""
 _CHECKPOINTS = 10
-_MEASUREMENTS = 10
+_MOST_MEASURED = 20
+"""Held-out examples about which both are asked at the end."""
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def train(folder: RunFolder, stop: Callable[[], bool] = lambda: False) -> bool:
@@ -119,26 +123,43 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     settings, samples = folder.settings, folder.samples
     set_seed(settings.seed)
     groma = _load(settings)
-    members, held_out = split(samples, settings.held_out, settings.seed)
-    rehearsal = _rehearse(folder, groma, [samples[i] for i in members], stop)
-    if rehearsal is None:
+    members, held_out = (
+        [samples[i] for i in part] for part in split(samples, settings.held_out, settings.seed)
+    )
+    wording, labelled = Wording.of(settings.model), list(filter(is_labelled, samples))
+    knowledge = _ask_base(folder, groma, members, LabelTalks(wording, labelled), stop)
+    if knowledge is None:
         return False
-    members = [*members, *range(len(samples), len(samples) + len(rehearsal))]
+    taught = {name for s in members if is_labelled(s) for name in s.names}
+    new = taught - set(knowledge.known)
+    talks = LabelTalks(wording, labelled, new, knowledge.described)
+    assert settings.epochs is not None
+    parts = (members, held_out, knowledge.talks)
+    lessons = make_lessons(*parts, talks, settings.epochs, settings.seed)
     base = _adapt(groma, settings)
-    conversations = spell([*samples, *rehearsal], base.template, settings.limit)
-    trainer = _make_trainer(folder, settings, base, conversations, (members, held_out))
-    trainer.add_callback(StopWhenAsked(stop))
+    trainer = _make_trainer(folder, base, lessons, stop)
     if stop():
         return False
+    steps = trainer.args.max_steps
     if trainer.is_world_process_zero():
-        folder.write_state("training", steps=trainer.stage.steps)
-    checkpoint = last_checkpoint(folder.path)
-    trainer.args.eval_on_start = bool(held_out) and checkpoint is None
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    done = trainer.state.global_step >= trainer.stage.steps
+        folder.write_state("training", steps=steps)
+    last = next(iter(checkpoints(folder.path)), None)
+    trainer.args.eval_on_start = bool(held_out) and last is None
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    done = trainer.state.global_step >= steps
     if done and trainer.is_world_process_zero():
-        data = count_data(samples, held_out) | {"rehearsed talks": len(rehearsal)}
-        _write_down(folder, settings, base, data)
+        dice = Dice(np.random.SeedSequence(settings.seed))
+        asked = [
+            talks.questions(sample, dice) if is_labelled(sample) else sample
+            for sample in held_out[:_MOST_MEASURED]
+        ]
+        base.model.eval()
+        without = base.adapted.disable_adapter
+        with trainer.compute_loss_context_manager():  # what learns is in fp32, the rest need not be
+            known = {name for sample in labelled for name in sample.names} - new
+            folder.keep_scores(measure(groma, without, asked, known))
+        card = make_card(folder.path, samples, len(held_out), len(knowledge.talks), folder.scores)
+        _write_down(folder, base, card)
     return done
 
 
@@ -153,20 +174,25 @@ def _load(settings: LoraSettings) -> Groma:
     return Groma(model, tokenizer)
 
 
-def _rehearse(
-    folder: RunFolder, groma: Groma, samples: Sequence[GroundedSample], stop: Callable[[], bool]
-) -> list[GroundedSample] | None:
-    """What the base says of the pictures, asked once in a run by one process; None after `stop`."""
-    settings = folder.settings
-    if not settings.rehearsal:
-        return []
-    if not _launched("RANK", 0) and folder.rehearsal is None:
-        asked = rehearse(groma, samples, settings.seed, stop)
-        if asked is not None:
-            folder.keep_rehearsal(asked)
-    while (talks := folder.rehearsal) is None and not stop():
+def _ask_base(
+    folder: RunFolder,
+    groma: Groma,
+    samples: Sequence[GroundedSample],
+    talks: LabelTalks,
+    stop: Callable[[], bool],
+) -> Knowledge | None:
+    """What the base knows of the pictures, asked once by one process; None after `stop`."""
+    settings, labelled = folder.settings, list(filter(is_labelled, samples))
+    if not settings.rehearsal and not labelled:
+        return Knowledge()
+    if not _launched("RANK", 0) and folder.knowledge is None:
+        rehearsed = rehearse(groma, samples, settings.seed, stop) if settings.rehearsal else []
+        examined = examine(groma, labelled, talks, settings.seed, stop)
+        if rehearsed is not None and examined is not None:
+            folder.keep_knowledge(Knowledge(rehearsed, *examined))
+    while (knowledge := folder.knowledge) is None and not stop():
         time.sleep(0.1)
-    return talks
+    return knowledge
 
 
 def _adapt(groma: Groma, settings: LoraSettings) -> _Base:
@@ -182,14 +208,13 @@ def _adapt(groma: Groma, settings: LoraSettings) -> _Base:
 
 
 def _make_trainer(
-    folder: RunFolder,
-    settings: LoraSettings,
-    base: _Base,
-    conversations: Conversations,
-    parts: tuple[list[int], list[int]],
+    folder: RunFolder, base: _Base, lessons: Lessons, stop: Callable[[], bool]
 ) -> AdapterTrainer:
-    members, held_out = parts
-    stage = _stage(settings, len(members))
+    settings = folder.settings
+    assert settings.epochs is not None
+    conversations = spell(lessons.samples, base.template, settings.limit)
+    per_step = settings.batch_size * settings.accumulation * _launched("WORLD_SIZE", 1)
+    steps = max(1, ceil(settings.epochs * len(lessons.rounds[0]) / per_step))
     vision = TrainingVision(
         base.model,
         conversations.shown,
@@ -198,29 +223,19 @@ def _make_trainer(
         settings.variation,
         settings.seed,
     )
-    arguments = training_arguments(
-        stage, folder.path, **_arguments(settings, stage, base.model.dtype, bool(held_out))
-    )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are for several processes
+    measured = Rounds(conversations, [lessons.measured], len(lessons.measured))
     return AdapterTrainer(
         base.adapted,
         base.fingerprint,
-        stage=stage,
+        stop,
         count=count,
         model=AdapterObjective(base.model, vision),
-        args=arguments,
-        train_dataset=Rounds(
-            conversations, members, stage.steps * _per_step(settings), settings.seed
-        ),
-        eval_dataset=Rounds(conversations, held_out, len(held_out)) if held_out else None,
+        args=_arguments(folder, steps, base.model.dtype, bool(lessons.measured)),
+        train_dataset=Rounds(conversations, lessons.rounds, steps * per_step, settings.seed),
+        eval_dataset=measured if lessons.measured else None,
         data_collator=Collator(base.model.tokens),
         compute_metrics=summarise,
     )
-
-
-def _per_step(settings: LoraSettings) -> int:
-    """Examples of one step, on all devices."""
-    return settings.batch_size * settings.accumulation * _launched("WORLD_SIZE", 1)
 
 
 def _launched(name: str, alone: int) -> int:
@@ -228,58 +243,53 @@ def _launched(name: str, alone: int) -> int:
     return int(os.environ.get(name, alone))
 
 
-def _stage(settings: LoraSettings, examples: int) -> Stage:
-    assert settings.epochs is not None and settings.lr is not None
-    return Stage(
-        name="lora",
-        trains=(),
-        batch_size=settings.batch_size,
-        accumulation=settings.accumulation,
-        steps=max(1, ceil(settings.epochs * examples / _per_step(settings))),
-        lr=settings.lr,
-        schedule="cosine",
-        warmup_steps=0.05,
-        weight_decay=0.0,
-        clip=1.0,
-    )
-
-
 def _arguments(
-    settings: LoraSettings, stage: Stage, dtype: torch.dtype, measures: bool
-) -> dict[str, Any]:
-    """What differs from the long stages: few steps, no loader processes, everything logged."""
-    every = max(1, stage.steps // _LINES)
+    folder: RunFolder, steps: int, dtype: torch.dtype, measures: bool
+) -> TrainingArguments:
+    """Few steps, everything logged, no loader processes; AdamW without decay."""
+    settings = folder.settings
+    every = max(1, steps // _LINES)
     on_cpu = machine.resolve_device(settings.device) == "cpu"
-    return {
-        "use_cpu": on_cpu,
-        "bf16": dtype is torch.bfloat16,
-        "fp16": dtype is torch.float16 and not on_cpu,
-        "seed": settings.seed,
-        "activation_checkpointing": bool(settings.checkpointing),
-        "ddp_find_unused_parameters": False,
-        "dataloader_num_workers": 0,
-        "dataloader_prefetch_factor": None,
-        "dataloader_persistent_workers": False,
-        "logging_steps": every,
-        "save_steps": every * ceil(stage.steps / _CHECKPOINTS / every),
-        "save_total_limit": 2,
-        "eval_strategy": "steps" if measures else "no",
-        "eval_steps": every * ceil(stage.steps / _MEASUREMENTS / every),
-        "enable_jit_checkpoint": False,
-        "disable_tqdm": True,
-    }
+    assert settings.lr is not None
+    arguments = TrainingArguments(
+        output_dir=str(folder.path),
+        max_steps=steps,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,
+        max_grad_norm=1.0,
+        use_cpu=on_cpu,
+        bf16=dtype is torch.bfloat16,
+        fp16=dtype is torch.float16 and not on_cpu,
+        seed=settings.seed,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        activation_checkpointing=bool(settings.checkpointing),
+        ddp_find_unused_parameters=False,
+        logging_steps=every,
+        logging_first_step=True,
+        save_steps=every * ceil(steps / _CHECKPOINTS / every),
+        save_total_limit=2,
+        eval_strategy="steps" if measures else "no",
+        eval_steps=every * ceil(steps / _CHECKPOINTS / every),
+        load_best_model_at_end=measures,
+        greater_is_better=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are for several processes
+    return arguments
 
 
-def _write_down(
-    folder: RunFolder, settings: LoraSettings, base: _Base, data: dict[str, int]
-) -> None:
+def _write_down(folder: RunFolder, base: _Base, card: dict[str, Any]) -> None:
     """Write the adapter with its card; it appears in its folder when it is complete."""
-    figures = read_figures(folder.path)
     draft = folder.path / f"{folder.adapter.name}.draft"
     shutil.rmtree(draft, ignore_errors=True)
-    card = {"name": folder.name, "data": data, "figures": figures}
     write_adapter(base.adapted, draft, base.fingerprint, card)
-    write_card(draft, folder.name, settings, data, figures)
+    write_card(draft, folder.settings, card)
     shutil.rmtree(folder.adapter, ignore_errors=True)
     draft.rename(folder.adapter)
-    logger.info("The adapter is in %s.", folder.adapter)
+    _logger.info("The adapter is in %s.", folder.adapter)

@@ -1,4 +1,4 @@
-"""The training loop of an adapter: `StageTrainer` that saves and loads the adapter alone."""
+"""The training loop of an adapter: `LoggedTrainer` that saves and loads the adapter alone."""
 
 import json
 from collections.abc import Callable
@@ -13,26 +13,34 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from groma.checkpoint.adapters import Fingerprint, load_weights, write_adapter
-from groma.train.trainer import StageTrainer
+from groma.loop.logged_trainer import LoggedTrainer
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
 
-class AdapterTrainer(StageTrainer):
+class AdapterTrainer(LoggedTrainer):
     """Trains an adapter; its checkpoints hold nothing of the base."""
 
-    def __init__(self, adapted: "PeftModel", base: Fingerprint, **kwargs: Any) -> None:
-        """Arguments as in `StageTrainer`, and two more.
+    def __init__(
+        self,
+        adapted: "PeftModel",
+        base: Fingerprint,
+        is_asked_to_stop: Callable[[], bool],
+        **kwargs: Any,
+    ) -> None:
+        """Arguments as in `LoggedTrainer`, and three more.
 
         Args:
             adapted: the model whose adapter learns.
             base: what that model is without it.
-            kwargs: of `StageTrainer`.
+            is_asked_to_stop: whether to end where the training can be resumed.
+            kwargs: of `LoggedTrainer`.
         """
         self.adapted = adapted
         self.base = base
         super().__init__(**kwargs)
+        self.add_callback(_StopWhenAsked(is_asked_to_stop))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the memory in use to every line of training."""
@@ -52,14 +60,16 @@ class AdapterTrainer(StageTrainer):
     ) -> None:
         load_weights(self.adapted, Path(resume_from_checkpoint))
 
+    def _load_best_model(self) -> None:
+        assert self.state.best_model_checkpoint is not None and self.args.output_dir is not None
+        name = Path(self.state.best_model_checkpoint).name  # the run may have moved since
+        load_weights(self.adapted, Path(self.args.output_dir) / name)
 
-class StopWhenAsked(TrainerCallback):
+
+class _StopWhenAsked(TrainerCallback):
     """Ends a training where it can be resumed as if it had never stopped.
 
     That is after a step that is logged: a line of the log tells the mean since the line before.
-
-    Args:
-        is_asked: whether to stop.
     """
 
     def __init__(self, is_asked: Callable[[], bool]) -> None:
@@ -72,7 +82,10 @@ class StopWhenAsked(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
-        """Save and stop."""
+        """Save and stop; what was learnt last is measured too."""
+        control.should_evaluate |= (
+            state.global_step >= state.max_steps and args.eval_strategy != "no"
+        )
         if state.global_step % int(args.logging_steps) == 0 and self._is_asked():
             control.should_save = control.should_training_stop = True
 
@@ -84,15 +97,15 @@ def memory_in_use() -> int:
     return psutil.Process().memory_info().rss
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; a killed process may leave a part of one.
+def checkpoints(folder: Path) -> list[Path]:
+    """Those that were written to their end, the newest first; a killed process may leave a part.
 
     Args:
         folder: of a run.
     """
     found = list(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
     found.sort(key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
-    return next(filter(_is_complete, found), None)
+    return list(filter(_is_complete, found))
 
 
 def _is_complete(checkpoint: Path) -> bool:

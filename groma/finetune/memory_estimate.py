@@ -23,6 +23,8 @@ _LOGIT_BYTES = 12
 _RUNTIME = {"cuda": 900_000_000, "cpu": 700_000_000}
 """Libraries, the CUDA context and what allocators do not give back."""
 _KEPT_SHARE = 0.2
+_VIEWS_KEPT = 9
+"""Of each picture: itself, and changed a little."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,16 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
     """
     device = resolve_device(settings.device)
     width = resolve_dtype(settings.dtype, device, config.text_config.hidden_size).itemsize
-    sizes = count_parameters(config)
+    sizes = _count_parameters(config)
     length = settings.batch_size * (tokens + config.num_image_tokens + 2 * config.max_regions)
     whole = sum(sizes[part] for part in settings.whole)
-    pictured = pictures * _kept_per_picture(config, settings, width)
+    pictured = pictures * _VIEWS_KEPT * 4 * config.grid_size**2 * config.image_width * width
     parts = {
         "language model": round(
             sizes["linears"] * (_linear_bytes(config, settings) or width) + sizes["words"] * width
         ),
-        "image encoder and regions": width
-        * sum(sizes[part] for part in ("image_encoder", "region_proposer", *_WHOLE)),
-        "adapter and its optimiser": _LEARNT * count_lora(config, settings.rank),
+        "image encoder and regions": width * sum(sizes[part] for part in _VISUAL),
+        "adapter and its optimiser": _LEARNT * _count_lora(config, settings.rank),
         "parts trained as a whole": _LEARNT * whole,
         "activations": _activations(config, settings, length, width)
         + _region_activations(config, settings, width),
@@ -103,17 +104,18 @@ def estimate(config: GromaConfig, settings: LoraSettings, tokens: int, pictures:
     }
     if not device.startswith("cuda"):
         parts["pictures seen"] = min(pictured, kept_budget())
-    return Estimate(parts, available_memory(device), device, _advice(settings, device))
+    return Estimate(parts, _available_memory(device), device, _advice(settings, device))
 
 
-_WHOLE = ("projector", "region_encoder")
+_VISUAL = ("image_encoder", "region_proposer", "projector", "region_encoder")
+"""Some of which hold no numbers in a model with a convolutional detector."""
 
 
-def count_parameters(config: GromaConfig) -> dict[str, int]:
+def _count_parameters(config: GromaConfig) -> dict[str, int]:
     """Numbers in each part of a model; of the language model, its linear layers and the rest."""
     with torch.device("meta"):
         model = GromaForConditionalGeneration(config)
-    sizes = dict.fromkeys(("linears", "words"), 0)
+    sizes = dict.fromkeys(("linears", "words", *_VISUAL), 0)
     for name, weight in model.named_parameters():
         part = name.split(".")[0]
         if part == "language_model":
@@ -122,7 +124,7 @@ def count_parameters(config: GromaConfig) -> dict[str, int]:
     return sizes
 
 
-def count_lora(config: GromaConfig, rank: int) -> int:
+def _count_lora(config: GromaConfig, rank: int) -> int:
     """Numbers in the low-rank matrices of an adapter."""
     text = config.text_config
     head = text.head_dim or text.hidden_size // text.num_attention_heads
@@ -137,7 +139,7 @@ def kept_budget() -> int:
     return round(_KEPT_SHARE * psutil.virtual_memory().available)
 
 
-def available_memory(device: str) -> int:
+def _available_memory(device: str) -> int:
     """Bytes that are free on a device."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(torch.device(device))[0]
@@ -168,17 +170,10 @@ def _region_activations(config: GromaConfig, settings: LoraSettings, width: int)
     """What a region encoder that learns keeps, or what its maps take while it does not."""
     channels, region = config.image_width, config.region_config
     maps = 21 * config.grid_size**2 * channels * width
-    if "region_encoder" not in settings.whole:
+    if "region_encoder" not in settings.whole or config.is_convolutional:
         return 3 * maps
     pooled = NUM_REGION_TOKENS * channels * region.roi_size**2 * width
     return settings.batch_size * (3 * maps * (1 + region.fuse_rounds) + 10 * pooled)
-
-
-def _kept_per_picture(config: GromaConfig, settings: LoraSettings, width: int) -> int:
-    if settings.whole:
-        return 4 * config.grid_size**2 * config.image_width * width
-    tokens = config.num_image_tokens + config.max_regions
-    return tokens * config.text_config.hidden_size * width
 
 
 def _advice(settings: LoraSettings, device: str) -> str:

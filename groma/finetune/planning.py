@@ -6,10 +6,12 @@ from pathlib import Path
 
 from groma.checkpoint import load as loading
 from groma.data.sample import GroundedSample
-from groma.finetune.lora_examples import spell, split
+from groma.finetune.label_talks import LabelTalks, is_labelled
+from groma.finetune.lora_examples import make_lessons, spell, split
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.memory_estimate import Estimate, estimate
 from groma.finetune.run_folder import RunFolder
+from groma.finetune.wording import Wording
 from groma.model.quantization import beyond_stored
 from groma.text.template import Template
 from groma.tokens import TokenIds
@@ -50,13 +52,17 @@ def plan(
     Raises:
         GromaError: as `prepare`, but for the memory.
     """
-    source = loading.resolve(settings.checked().model)
+    source = loading.resolve(settings.model)
     config = loading.read_config(source)
     settings = replace(settings, quantization=beyond_stored(settings.quantization, config))
     trained, _ = split(samples, settings.held_out, settings.seed)
-    settings = settings.complete(config.text_config.hidden_size, len(trained))
+    labelled = [sample for sample in samples if is_labelled(sample)]
+    names = {name for sample in labelled for name in sample.names}
+    settings = settings.complete(config.text_config.hidden_size, len(trained), len(names))
     template = Template(loading.load_tokenizer(source), TokenIds.of(config))
-    conversations = spell(samples, template, settings.limit)
+    talks = LabelTalks(Wording.of(settings.model), labelled)
+    lessons = make_lessons(samples, (), (), talks, 1, settings.seed)
+    conversations = spell(lessons.samples, template, settings.limit)
     room = config.text_config.max_position_embeddings
     room -= config.num_image_tokens + 2 * config.max_regions
     if conversations.longest > room:

@@ -8,6 +8,7 @@ probabilities.
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,17 +17,87 @@ from tqdm import tqdm
 from groma.chat.chat import Chat, Groma
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import GroundedSample, plain_text
+from groma.dice import Dice
+from groma.finetune.label_talks import Described, LabelTalks
+from groma.finetune.scores import ask_alone, judge_answer
+from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
 from groma.ops.boxes import pairwise_iou
 from groma.types import GromaError
 
-MOST_PICTURES = 100
-QUESTIONS = 3
+_MOST_PICTURES = 100
+_QUESTIONS = 3
 """About each picture, at most."""
-
+_LABELS = 6
+"""About each labelled picture, at most."""
 _LONGEST = 128
 _SAME_THING = 0.5
 _ARTICLE = re.compile(r"(?:an?|the)\s+(?=\w)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a base knows of the pictures it is about to learn from.
+
+    Attributes:
+        talks: answers of its own that contradict no example.
+        known: what it finds already of what is labelled, by name.
+        described: what it says of labelled pictures, by their file.
+    """
+
+    talks: list[GroundedSample] = field(default_factory=list)
+    known: tuple[str, ...] = ()
+    described: dict[str, Described] = field(default_factory=dict)
+
+
+def examine(
+    groma: Groma,
+    labelled: Sequence[GroundedSample],
+    talks: LabelTalks,
+    seed: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[tuple[str, ...], dict[str, Described]] | None:
+    """Ask a base about what is labelled.
+
+    Args:
+        groma: the base, with no adapter.
+        labelled: pictures, at most `_MOST_PICTURES` of which are asked about.
+        talks: words the questions.
+        seed: of what is asked.
+        stop: asked now and then whether to give up.
+
+    Returns:
+        Names that it finds at least every other time, and what it says of each picture; None after
+        `stop`.
+
+    Raises:
+        GromaError: if a picture cannot be read.
+    """
+    dice = Dice(np.random.SeedSequence((seed, len(labelled))))
+    found: dict[str, list[bool]] = {}
+    described = {}
+    for sample in tqdm(labelled[:_MOST_PICTURES], desc="what it knows", unit="picture"):
+        if stop():
+            return None
+        image = groma.encode_image(load_image(sample.picture))
+        described[sample.picture] = _describe(groma.chat(image, max_new_tokens=_LONGEST))
+        for name in dice.sample(list(dict.fromkeys(sample.names)), _LABELS):
+            turn = talks.ask_for(sample, name, dice)
+            judged = judge_answer(sample, turn, ask_alone(groma, image, sample, turn))
+            found.setdefault(name, []).append(judged is not None and judged[1])
+    known = (name for name, right in found.items() if 2 * sum(right) >= len(right))
+    return tuple(sorted(known)), described
+
+
+def _describe(chat: Chat) -> Described:
+    reply = chat.ask("Describe the picture.")
+    height, width = reply.image_size
+    spans = [span for span in reply.spans if reply.phrase(span) and span.regions]
+    boxes = [
+        tuple((x1 / width, y1 / height, x2 / width, y2 / height) for x1, y1, x2, y2 in several)
+        for several in ([region.box for region in span.regions] for span in spans)
+    ]
+    return Described(tuple(reply.phrase(span) for span in spans), tuple(boxes))
 
 
 def rehearse(
@@ -44,7 +115,7 @@ def rehearse(
         stop: asked now and then whether to give up.
 
     Returns:
-        A talk about each picture of which there is something to say, at most `MOST_PICTURES`; None
+        A talk about each picture of which there is something to say, at most `_MOST_PICTURES`; None
         after `stop`.
 
     Raises:
@@ -54,7 +125,7 @@ def rehearse(
     for sample in samples:
         by_picture.setdefault(sample.picture, []).append(sample)
     dice = np.random.default_rng((seed, len(by_picture)))
-    pictures = sorted(dice.permutation(sorted(by_picture))[:MOST_PICTURES].tolist())
+    pictures = sorted(dice.permutation(sorted(by_picture))[:_MOST_PICTURES].tolist())
     talks = []
     for picture in tqdm(pictures, desc="what the base knows", unit="picture"):
         if stop():
@@ -76,7 +147,7 @@ def _talk_about(
     things = [_ARTICLE.sub("", phrase, count=1) for phrase in named if _ARTICLE.match(phrase)]
     for index in dice.permutation(len(things)):
         _ask(chat, things[index], taught)
-        if len(chat.conversation.turns) == QUESTIONS:
+        if len(chat.conversation.turns) == _QUESTIONS:
             break
     return talk_to_sample(picture, chat.conversation)
 

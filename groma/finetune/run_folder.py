@@ -1,7 +1,7 @@
 """The folder of a run: what was chosen, what it learns from, how far it is.
 
     settings.json  examples.json  rehearsal.json  pictures/  state.json  log.jsonl  curves.png
-    output.txt  checkpoint-N/  adapter/
+    scores.json  output.txt  checkpoint-N/  adapter/
 
 Whoever trains in a folder holds its lock; a process that is killed lets go of it.
 """
@@ -10,9 +10,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -21,20 +21,17 @@ from typing import Any, Literal, get_args
 from filelock import FileLock, Timeout
 
 from groma.data.sample import GroundedSample
+from groma.finetune.label_talks import Described
 from groma.finetune.lora_examples import split
 from groma.finetune.lora_settings import LoraSettings
+from groma.finetune.rehearsal import Knowledge
+from groma.finetune.scores import Score
 from groma.loop.curves import PLOT_NAME, read_log
-from groma.types import GromaError
+from groma.types import Box, GromaError
 
-SETTINGS_NAME = "settings.json"
-EXAMPLES_NAME = "examples.json"
-REHEARSAL_NAME = "rehearsal.json"
-STATE_NAME = "state.json"
-OUTPUT_NAME = "output.txt"
-ADAPTER_NAME = "adapter"
-_PICTURES_NAME = "pictures"
-_LOCK_NAME = ".lock"
-_STOP_NAME = ".stop"
+_SETTINGS, _EXAMPLES, _REHEARSAL = "settings.json", "examples.json", "rehearsal.json"
+_STATE, _SCORES, _PICTURES = "state.json", "scores.json", "pictures"
+_LOCK, _STOP = ".lock", ".stop"
 _RECENT = 20
 
 State = Literal[
@@ -70,10 +67,6 @@ class Progress:
     memory: int | None = None
     message: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -105,14 +98,14 @@ class RunFolder:
         for picture in pictures.values():
             if not picture.is_file():
                 raise GromaError(f"The picture {picture} is missing.")
-        (path / _PICTURES_NAME).mkdir(parents=True, exist_ok=True)
+        (path / _PICTURES).mkdir(parents=True, exist_ok=True)
         kept = {
-            file: _keep(picture, path / _PICTURES_NAME / f"{number:05}-{picture.name}")
+            file: _keep(picture, path / _PICTURES / f"{number:05}-{picture.name}")
             for number, (file, picture) in enumerate(pictures.items())
         }
         examples = [sample.to_dict() | {"picture": kept[sample.picture]} for sample in samples]
-        _write_json(path / EXAMPLES_NAME, examples)
-        _write_json(path / SETTINGS_NAME, settings.to_dict())
+        _write_json(path / _EXAMPLES, examples)
+        _write_json(path / _SETTINGS, settings.to_dict())
         folder = cls(path)
         folder.write_state("ready")
         return folder
@@ -124,16 +117,22 @@ class RunFolder:
         Raises:
             GromaError: if there is none.
         """
-        if not (path / SETTINGS_NAME).is_file():
-            raise GromaError(f"{path} holds no run: it has no {SETTINGS_NAME}.")
+        if not (path / _SETTINGS).is_file():
+            raise GromaError(f"{path} holds no run: it has no {_SETTINGS}.")
         return cls(path)
 
     @classmethod
     def wait_for(cls, path: Path) -> "RunFolder":
         """A run that another process of the same launch is just laying down."""
-        while not (path / STATE_NAME).is_file():
+        while not (path / _STATE).is_file():
             time.sleep(0.1)
         return cls(path)
+
+    @classmethod
+    def find_all(cls, root: Path) -> "list[RunFolder]":
+        """All runs in a folder, the newest first."""
+        found = sorted(root.glob(f"*/{_SETTINGS}"), key=lambda file: file.stat().st_mtime)
+        return [cls(file.parent) for file in reversed(found)]
 
     @property
     def name(self) -> str:
@@ -143,7 +142,12 @@ class RunFolder:
     @property
     def adapter(self) -> Path:
         """Where the adapter is once the run is done."""
-        return self.path / ADAPTER_NAME
+        return self.path / "adapter"
+
+    @property
+    def output(self) -> Path:
+        """What the process that trains says."""
+        return self.path / "output.txt"
 
     @property
     def plot(self) -> Path:
@@ -157,7 +161,7 @@ class RunFolder:
         Raises:
             GromaError: if the file was damaged.
         """
-        file = self.path / SETTINGS_NAME
+        file = self.path / _SETTINGS
         return LoraSettings.from_dict(_read_json(file), file)
 
     @property
@@ -167,30 +171,68 @@ class RunFolder:
         Raises:
             GromaError: if the file was damaged.
         """
-        return self._read_samples(self.path / EXAMPLES_NAME)
+        file = self.path / _EXAMPLES
+        try:
+            return [self._read_sample(row) for row in _read_json(file)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
 
     @property
-    def rehearsal(self) -> list[GroundedSample] | None:
-        """What the base said of the pictures before it learnt; None before it was asked.
+    def knowledge(self) -> Knowledge | None:
+        """What the base knew of the pictures before it learnt; None before it was asked.
 
         Raises:
             GromaError: if the file was damaged.
         """
-        file = self.path / REHEARSAL_NAME
-        return self._read_samples(file) if file.exists() else None
-
-    def keep_rehearsal(self, talks: Sequence[GroundedSample]) -> None:
-        """Write down what the base said of the pictures."""
-        pictures = [Path(talk.picture).relative_to(self.path).as_posix() for talk in talks]
-        rows = [talk.to_dict() | {"picture": p} for talk, p in zip(talks, pictures, strict=True)]
-        _write_json(self.path / REHEARSAL_NAME, rows)
-
-    def _read_samples(self, file: Path) -> list[GroundedSample]:
+        file = self.path / _REHEARSAL
+        if not file.exists():
+            return None
+        noted = _read_json(file)
         try:
-            samples = [GroundedSample.from_dict(sample) for sample in _read_json(file)]
-            return [replace(s, picture=str(self.path / PurePosixPath(s.picture))) for s in samples]
-        except (KeyError, TypeError, ValueError) as error:
+            talks = [self._read_sample(row) for row in noted["talks"]]
+            described = {
+                str(self.path / picture): Described(tuple(phrases), _as_boxes(boxes))
+                for picture, (phrases, boxes) in noted["described"].items()
+            }
+            return Knowledge(talks, tuple(noted["known"]), described)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+
+    def keep_knowledge(self, knowledge: Knowledge) -> None:
+        """Write down what the base knew of the pictures."""
+        talks = [
+            talk.to_dict() | {"picture": self._within(talk.picture)} for talk in knowledge.talks
+        ]
+        described = {
+            self._within(picture): [said.phrases, said.boxes]
+            for picture, said in knowledge.described.items()
+        }
+        noted = {"talks": talks, "known": knowledge.known, "described": described}
+        _write_json(self.path / _REHEARSAL, noted)
+
+    @property
+    def scores(self) -> list[Score]:
+        """Right answers of base and adapter on what was held out; empty before the end.
+
+        Raises:
+            GromaError: if the file was damaged.
+        """
+        file = self.path / _SCORES
+        try:
+            return [Score(**row) for row in _read_json(file)] if file.exists() else []
+        except TypeError as error:
+            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+
+    def keep_scores(self, scores: Sequence[Score]) -> None:
+        """Write down how well base and adapter answer."""
+        _write_json(self.path / _SCORES, [score.to_dict() for score in scores])
+
+    def _within(self, picture: str) -> str:
+        return Path(picture).relative_to(self.path).as_posix()
+
+    def _read_sample(self, row: dict[str, Any]) -> GroundedSample:
+        sample = GroundedSample.from_dict(row)
+        return replace(sample, picture=str(self.path / PurePosixPath(sample.picture)))
 
     @property
     def held_out(self) -> list[GroundedSample]:
@@ -212,7 +254,7 @@ class RunFolder:
     def is_busy(self) -> bool:
         """Whether a process trains in this folder."""
         try:
-            with FileLock(self.path / _LOCK_NAME, timeout=0, is_singleton=False):
+            with FileLock(self.path / _LOCK, timeout=0, is_singleton=False):
                 return False
         except Timeout:
             return True
@@ -224,7 +266,7 @@ class RunFolder:
         Raises:
             GromaError: if another process trains in it.
         """
-        lock = FileLock(self.path / _LOCK_NAME, timeout=0, is_singleton=False)
+        lock = FileLock(self.path / _LOCK, timeout=0, is_singleton=False)
         try:
             lock.acquire()
         except Timeout as error:
@@ -237,14 +279,14 @@ class RunFolder:
     def write_state(self, state: State, message: str = "", **more: Any) -> None:
         """Note how the run is; what was noted of its `steps` stays."""
         if state != "training":  # it may have been asked to stop before it began
-            (self.path / _STOP_NAME).unlink(missing_ok=True)
+            (self.path / _STOP).unlink(missing_ok=True)
         kept = {"steps": self._state().get("steps", 0)}
         fields = {"state": state, "message": message, "process": os.getpid()}
-        _write_json(self.path / STATE_NAME, kept | fields | more)
+        _write_json(self.path / _STATE, kept | fields | more)
 
     def note_stop(self) -> None:
         """Note that the run was asked to stop."""
-        (self.path / _STOP_NAME).touch()
+        (self.path / _STOP).touch()
 
     @property
     def state(self) -> State:
@@ -255,7 +297,7 @@ class RunFolder:
             return state
         if not self.is_busy:
             return "interrupted"
-        return "stopping" if (self.path / _STOP_NAME).exists() else state
+        return "stopping" if (self.path / _STOP).exists() else state
 
     @property
     def num_examples(self) -> tuple[int, int]:
@@ -264,7 +306,7 @@ class RunFolder:
         Raises:
             GromaError: as `samples`.
         """
-        file = self.path / EXAMPLES_NAME
+        file = self.path / _EXAMPLES
         return _count(self, file.stat().st_mtime if file.is_file() else 0.0)
 
     def progress(self) -> Progress:
@@ -287,7 +329,7 @@ class RunFolder:
 
     def _state(self) -> dict[str, Any]:
         try:
-            return dict(_read_json(self.path / STATE_NAME))
+            return dict(_read_json(self.path / _STATE))
         except (GromaError, TypeError, ValueError):
             return {}
 
@@ -299,20 +341,17 @@ def _count(run: RunFolder, _: float) -> tuple[int, int]:
     return len(run.samples) - held_out, held_out
 
 
-def find_runs(root: Path) -> Iterator[RunFolder]:
-    """All runs in a folder, the newest first."""
-    found = [file.parent for file in root.glob(f"*/{SETTINGS_NAME}")]
-    found.sort(key=lambda path: (path / SETTINGS_NAME).stat().st_mtime, reverse=True)
-    return map(RunFolder, found)
-
-
 def _keep(picture: Path, kept: Path) -> str:
     """Link a picture into a run, or copy it where that cannot be; its path within the run."""
     try:
         os.link(picture.resolve(), kept)
     except OSError:
         shutil.copyfile(picture, kept)
-    return f"{_PICTURES_NAME}/{kept.name}"
+    return f"{_PICTURES}/{kept.name}"
+
+
+def _as_boxes(several: Any) -> tuple[tuple[Box, ...], ...]:
+    return tuple(tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in boxes) for boxes in several)
 
 
 def _last(rows: Sequence[dict[str, float]], key: str) -> float | None:

@@ -3,48 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from groma.data.augment import View, redraw
 from groma.dice import Dice
-from groma.finetune.variation import vary
+from groma.finetune.variation import move_boxes, vary
 from groma.image import load_image, to_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.training_forward import TrainingPicture, encode_pictures
 from groma.types import ImageFeatures
 
-T = TypeVar("T")
-
-
-class Keeper(Generic[T]):
-    """Keeps results in main memory up to a budget; those beyond it are computed anew.
-
-    A training set is read round and round, so what came first stays: dropping the least recently
-    used would keep nothing that is read next.
-
-    Args:
-        budget: most bytes.
-    """
-
-    def __init__(self, budget: int) -> None:
-        self.num_bytes = 0
-        self._budget = budget
-        self._kept: dict[int, T] = {}
-
-    def get(self, key: int, make: Callable[[], T], device: torch.device) -> T:
-        """What `make` gives for a key, its tensors on a device."""
-        if key in self._kept:
-            return move(self._kept[key], device)
-        made = make()
-        size = count_bytes(made)
-        if self.num_bytes + size <= self._budget:
-            self._kept[key] = move(made, torch.device("cpu"))
-            self.num_bytes += size
-        return made
+_VIEWS = 8
+"""Of each picture: as many as look at least as different as what a person would try."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +37,10 @@ class Shown:
 
 
 class TrainingVision:
-    """Everything about the pictures of a training set that its words do not change.
+    """What image encoder and region proposer see in the pictures of a training set, kept.
 
-    Where projector and region encoder are frozen, even the region tokens are computed once; where
-    one of them learns, image encoder and region proposer still are.
+    A set is read round and round, so what came first stays: dropping the least recently used would
+    keep nothing that is read next.
 
     Args:
         model: whose visual parts are used, in their current state.
@@ -89,17 +63,15 @@ class TrainingVision:
         self._model = model
         self._shown = shown
         self._learns = learns
+        self._budget = budget
         self._variation = variation
         self._seed = seed
-        self._encoded: Keeper[TrainingPicture] = Keeper(budget)
-        self._features: Keeper[ImageFeatures] = Keeper(budget)
-        files = {item.picture for item in shown}
-        self._numbers = {file: number for number, file in enumerate(sorted(files))}
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory that is kept."""
-        return self._encoded.num_bytes + self._features.num_bytes
+        self._boxes: dict[Path, list[Tensor]] = {}
+        for item in shown:
+            self._boxes.setdefault(item.picture, []).extend((item.refer, item.ground))
+        self._numbers = {picture: number for number, picture in enumerate(self._boxes)}
+        self._kept: dict[tuple[Path, int], tuple[ImageFeatures, View]] = {}
+        self.num_bytes = 0
 
     def encode(self, index: int, reading: int | None = None) -> TrainingPicture:
         """The picture of a conversation as the language model will be shown it.
@@ -112,49 +84,43 @@ class TrainingVision:
         Raises:
             GromaError: if the picture cannot be read.
         """
-        with torch.set_grad_enabled(self._learns and torch.is_grad_enabled()):
-            if reading is not None:
-                dice = Dice(np.random.SeedSequence((self._seed, reading)))
-                if dice.maybe(self._variation):
-                    return self._encode_varied(self._shown[index], dice)
-            if self._learns:
-                return self._encode(index)
-            return self._encoded.get(index, lambda: self._encode(index), self._device)
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self._model.image_encoder.parameters()).device
-
-    def _encode(self, index: int) -> TrainingPicture:
         item = self._shown[index]
-        features = self._features_of(item.picture)
-        return encode_pictures(self._model, features, [item.refer], [item.ground])[0]
-
-    def _encode_varied(self, item: Shown, dice: Dice) -> TrainingPicture:
-        side = self._model.config.image_size
-        varied = vary(load_image(item.picture), item.refer, item.ground, side, dice)
-        features = self._compute(varied.picture)
-        return encode_pictures(self._model, features, [varied.refer], [varied.ground])[0]
-
-    def _features_of(self, picture: Path) -> ImageFeatures:
-        if not self._learns:
-            return self._compute(load_image(picture))
-        number = self._numbers[picture]
-        return self._features.get(number, lambda: self._compute(load_image(picture)), self._device)
+        refer, number = item.refer, 0
+        if reading is not None:
+            dice = Dice(np.random.SeedSequence((self._seed, reading)))
+            if dice.maybe(self._variation):
+                number, refer = 1 + dice.below(_VIEWS), redraw(refer, dice)
+        features, view = self._look(item.picture, number)
+        with torch.set_grad_enabled(self._learns and torch.is_grad_enabled()):
+            boxes = [move_boxes(refer, view)], [move_boxes(item.ground, view)]
+            return encode_pictures(self._model, features, *boxes)[0]
 
     @torch.no_grad()
-    def _compute(self, image: Image.Image) -> ImageFeatures:
+    def _look(self, picture: Path, number: int) -> tuple[ImageFeatures, View]:
+        """One of the views of a picture, 0 being the picture itself; kept as far as that goes."""
         weight = next(self._model.image_encoder.parameters())
-        pixels = to_pixels(image, self._model.config.image_size).pixels
-        return self._model.image_features(pixels[None].to(weight.device, weight.dtype))
+        if (picture, number) in self._kept:
+            return _move(self._kept[picture, number], weight.device)
+        image, view, side = load_image(picture), View(), self._model.config.image_size
+        if number:
+            sequence = np.random.SeedSequence((self._seed, self._numbers[picture], number))
+            varied = vary(image, torch.cat(self._boxes[picture]), side, Dice(sequence))
+            image, view = varied.picture, varied.view
+        pixels = to_pixels(image, side).pixels[None].to(weight.device, weight.dtype)
+        looked = self._model.image_features(pixels), view
+        size = _count_bytes(looked)
+        if self.num_bytes + size <= self._budget:
+            self._kept[picture, number] = _move(looked, torch.device("cpu"))
+            self.num_bytes += size
+        return looked
 
 
-def move(item: T, device: torch.device) -> T:
+def _move(item: Any, device: torch.device) -> Any:
     """The same data with every tensor on a device."""
     return _map(item, lambda tensor: tensor.to(device))
 
 
-def count_bytes(item: Any) -> int:
+def _count_bytes(item: Any) -> int:
     """Memory of all tensors of some data."""
     sizes: list[int] = []
 

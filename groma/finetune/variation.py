@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageFilter
 from torch import Tensor
 
-from groma.data.augment import View, redraw
+from groma.data.augment import View
 from groma.dice import Dice
 
 _MOST_CUT = 0.15
@@ -28,37 +28,40 @@ _ENHANCERS: tuple[Callable, ...] = (
 
 
 @dataclass(frozen=True)
-class Varied:
-    """A picture that was changed, and its boxes.
+class _Varied:
+    """A picture that was changed.
 
     Attributes:
         picture: a square.
-        refer: (K, 4) xyxy in [0, 1], what the user draws being a little off.
-        ground: (G, 4) what answers point at.
+        view: what is left of it.
     """
 
     picture: Image.Image
-    refer: Tensor
-    ground: Tensor
+    view: View
 
 
-def vary(image: Image.Image, refer: Tensor, ground: Tensor, side: int, dice: Dice) -> Varied:
-    """Cut a little off the edges, change light and sharpness, and draw boxes anew.
+def vary(image: Image.Image, boxes: Tensor, side: int, dice: Dice) -> _Varied:
+    """Cut a little off the edges, and change light and sharpness.
 
     Args:
         image: an RGB picture.
-        refer: (K, 4) xyxy in [0, 1], boxes that the user draws.
-        ground: (G, 4) boxes that answers point at; both stay whole.
+        boxes: (N, 4) xyxy in [0, 1] that stay whole.
         side: of the square in pixels.
         dice: what to draw from.
     """
-    view = View(_draw_window(torch.cat([refer, ground]), dice))
+    view = View(_draw_window(boxes, dice))
     picture = view.picture(image, side)
     for enhancer in _ENHANCERS:
         picture = enhancer(picture).enhance(dice.uniform(1 - _LIGHT, 1 + _LIGHT))
     if dice.maybe(_BLURRED):
         picture = picture.filter(ImageFilter.GaussianBlur(dice.uniform(0, _MOST_BLUR) * side))
-    return Varied(picture, redraw(_seen(refer, view), dice), _seen(ground, view))
+    return _Varied(picture, view)
+
+
+def move_boxes(boxes: Tensor, view: View) -> Tensor:
+    """Where (N, 4) boxes are in a view, xyxy in [0, 1]."""
+    moved = [view.box((x1, y1, x2, y2)) for x1, y1, x2, y2 in boxes.tolist()]
+    return torch.tensor(moved, dtype=torch.float32).reshape(-1, 4)
 
 
 def _draw_window(boxes: Tensor, dice: Dice) -> tuple[float, float, float, float]:
@@ -70,8 +73,3 @@ def _draw_window(boxes: Tensor, dice: Dice) -> tuple[float, float, float, float]
         window[2:] = window[2:].maximum(boxes[:, 2:].amax(dim=0))
     x1, y1, x2, y2 = window.tolist()
     return x1, y1, x2, y2
-
-
-def _seen(boxes: Tensor, view: View) -> Tensor:
-    moved = [view.box((x1, y1, x2, y2)) for x1, y1, x2, y2 in boxes.tolist()]
-    return torch.tensor(moved, dtype=torch.float32).reshape(-1, 4)

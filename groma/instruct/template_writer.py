@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from groma.data.sample import QA, Mention, Phrase, Piece, Pieces
+from groma.data.sample import QA, Mention, Phrase, Piece, Pieces, listing, sentence
 from groma.instruct.described_pictures import Material
 from groma.instruct.draft_faults import Complaint
 from groma.instruct.draft_notation import write_draft
-from recipes.scenes.language.grammar import capitalised, listing, sentence
+from groma.text.grammar import capitalised
 
 _CLAUSE = re.compile(r"^(.{2,60}?) ((?:is|are|was|were|has|have) .+)$", re.I)
 _NAME = re.compile(r"^[^\W_][\w' -]*$")

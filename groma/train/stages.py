@@ -4,10 +4,12 @@ The stages themselves are data: the files in `configs`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Literal, Self
 
 import torch
+from pydantic import ConfigDict, model_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -18,17 +20,23 @@ PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "lan
 NEW_TOKENS = "new_tokens"
 """Besides the parts: the language model's rows for `<r0>`, `<p>` and the like, it being frozen."""
 
+TABLE = ConfigDict(extra="forbid", strict=True)
+"""How tables of a configuration are checked: nothing unknown, nothing converted."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=TABLE)
 class Stage:
     """One stage of the training.
+
+    A stage that cannot be is refused: `ValidationError` is a `ValueError`.
 
     Attributes:
         name: what the run and its folder are called.
         trains: what learns, of `PARTS` and `NEW_TOKENS`; all else is frozen.
         batch_size: samples per optimiser step on one device, before accumulation.
-        steps: optimiser steps of the whole stage.
         lr: rate of AdamW.
+        steps: optimiser steps of the whole stage; 0 if `epochs` are given.
+        epochs: passes over the data, for data that ends.
         accumulation: batches per optimiser step.
         muon_lr: rate of Muon for hidden matrices, or None to train everything with AdamW.
         schedule: after the warm-up the rate is "flat" until the decay, or falls like a "cosine".
@@ -43,8 +51,9 @@ class Stage:
     name: str
     trains: tuple[str, ...]
     batch_size: int
-    steps: int
     lr: float
+    steps: int = 0
+    epochs: int | None = None
     accumulation: int = 1
     muon_lr: float | None = None
     schedule: Literal["flat", "cosine"] = "flat"
@@ -55,12 +64,30 @@ class Stage:
     clip: float = 5.0
     loss_weights: Mapping[str, float] = field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        unknown = [name for name in self.trains if name not in (*PARTS, NEW_TOKENS)]
+        if unknown:
+            raise ValueError(
+                f"trains {unknown[0]!r}, but only {', '.join(PARTS)} and {NEW_TOKENS} can be "
+                "trained."
+            )
+        if min(self.batch_size, self.accumulation) < 1 or self.steps < 0:
+            raise ValueError("batch_size and accumulation are at least 1, steps at least 0.")
+        if (self.epochs is None) == (self.steps == 0):
+            raise ValueError("needs either steps or epochs.")
+        if NEW_TOKENS in self.trains and self.weight_decay:
+            raise ValueError(
+                f"training {NEW_TOKENS} alone needs weight_decay = 0, which would wear the other "
+                "words away."
+            )
+        return self
+
 
 def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
     """Let the parts of a stage learn and freeze all others (paper 3.3).
 
     Raises:
-        ValueError: if the stage names a part that does not exist.
         GromaError: if the visual parts are a convolutional detector's, which no stage trains.
     """
     if model.config.is_convolutional:
@@ -68,9 +95,6 @@ def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
             "No stage trains a model with a convolutional detector; `groma train lora` teaches it "
             "your pictures."
         )
-    unknown = set(stage.trains) - {*PARTS, NEW_TOKENS}
-    if unknown:
-        raise ValueError(f"Stage {stage.name} trains {sorted(unknown)}, but parts are {PARTS}.")
     for name in PARTS:
         part: nn.Module = getattr(model, name)
         part.requires_grad_(name in stage.trains)

@@ -1,12 +1,10 @@
 """The models that stages start from, put together from what earlier stages left."""
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from transformers import Dinov2Config, Dinov2Model, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from groma import machine
@@ -17,12 +15,6 @@ from groma.tokens import NEW_TOKENS
 from groma.train.checkpoints import load_visual_parts
 from groma.train.configuration import Start
 from groma.types import GromaError
-from recipes.scenes.objectives.symbolic_pretraining import SymbolicRegionEncoder
-from recipes.scenes.sizes import groma_mini_config
-
-PRESETS = {"groma-mini": groma_mini_config}
-REGIONS_NAME = "symbolic_regions.safetensors"
-"""File of the symbolic region encoder, beside the weights of a model."""
 
 
 def detector(start: Start) -> GromaForConditionalGeneration:
@@ -31,7 +23,7 @@ def detector(start: Start) -> GromaForConditionalGeneration:
     Its language model has the right width and no layer.
 
     Args:
-        start: with a preset or sizes, or the folder of a model to go on from; a pretrained image
+        start: with sizes, or the folder of a model to go on from; a pretrained image
             encoder, if it names one.
 
     Raises:
@@ -62,7 +54,7 @@ def whole_model(start: Start) -> tuple[GromaForConditionalGeneration, PreTrained
     Raises:
         GromaError: if a folder is missing or the parts do not fit.
     """
-    folder = _folder(start)
+    folder = folder_of(start)
     if start.visual is None:
         model = read_model(folder)
         model.language_model.set_attn_implementation(machine.text_attention())
@@ -96,7 +88,7 @@ def language_model(start: Start) -> tuple[LlamaForCausalLM, PreTrainedTokenizerB
         GromaError: if the folder is missing, or has words that are neither the tokenizer's nor
             Groma's.
     """
-    folder = _folder(start)
+    folder = folder_of(start)
     tokenizer = load_tokenizer(Path(folder))
     model = read_pretrained(
         LlamaForCausalLM, folder, dtype=torch.float32, attn_implementation=machine.text_attention()
@@ -112,43 +104,14 @@ def language_model(start: Start) -> tuple[LlamaForCausalLM, PreTrainedTokenizerB
     return model, tokenizer
 
 
-def words_for_regions(start: Start) -> SymbolicRegionEncoder:
-    """The symbolic region encoder that speaks the words of the language model to come.
-
-    Raises:
-        GromaError: if there is no language model.
-    """
-    if start.words is None:
-        raise GromaError("[model] needs words, the folder that `groma train language` has written.")
-    words = replace(start, folder=str(start.words))
-    return symbolic_regions(words, *language_model(words))
-
-
-def symbolic_regions(
-    start: Start, words: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
-) -> SymbolicRegionEncoder:
-    """The symbolic region encoder of a folder, or a new one that starts from words."""
-    regions = SymbolicRegionEncoder(words.config.hidden_size)
-    file = Path(_folder(start)) / REGIONS_NAME
-    if file.is_file():
-        regions.load_state_dict(load_file(file))
-    else:
-        regions.speak(words.model.embed_tokens.weight, tokenizer)
-    return regions
-
-
 def sizes(start: Start) -> GromaConfig:
     """The configuration of a new model.
 
     Raises:
-        GromaError: if a preset is unknown, or the sizes are missing or make no sense.
+        GromaError: if they are missing or make no sense.
     """
-    if start.preset is not None:
-        if start.preset not in PRESETS:
-            raise GromaError(f"There is no preset {start.preset}, only {', '.join(PRESETS)}.")
-        return PRESETS[start.preset]()
     if not start.sizes:
-        raise GromaError("[model] needs a preset, sizes, or the folder of a model.")
+        raise GromaError("[model] needs sizes, or the folder of a model.")
     try:
         return GromaConfig(**start.sizes)
     except (TypeError, ValueError) as error:
@@ -180,7 +143,12 @@ def read_pretrained(kind: Any, folder: str, **options: Any) -> Any:
         ) from error
 
 
-def _folder(start: Start) -> str:
+def folder_of(start: Start) -> str:
+    """Folder or Hub id of what to start from.
+
+    Raises:
+        GromaError: if there is none.
+    """
     if start.folder is None:
         raise GromaError("[model] needs the folder of the model to start from.")
     return start.folder

@@ -9,6 +9,7 @@ from groma.eval.harness.adapter_comparison import ComparedReply
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.memory_estimate import Estimate
 from groma.finetune.run_folder import Progress
+from groma.finetune.scores import Score, score_replies, verdict
 from groma.image import load_image
 from groma.instruction_sets.doctor.finding import Finding
 from groma.types import Box, Size
@@ -143,8 +144,9 @@ def render_comparison(rows: Sequence[ComparedReply], left: int = 0) -> str:
     if pairs:
         base, adapter = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
         said += f" Mean IoU: base {base:.2f}, adapter {adapter:.2f} ({adapter - base:+.2f})."
-    changed = sum(row.base.text != row.adapter.text for row in rows)
-    said += f" {changed} answered in other words."
+    scores = score_replies(
+        (row.wanted, row.wanted_boxes, bool(row.pointed), row.base, row.adapter) for row in rows
+    )
     if left:
         said += f" Left to ask: {_examples(left)} …"
     legend = (
@@ -153,7 +155,16 @@ def render_comparison(rows: Sequence[ComparedReply], left: int = 0) -> str:
         '<b class="groma-pointed">pointed at in the question</b>. Words that only one of the two '
         "says are marked. IoU: how well its boxes cover those that are wanted.</p>"
     )
-    return render_note(said) + legend + "".join(map(_compared, rows))
+    return render_note(said) + render_scores(scores) + legend + "".join(map(_compared, rows))
+
+
+def render_scores(scores: Sequence[Score]) -> str:
+    """How many answers of base and adapter are right, and whether that is better or worse."""
+    rows = "".join(
+        f"<tr><td>{escape(what)}</td><td>{escape(right)}</td></tr>"
+        for what, right in (str(score).split(": ", 1) for score in scores)
+    )
+    return render_note(verdict(scores)) + _table(rows) if scores else ""
 
 
 def _compared(row: ComparedReply) -> str:

@@ -25,14 +25,16 @@ from groma.data.sample import GroundedSample
 from groma.data.sources.items import BrokenItem
 from groma.eval.harness.adapter_comparison import ComparedReply, compare
 from groma.finetune.jobs import Jobs
+from groma.finetune.label_talks import holds_labels, learnable
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.planning import plan
 from groma.finetune.run_folder import RunFolder, State
+from groma.finetune.scores import is_worse
 from groma.instruction_sets.doctor.checking import check, fix, repair, worst_first
 from groma.instruction_sets.doctor.finding import Finding
 from groma.instruction_sets.doctor.showing import overlay, supervised_text
 from groma.instruction_sets.readers.reading import read_set
-from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample, to_samples
+from groma.instruction_sets.readers.set_items import InstructionSet, left_out, to_sample
 from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.instruction_sets.readers.writing import write_set
 from groma.model.quantization import stored_quantization
@@ -42,6 +44,7 @@ from groma_app.finetune.finetune_html import (
     render_findings,
     render_note,
     render_progress,
+    render_scores,
     render_supervised,
 )
 from groma_app.finetune.own_examples import Draft, OwnSet
@@ -58,6 +61,7 @@ LONGEST_COMPARED = 128
 
 MENDED_NAME = "mended-examples.zip"
 
+_TALK_OF_LABELS = "Marked: the labels; the training makes talk of them, in the model's own words."
 _ADAPTER_LIMITS = Limits(files=100, size=4 << 30)
 _MOST_COMPARISONS = 32
 
@@ -260,7 +264,8 @@ class FinetuneTab:
         try:
             sample = to_sample(examples, item)
             parts = supervised_text(sample, self._base.template, self._settings.limit)
-            text = render_note("Marked: what is learnt.") + render_supervised(parts)
+            note = _TALK_OF_LABELS if holds_labels(examples) else "Marked: what is learnt."
+            text = render_note(note) + render_supervised(parts)
         except BrokenItem as error:
             text = render_note(f"This item cannot be learnt: {error}.")
         return ItemView(title, picture, text)
@@ -310,11 +315,13 @@ class FinetuneTab:
         progress = replace(progress, state=state, message=message)
         plot = str(run.plot) if run.plot.is_file() else None
         html = render_progress(run.name, progress, run.settings, run.num_examples)
+        html += render_scores(run.scores)
         return RunView(html, plot, is_live)
 
     def adapters(self, desk: Desk) -> list[str]:
         """Whose answers can be had: the base, finished runs, and what this visitor sent."""
-        done = [run.name for run in self.jobs.runs if run.adapter.is_dir()]
+        done = [run for run in self.jobs.runs if run.adapter.is_dir()]
+        done = [run.name for run in sorted(done, key=lambda run: is_worse(run.scores))]
         return [BASE, *(name for name, _ in desk.uploads), *done]
 
     def use(self, tab: str, desk: Desk, name: str | None) -> str:
@@ -397,7 +404,7 @@ class FinetuneTab:
         return LoraSettings.from_dict(self._settings.to_dict() | given)
 
     def _samples(self, desk: Desk) -> list[GroundedSample]:
-        samples = to_samples(_examples(desk))
+        samples = learnable(_examples(desk))
         if not samples:
             raise GromaError("None of the items can be learnt; see what the doctor found.")
         if any(finding.severity == "error" for finding in desk.findings):

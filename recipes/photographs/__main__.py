@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 
 import groma
-from groma.cli.train import configure
+from groma.cli.train import changed
 from groma.eval.harness.table import section_table
+from groma.train.configuration import read_configuration
 from groma.train.stage_run import run_stage
-from groma.train.starting import REGIONS_NAME
 from recipes.photographs.assemble import assemble
 from recipes.photographs.photograph_language import language_job
 from recipes.photographs.symbol_evaluation import evaluate
 from recipes.photographs.word_transfer import make_words
+from recipes.scenes.region_words import REGIONS_NAME
+from recipes.scenes.scene_configuration import SceneConfiguration
 
 _FOLDER = Path(__file__).parent
 
@@ -29,7 +31,7 @@ def main() -> None:
     words.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     words.set_defaults(run=write_words)
     language = steps.add_parser("language", help="teach it to talk about what a detector sees")
-    language.add_argument("--config", default=str(_FOLDER / "configs/language.toml"))
+    language.add_argument("--config", type=Path, default=_FOLDER / "configs/language.toml")
     language.add_argument("--out", type=Path, metavar="FOLDER")
     language.add_argument("--model", metavar="FOLDER", help="what to start from")
     language.add_argument("--steps", type=int, metavar="N")
@@ -56,9 +58,9 @@ def write_words(options: argparse.Namespace) -> None:
 def train_language(options: argparse.Namespace) -> None:
     """Train the language model."""
     changes = ("batch", "accumulation", "lr", "save_steps", "eval_steps", "workers", "seed")
-    rest = dict.fromkeys((*changes, "visual", "words"))
-    configuration = configure(argparse.Namespace(**(rest | vars(options))))
-    run_stage(configuration, options.resume, jobs={"language": language_job})
+    options = argparse.Namespace(**(dict.fromkeys((*changes, "visual")) | vars(options)))
+    read = read_configuration(options.config, options.stage, SceneConfiguration)
+    run_stage(changed(read, options), resume=options.resume, jobs={"language": language_job})
 
 
 def write_model(options: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ from transformers import LlamaForCausalLM
 from groma.checkpoint.load import load_tokenizer
 from groma.config import ConvolutionalEncoderConfig, GromaConfig, RegionCodeConfig
 from groma.model.groma import GromaForConditionalGeneration
-from groma.train.starting import REGIONS_NAME
 from recipes.photographs.vocabulary import NOUN_INDEX, NOUNS, PHOTOGRAPHS, TABLE
+from recipes.scenes.region_words import REGIONS_NAME
 
 IMAGE_SIZE = 640
 """Pixels; the first look reduces the picture to 416."""

@@ -20,8 +20,7 @@ from groma.model.splice import expand_with_labels, name_boxes
 from groma.text.template import Template
 from groma.tokens import GROUND_BOX, NEW_TOKENS, REFER_BOX, TokenIds
 from groma.train import starting
-from groma.train.configuration import Configuration
-from groma.train.stage_run import ENDLESS, Job, fuse
+from groma.train.paper_jobs import Job, fuse
 from recipes.photographs.photograph_scenes import (
     NUM_FEATURES,
     PhotographScenes,
@@ -38,6 +37,9 @@ from recipes.scenes.objectives.symbolic_pretraining import (
     SymbolicPretraining,
     speak,
 )
+from recipes.scenes.region_words import REGIONS_NAME
+from recipes.scenes.scene_configuration import SceneConfiguration
+from recipes.scenes.scene_jobs import ENDLESS
 
 PARTS = {
     "names": len(NOUNS),
@@ -149,9 +151,8 @@ def _tensors(regions: SeenRegions) -> dict[str, Tensor]:
     return {part: torch.from_numpy(getattr(regions, part)) for part in ("boxes", *PARTS)}
 
 
-def language_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:  # noqa: ARG001
+def language_job(c: SceneConfiguration, mixture: Mixture | None, processes: int) -> Job:  # noqa: ARG001
     """The job of this stage; see `groma.train.stage_run`."""
-    assert c.scenes is not None
     scenes = c.scenes
     model, tokenizer = starting.language_model(c.model)
     tokens = TokenIds(model.config.vocab_size - len(NEW_TOKENS))
@@ -181,7 +182,7 @@ def language_job(c: Configuration, mixture: Mixture | None, processes: int) -> J
         count,
         partial(language_metrics.summarise_answers, known=KINDS),
         tokenizer,
-        code,
+        {REGIONS_NAME: code},
     )
 
 
@@ -198,7 +199,7 @@ def read_code(
 ) -> RegionCode:
     """The region code beside a language model, or a new one that starts from its words."""
     code = region_code(model.model.embed_tokens.weight, tokenizer)
-    file = Path(folder or "") / starting.REGIONS_NAME
+    file = Path(folder or "") / REGIONS_NAME
     if file.is_file():
         code.load_state_dict(load_file(file))
     return code

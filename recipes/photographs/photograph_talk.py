@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from groma.data.sample import Expected, GroundedSample, Mention, Pieces
+from groma.data.sample import Expected, GroundedSample, Mention, Pieces, listing
 from groma.dice import Dice
+from groma.text.grammar import a, article, plural_of, several, the
 from recipes.photographs.vocabulary import NOUNS, UNKNOWN
 from recipes.scenes.language.asked import (
     Asked,
@@ -32,7 +33,6 @@ from recipes.scenes.language.expressions import PLACES
 from recipes.scenes.language.facts import Facts
 from recipes.scenes.language.finding import not_there, targets
 from recipes.scenes.language.followups import FOLLOW_UPS
-from recipes.scenes.language.grammar import a, article, listing, plural_of, several, the
 from recipes.scenes.language.region_questions import full_name
 from recipes.scenes.language.smalltalk import Topic, talk_about
 from recipes.scenes.language.wording import Field, draw_wording, phrase

@@ -16,14 +16,14 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from groma.checkpoint.load import load, load_tokenizer
 from groma.text.template import GREETING, SYSTEM
 from groma.tokens import NEW_TOKENS
-from groma.train.starting import REGIONS_NAME
 from groma.types import GromaError
 from recipes.photographs.photograph_language import TURNS, region_code
 from recipes.photographs.photograph_scenes import PhotographScenes
 from recipes.photographs.photograph_talk import talk
 from recipes.scenes.base_language_model import prune, read_gguf, said_in, spoken
 from recipes.scenes.language.conversations import language_dice
-from recipes.scenes.sizes import BASE_VOCABULARY
+from recipes.scenes.region_words import REGIONS_NAME
+from recipes.scenes.small_language_model import BASE_VOCABULARY
 
 _CONVERSATIONS = 6000
 """Conversations whose words the vocabulary keeps in any case."""

@@ -29,8 +29,11 @@ from groma.text.plain_text import byte_letters
 from groma.text.template import GREETING, SYSTEM
 from groma.tokens import NEW_TOKENS
 from recipes.scenes.language.conversations import converse, language_dice
-from recipes.scenes.sizes import BASE_VOCABULARY, small_text_config
-from recipes.scenes.small_language_model import small_language_model
+from recipes.scenes.small_language_model import (
+    BASE_VOCABULARY,
+    small_language_model,
+    small_text_config,
+)
 from recipes.scenes.symbols import SymbolicScenes
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,15 @@ NOUNS: tuple[str, ...] = tuple(noun for nouns in GROUPS.values() for noun in nou
 NOUN_INDEX: dict[str, int] = {noun: i for i, noun in enumerate(NOUNS)}
 GROUP_OF: dict[str, str] = {noun: group for group, nouns in GROUPS.items() for noun in nouns}
 COLOURABLE: frozenset[str] = frozenset(_TABLE["colourable"])
-IRREGULAR_PLURALS: dict[str, str] = _TABLE["irregular_plurals"]
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    noun: tuple(words) for noun, words in _TABLE["synonyms"].items()
+}
+"""Other words people use; each means its noun and no other of the 161."""
 
 STUFF: tuple[str, ...] = tuple(_TABLE["stuff"])
+STUFF_SYNONYMS: dict[str, tuple[str, ...]] = {
+    name: tuple(words) for name, words in _TABLE["stuff_synonyms"].items()
+}
 STUFF_INDEX: dict[str, int] = {name: i for i, name in enumerate(STUFF)}
 
 TINTS: tuple[str, ...] = tuple(_TABLE["colours"])

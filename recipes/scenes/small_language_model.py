@@ -4,6 +4,8 @@ It knows the words of the larger one it borrows its tokenizer from; everything e
 scenes. Small means that two cores train it and that it answers within a blink.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,10 +15,32 @@ from transformers.models.llama.modeling_llama import LlamaAttention
 from groma.config import NUM_REGION_TOKENS
 from recipes.scenes.objectives.looking import LESSONS
 
+BASE_VOCABULARY = 8192
+"""Words of the embedded model's tokenizer, new tokens aside."""
 _CARRYING = {"bind": 0.3, "pointer": 1.0}
 """Heads that carry names of regions, and how strongly."""
 _KEY_SHARE = 0.7
 _COPY_SHARE = 0.3
+
+
+def small_text_config(vocab_size: int, layers: int = 6) -> dict[str, Any]:
+    """The embedded model's language model: 4.7 M parameters and its words.
+
+    Args:
+        vocab_size: new tokens included.
+        layers: depth.
+    """
+    return {
+        "hidden_size": 256,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "intermediate_size": 672,
+        "vocab_size": vocab_size,
+        "max_position_embeddings": 4096,
+        "rope_theta": 1_000_000.0,
+        "tie_word_embeddings": True,
+    }
 
 
 def small_language_model(

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recipes.scenes.language.grammar import SYNONYMS
-from recipes.scenes.nouns import COLOURABLE, GROUPS, STUFF, TINTS
+from recipes.scenes.nouns import COLOURABLE, GROUPS, STUFF, SYNONYMS, TINTS
 
 
 @dataclass(frozen=True)

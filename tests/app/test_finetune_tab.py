@@ -417,7 +417,8 @@ def test_a_comparison_shows_words_boxes_and_overlap(tmp_path: Path) -> None:
     assert "IoU 0.00 → 0.50 (+0.50); boxes of the two agree to 0.00" in html
     assert '<rect class="groma-pointed" x="0.0" y="0.0" width="40.0" height="60.0"/>' in html
     assert ">1</text>" in html
-    assert "1 answered in other words" in html
+    assert "<td>found</td><td>1 of 1, the base 0</td>" in html
+    assert "the adapter is better than its base" in html
 
 
 def test_public_pages_do_not_train_unless_their_owner_says_so(

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from groma.finetune.run_folder import EXAMPLES_NAME, RunFolder
+from groma.finetune.run_folder import RunFolder
 from groma.loop.curves import PLOT_NAME
 from groma.types import GromaError
 from groma_app import launch as starter
@@ -137,7 +137,7 @@ def test_a_review_is_not_for_everybody(
 
 
 def test_of_runs_only_the_plot_is_shown(workshop: Caller, run: RunFolder) -> None:
-    names = (EXAMPLES_NAME, "settings.json", PLOT_NAME, "state.json", "pictures")
+    names = ("examples.json", "settings.json", PLOT_NAME, "state.json", "pictures")
     secrets = [run.path / name for name in names] + list((run.path / "pictures").iterdir())
     for secret in secrets:
         assert secret.exists()

@@ -13,7 +13,7 @@ import groma
 from groma import machine
 from groma.chat.chat import Groma
 from groma.checkpoint.inspect import automatic
-from recipes.scenes.evaluation.scene_judging import count_pointed
+from groma.eval.harness.pointing import count_pointed
 from tests.paths import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"

@@ -10,10 +10,10 @@ from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
+from groma.eval.harness.conversing import hold
 from groma.eval.statistics.matching import match_boxes, overlaps
 from groma.image import load_image
 from groma.types import Box
-from recipes.scenes.evaluation.answering import hold
 
 _Change = tuple[Literal["same", "base", "adapter"], str]
 """Words that both replies have, or only one of them."""

@@ -1,130 +1,34 @@
-"""Conversations about pictures: language loss and region regression (paper 3.3, stages 2 and 3)."""
+"""Conversations about pictures: the language loss (paper 3.3, stages 2 and 3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from groma.data.augment import redraw
-from groma.data.batches import pad_conversations
-from groma.data.tokenise import write
 from groma.image import normalise_pixels
 from groma.loop.parallel import share_of
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.training_forward import GromaOutput
-from groma.text.template import Template
-from groma.tokens import TokenIds
 from groma.types import IGNORED
-from recipes.scenes.language.conversations import converse, language_dice
-from recipes.scenes.objectives.language_metrics import count_answers, kind_indices
-from recipes.scenes.objectives.looking import Looking
-from recipes.scenes.objectives.region_regression import RegionRegression, Truth
-from recipes.scenes.objectives.scene_samples import to_planes
-from recipes.scenes.objectives.symbolic_pretraining import TURNS, SymbolicRegionEncoder
-from recipes.scenes.pictures.generator import SceneGenerator
-from recipes.scenes.symbols import true_regions
-
-
-@dataclass(frozen=True)
-class SceneConversations(Dataset):
-    """Pictures with conversations; the same index is always the same sample.
-
-    Attributes:
-        scenes: where the pictures come from.
-        template: of the language model.
-        length: how many conversations count as one pass.
-        limit: most tokens before image and regions are expanded.
-    """
-
-    scenes: SceneGenerator
-    template: Template
-    length: int
-    limit: int = 384
-
-    def __len__(self) -> int:
-        """Conversations of one pass."""
-        return self.length
-
-    def __getitem__(self, index: int) -> dict:
-        """One conversation.
-
-        Returns:
-            `pixels` (3, H, W) uint8; `ids` and `labels` (T,) with placeholders; `refer_boxes` and
-            `ground_boxes` xyxy in [0, 1], one per placeholder, what the user draws being a little
-            off; `truth`; `kinds` (turns,) of the questions.
-        """
-        scenes = self.scenes
-        scene = scenes[index]
-        dice = language_dice(scenes.split, scenes.seed, index)
-        sample = converse(scene, dice, (TURNS, TURNS))
-        written = write(sample, self.template, self.limit)
-        regions = true_regions(scene)
-        truth = {
-            part: torch.from_numpy(getattr(regions, part))
-            for part in ("boxes", "names", "colours", "sizes")
-        }
-        drawn = redraw(truth["boxes"], dice)
-        return {
-            "pixels": to_planes(scene),
-            "ids": written.ids,
-            "labels": written.labels,
-            "refer_boxes": drawn[written.refer],
-            "ground_boxes": truth["boxes"][written.ground],
-            "truth": truth,
-            "kinds": kind_indices([turn.kind for turn in sample.turns]),
-        }
-
-
-@dataclass(frozen=True)
-class ConversationCollator:
-    """Stacks samples of `SceneConversations`."""
-
-    tokens: TokenIds
-
-    def __call__(self, samples: Sequence[dict]) -> dict:
-        """A batch as `GroundedConversations` takes it."""
-        ids, labels = ([sample[part] for sample in samples] for part in ("ids", "labels"))
-        return {
-            "pixels": torch.stack([sample["pixels"] for sample in samples]),
-            **pad_conversations(ids, labels, self.tokens),
-            **{
-                part: [sample[part] for sample in samples]
-                for part in ("refer_boxes", "ground_boxes", "truth", "kinds")
-            },
-        }
 
 
 class GroundedConversations(nn.Module):
-    """The whole model with the language loss; on scenes region tokens stay where they belong."""
+    """The whole model with the language loss."""
 
     main_input_name = "input_ids"
     _no_split_modules = ("LlamaDecoderLayer", "Dinov2Layer")  # FSDP gathers them one by one
     shuffle_regions = True
     """Name regions in random order while training, lest the first be named most (as released)."""
 
-    def __init__(
-        self,
-        model: GromaForConditionalGeneration,
-        regions: SymbolicRegionEncoder | None,
-        weights: Mapping[str, float],
-        looking: Looking | None = None,
-    ) -> None:
+    def __init__(self, model: GromaForConditionalGeneration, weights: Mapping[str, float]) -> None:
         """Train a model in place.
 
         Args:
             model: frozen as the stage says.
-            regions: what region tokens regress to; None where they are frozen, or where pictures
-                come without their truth.
-            weights: of `language`, of `looking` and of the terms of `RegionRegression`.
-            looking: teaches a small language model where to look, which takes eager attention.
+            weights: of the terms of the loss, which are `language` alone.
         """
         super().__init__()
         self.model = model
-        self.regression = None if regions is None else RegionRegression(regions)
-        self.looking = looking
         self.weights = dict(weights)
 
     def tie_weights(self) -> None:
@@ -142,8 +46,6 @@ class GroundedConversations(nn.Module):
         labels: Tensor,
         refer_boxes: Sequence[Tensor],
         ground_boxes: Sequence[Tensor],
-        truth: Sequence[Mapping[str, Tensor]] = (),
-        kinds: Sequence[Tensor] = (),  # noqa: ARG002
     ) -> dict:
         """Loss of a batch.
 
@@ -153,11 +55,9 @@ class GroundedConversations(nn.Module):
             labels: (B, T), -100 where nothing is supervised.
             refer_boxes: per row (K, 4), one for each `<refer_box>`.
             ground_boxes: per row (G, 4), one for each `<ground_box>`.
-            truth: fields of each picture's `Truth`, needed by the regression.
-            kinds: of the questions; not used.
 
         Returns:
-            `loss` and its terms; outside of training also `logits` and the expanded `labels`.
+            As `weigh`.
         """
         output = self.model(
             input_ids=input_ids,
@@ -166,46 +66,25 @@ class GroundedConversations(nn.Module):
             ground_boxes=ground_boxes,
             labels=labels,
             shuffle_regions=self.shuffle_regions and self.training,
-            output_attentions=self.looks,
         )
-        terms: dict[str, Tensor] = {}
-        if self.regression is not None:
-            shown = [
-                Truth(**true).at(picture.boxes)
-                for true, picture in zip(truth, output.regions, strict=True)
-            ]
-            terms = self.regression([picture.tokens for picture in output.regions], shown)
-        return self.weigh(terms, output, labels)
+        return self.weigh({}, output, labels)
 
-    @property
-    def looks(self) -> bool:
-        """Whether attention is needed."""
-        return self.looking is not None and self.training
-
-    def weigh(self, terms: dict[str, Tensor], output: GromaOutput, labels: Tensor) -> dict:
-        """Add the terms of the language model and sum up.
+    def weigh(self, terms: Mapping[str, Tensor], output: GromaOutput, labels: Tensor) -> dict:
+        """Add the language loss to other terms and sum up.
 
         Args:
-            terms: of the regression, by name.
+            terms: by name.
             output: of the whole model.
             labels: (B, T) as in `forward`.
 
         Returns:
-            As `forward`.
+            `loss` and its terms; outside of training also `logits` and the expanded `labels`.
         """
-        assert output.loss is not None
-        terms["language"] = output.loss
+        language = output.loss
+        assert language is not None
         if self.training:
-            terms["language"] = share_of(output.loss, (labels[:, 1:] != IGNORED).sum())
-        if self.looking is not None and self.training:
-            terms |= self.looking(output.attentions, output.input_ids, output.labels)
-        used = {k: weight for k, weight in self.weights.items() if self.looks or k != "looking"}
-        loss = {"loss": sum(weight * terms[name] for name, weight in used.items())} | terms
-        extra = {"logits": output.logits, "labels": output.labels}
-        return loss if self.training else loss | extra
-
-
-def count(model: GroundedConversations, batch: dict) -> Tensor:
-    """Count right answers of a batch, as `count_answers` does."""
-    output = model(**batch)
-    return count_answers(output["logits"], output["labels"], batch["kinds"], model.model.tokens)
+            language = share_of(language, (labels[:, 1:] != IGNORED).sum())
+        terms = {**terms, "language": language}
+        loss = {"loss": sum(weight * terms[name] for name, weight in self.weights.items())}
+        extra = {} if self.training else {"logits": output.logits, "labels": output.labels}
+        return loss | terms | extra

@@ -1,55 +1,35 @@
-"""What an answer says: nouns, colours, sizes, numbers, yes and no, however they are put.
+"""What an answer says: nouns, colours and sizes, however they are put.
 
-Words are brought to one form first: small letters, British spelling, numbers as digits, and every
-synonym and plural of a noun as that noun. What a question expects goes through the same, so that
-"two bikes" holds "bicycle".
+Words are brought to one form first, and every synonym and plural of a noun to that noun. What a
+question expects goes through the same, so that "two bikes" holds "bicycle".
 """
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
+from groma.eval.harness.answer_words import holds, plain_words
+from groma.text.grammar import MEASURES, plural_of
 from recipes.scenes.language.attributes import SIZE_CHECKS
-from recipes.scenes.language.grammar import (
-    MEASURES,
-    NUMBER_WORDS,
-    STUFF_SYNONYMS,
-    plural_of,
-    synonyms_of,
-)
-from recipes.scenes.nouns import COLOURS, NOUNS, STUFF
+from recipes.scenes.nouns import COLOURS, NOUNS, STUFF, STUFF_SYNONYMS, SYNONYMS
 
 Tokens = tuple[str, ...]
 
 NAMES: frozenset[str] = frozenset((*NOUNS, *STUFF))
 """Whatever a region can be called."""
-_MENTION = re.compile(r"\[\d+\]")
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-_ONE_FORM = {
-    **{word: str(i) for i, word in enumerate((*NUMBER_WORDS, "eleven", "twelve")) if i},
-    **{"zero": "0", "both": "2"},
-    **{"gray": "grey", "center": "centre", "color": "colour"},
-    **{"goodbye": "bye", "mistakes": "mistake", "mistaken": "mistake"},
-}
-_AGREES = frozenset(("yes", "yeah", "yep"))
-_DENIES = frozenset(
-    ("no", "not", "none", "nothing", "nope", "neither", "never", "without", "cannot", "0")
-)
 _SIZES = {word: size for size, words in SIZE_CHECKS.items() for word in words}
 
 
 @lru_cache(maxsize=4096)
 def read(text: str) -> Tokens:
     """The words of a text in their one form; marks such as "[1]" are left out."""
-    words = _WORD.findall(_MENTION.sub(" ", text.replace("\u2019", "'")).lower())
-    words = [_ONE_FORM.get(word, word) for word in words]
+    words = plain_words(text)
     forms = _noun_forms()
     longest = max(map(len, forms))
     tokens: list[str] = []
     at = 0
     while at < len(words):
         for length in range(longest, 0, -1):
-            form = tuple(words[at : at + length])
+            form = words[at : at + length]
             if len(form) == length and form in forms:
                 tokens.append(forms[form])
                 at += length
@@ -65,12 +45,12 @@ def _noun_forms() -> dict[Tokens, str]:
     """Words -> noun or stuff: its own name, synonyms, plurals, and those counted by measures."""
     forms: dict[Tokens, str] = {}
     for noun in NOUNS:
-        for word in (noun, *synonyms_of(noun)):
+        for word in (noun, *SYNONYMS.get(noun, ())):
             spoken = [word, plural_of(word)]
             if noun in MEASURES:
                 measure = MEASURES[noun]
                 spoken += [f"{measure} of {word}", f"{plural_of(measure)} of {word}"]
-            forms |= {tuple(_WORD.findall(form.lower())): noun for form in spoken}
+            forms |= {plain_words(form): noun for form in spoken}
     for name in STUFF:
         forms |= {(word,): name for word in (name, *STUFF_SYNONYMS.get(name, ()))}
     return forms
@@ -78,9 +58,7 @@ def _noun_forms() -> dict[Tokens, str]:
 
 def says(tokens: Tokens, words: str) -> bool:
     """Whether these words stand next to one another in a text that `read` read."""
-    wanted = read(words)
-    starts = range(len(tokens) - len(wanted) + 1)
-    return any(tokens[start : start + len(wanted)] == wanted for start in starts)
+    return holds(tokens, read(words))
 
 
 def names_said(tokens: Tokens) -> list[str]:
@@ -102,30 +80,6 @@ def colours_said(tokens: Tokens) -> set[str]:
 def sizes_said(tokens: Tokens) -> set[str]:
     """Sizes as "small", "medium" or "large"."""
     return {_SIZES[token] for token in tokens if token in _SIZES}
-
-
-def number_said(tokens: Tokens) -> int | None:
-    """The number an answer gives: its first, 0 where it denies, 1 for "a" or "the only"."""
-    for token in tokens:
-        if token.isdecimal():
-            return int(token)
-    if denies(tokens):
-        return 0
-    return 1 if {"a", "an", "only"} & set(tokens) else None
-
-
-def agrees(tokens: Tokens) -> bool | None:
-    """Whether an answer says yes or no, outright or by "there is …"; None if neither."""
-    if tokens and tokens[0] in _AGREES:
-        return True
-    if denies(tokens):
-        return False
-    return True if says(tokens, "there is") or says(tokens, "there are") else None
-
-
-def denies(tokens: Collection[str]) -> bool:
-    """Whether anything in a text says no."""
-    return any(token in _DENIES or token.endswith("n't") for token in tokens)
 
 
 def first_sentence(text: str) -> str:

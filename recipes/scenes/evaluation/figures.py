@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from groma.eval.harness.pointing import count_pointed, points_first
 from groma.eval.harness.table import Row
 from groma.eval.statistics.intervals import (
     Estimate,
@@ -18,13 +19,7 @@ from groma.eval.statistics.intervals import (
 from groma.eval.statistics.matching import IOU, num_matched
 from groma.types import Box
 from recipes.scenes.evaluation.records import Answer, SceneRecord
-from recipes.scenes.evaluation.scene_judging import (
-    Description,
-    count_pointed,
-    judge_caption,
-    judge_description,
-    points_first,
-)
+from recipes.scenes.evaluation.scene_judging import Description, judge_caption, judge_description
 from recipes.scenes.nouns import SIZES
 
 REC_KINDS: dict[str, str] = {

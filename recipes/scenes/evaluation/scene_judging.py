@@ -11,7 +11,9 @@ import numpy as np
 
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, Expected
-from groma.eval.statistics.matching import IOU, match_boxes, num_matched, overlaps
+from groma.eval.harness.answer_words import agrees, denies, number_said
+from groma.eval.harness.pointing import points_exactly
+from groma.eval.statistics.matching import match_boxes
 from groma.types import Box
 from recipes.scenes.evaluation import answer_reading as reading
 from recipes.scenes.language.attributes import colour_known
@@ -85,44 +87,21 @@ def _judge_words(turn: QA, text: str) -> bool | None:
     expected, tokens = turn.expected, reading.read(text)
     checks: list[bool] = []
     if expected.yes is not None:
-        checks.append(reading.agrees(tokens) is expected.yes)
+        checks.append(agrees(tokens) is expected.yes)
     if expected.count is not None:
-        checks.append(reading.number_said(tokens) == expected.count)
+        checks.append(number_said(tokens) == expected.count)
     if expected.words:
         groups = expected.words
         checks += [any(reading.says(tokens, word) for word in group) for group in groups]
         checks.append(not reading.contradicts(tokens, groups))
     if must_deny(turn):
-        checks.append(reading.denies(tokens))
+        checks.append(denies(tokens))
     return all(checks) if checks else None
 
 
 def must_deny(turn: QA) -> bool:
     """Whether the right answer says that there is nothing: not so in small talk."""
     return turn.expected.regions == frozenset() and not turn.kind.startswith("chat_")
-
-
-def pointed_boxes(reply: GroundedReply) -> list[Box]:
-    """Boxes of all regions an answer points at, once each, in order of first mention."""
-    return [region.box for region in reply.regions]
-
-
-def points_exactly(reply: GroundedReply, boxes: Sequence[Box]) -> bool:
-    """Whether an answer points at each of these once and at nothing else."""
-    found = pointed_boxes(reply)
-    return len(found) == len(boxes) == num_matched(found, boxes)
-
-
-def points_first(reply: GroundedReply, box: Box) -> bool:
-    """Whether the first region of an answer is this one (REC, paper 5.1): IoU above 0.5."""
-    found = pointed_boxes(reply)[:1]
-    return bool(found) and bool(overlaps(found, [box])[0, 0] > IOU)
-
-
-def count_pointed(reply: GroundedReply, boxes: Sequence[Box]) -> tuple[int, int, int]:
-    """Right regions, regions pointed at, and regions to point at."""
-    found = pointed_boxes(reply)
-    return num_matched(found, boxes), len(found), len(boxes)
 
 
 def judge_caption(text: str, thing: Thing) -> dict[str, bool]:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from groma.data.sample import QA, Expected, Mention, Pieces
+from groma.data.sample import QA, Expected, Mention, Pieces, listing
 from groma.dice import Dice
+from groma.text.grammar import Words, a, number_word, several
 from recipes.scenes.language.facts import Facts
-from recipes.scenes.language.grammar import Words, a, listing, number_word, several
 from recipes.scenes.language.wording import Field, as_typed, fill, phrase
 
 SYNONYM_SHARE = 0.2

@@ -2,11 +2,11 @@
 
 from groma.data.sample import Expected, Pieces
 from groma.dice import Dice
+from groma.text.grammar import Words, a
 from recipes.scenes.language.asked import Asked, Maker, agreement, ask, grouped_phrases, mention
 from recipes.scenes.language.expressions import PLACES, RELATIONS
 from recipes.scenes.language.facts import OPPOSITE, Facts, Relation
 from recipes.scenes.language.finding import targets
-from recipes.scenes.language.grammar import Words, a
 from recipes.scenes.language.references import (
     Reference,
     by_colour,

@@ -5,12 +5,11 @@ bottom where two centres lie level. A brief description groups things of one nou
 of them stands; a long one names each thing by itself, then the background.
 """
 
-from groma.data.sample import Expected, Pieces
+from groma.data.sample import Expected, Pieces, listing
 from groma.dice import Dice
 from recipes.scenes.language.asked import Asked, Maker, ask, grouped_phrases
 from recipes.scenes.language.expressions import PLACES
 from recipes.scenes.language.facts import Facts
-from recipes.scenes.language.grammar import listing
 from recipes.scenes.language.region_questions import full_name
 from recipes.scenes.language.wording import draw_wording, phrase
 

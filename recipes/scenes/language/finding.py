@@ -4,6 +4,16 @@ from functools import partial
 
 from groma.data.sample import Expected
 from groma.dice import Dice
+from groma.text.grammar import (
+    ALWAYS_PLURAL,
+    Words,
+    article,
+    number_word,
+    plural_of,
+    several,
+    the,
+    with_adjectives,
+)
 from recipes.scenes.language.asked import (
     Asked,
     Maker,
@@ -14,19 +24,9 @@ from recipes.scenes.language.asked import (
     word_for,
 )
 from recipes.scenes.language.facts import Facts
-from recipes.scenes.language.grammar import (
-    ALWAYS_PLURAL,
-    STUFF_SYNONYMS,
-    Words,
-    article,
-    number_word,
-    plural_of,
-    several,
-    the,
-    with_adjectives,
-)
 from recipes.scenes.language.references import REFERRERS, Referrer
 from recipes.scenes.language.wording import Field, draw_wording, phrase
+from recipes.scenes.nouns import STUFF_SYNONYMS
 
 
 def find(kind: str, referrer: Referrer, facts: Facts, dice: Dice) -> Asked | None:

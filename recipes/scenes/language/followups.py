@@ -1,7 +1,8 @@
 """Questions that only make sense after another: "What colour is it?", "And the other one?"."""
 
-from groma.data.sample import Expected
+from groma.data.sample import Expected, listing
 from groma.dice import Dice
+from groma.text.grammar import ALWAYS_PLURAL, Words, a, several, with_adjectives
 from recipes.scenes.language.asked import Asked, FollowUp, agreement, ask, in_all
 from recipes.scenes.language.attributes import (
     SIZE_ANSWERS,
@@ -13,14 +14,6 @@ from recipes.scenes.language.attributes import (
 )
 from recipes.scenes.language.expressions import BIGGEST, PLACES, SMALLEST
 from recipes.scenes.language.facts import Facts
-from recipes.scenes.language.grammar import (
-    ALWAYS_PLURAL,
-    Words,
-    a,
-    listing,
-    several,
-    with_adjectives,
-)
 from recipes.scenes.language.references import Reference
 from recipes.scenes.language.wording import Field, draw_question, draw_wording, phrase
 

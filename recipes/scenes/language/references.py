@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from groma.data.sample import Mention, Pieces
 from groma.dice import Dice
+from groma.text.grammar import MEASURES, ORDINALS, Words, the, with_adjectives
 from recipes.scenes.language import expressions
 from recipes.scenes.language.asked import word_for
 from recipes.scenes.language.facts import OPPOSITE, Facts, Relation
-from recipes.scenes.language.grammar import MEASURES, ORDINALS, Words, the, with_adjectives
 
 _CORNER, _CORNER_CLEAR = 0.32, 0.48
 _NEXT_GAP, _NEXT_CLEAR = 0.08, 0.15

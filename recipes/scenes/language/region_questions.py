@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from groma.data.sample import Expected, Mention, Pieces
+from groma.data.sample import Expected, Mention, Pieces, listing
 from groma.dice import Dice
+from groma.text.grammar import a, plural_of, several, the
 from recipes.scenes.language.asked import Asked, Maker, ask, mention
 from recipes.scenes.language.attributes import check_place, clear_pair, colour_known
 from recipes.scenes.language.expressions import BIGGER, PLACES, RELATIONS, SMALLER
 from recipes.scenes.language.facts import Facts
-from recipes.scenes.language.grammar import a, listing, plural_of, several, the
 from recipes.scenes.language.references import by_colour, by_name, by_position, by_size, pair_names
 from recipes.scenes.language.wording import Field, draw_wording, phrase, region_list
 from recipes.scenes.scene import Thing

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-from groma.data.sample import Mention, Phrase, Piece, Pieces, join_pieces
+from groma.data.sample import Mention, Phrase, Piece, Pieces, join_pieces, sentence
 from groma.dice import Dice
-from recipes.scenes.language.grammar import Words, sentence
+from groma.text.grammar import Words
 from recipes.scenes.language.phrasings import TABLES
 
 Field = Piece | Pieces | Words

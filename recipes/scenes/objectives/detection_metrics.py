@@ -6,8 +6,8 @@ from transformers import EvalPrediction
 
 from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.ops.boxes import box_cxcywh_to_xyxy, pairwise_iou
-from groma.train.objectives.class_agnostic_detection import NUM_OBJECT_KINDS, DetectionPretraining
 from groma.types import IGNORED
+from recipes.scenes.objectives.detection_pretraining import NUM_OBJECT_KINDS, DetectionPretraining
 from recipes.scenes.objectives.scene_samples import KINDS
 
 RATIOS = {

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from groma.config import NUM_REGION_TOKENS
+from groma.text.grammar import plural_of
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, REGION, TokenIds
 from groma.types import IGNORED
-from recipes.scenes.language.grammar import STUFF_SYNONYMS, plural_of
-from recipes.scenes.nouns import COLOURS, SIZES
+from recipes.scenes.nouns import COLOURS, SIZES, STUFF_SYNONYMS
 from recipes.scenes.vocabulary import ILLUSTRATED, Vocabulary
 
 SINK = 0

@@ -29,10 +29,10 @@ from groma.model.region_selection import SelectionPolicy, select_candidates
 from groma.model.training_forward import TrainingPicture
 from groma.text.template import Template
 from groma.tokens import TokenIds
-from groma.train.objectives.grounded_conversations import GroundedConversations
 from groma.types import Proposals
 from recipes.scenes.language.conversations import converse, language_dice
 from recipes.scenes.objectives.language_metrics import kind_indices
+from recipes.scenes.objectives.scene_conversations import SceneInstruction
 from recipes.scenes.objectives.scene_samples import to_planes
 from recipes.scenes.objectives.symbolic_pretraining import TURNS
 from recipes.scenes.pictures.generator import SceneGenerator
@@ -250,7 +250,7 @@ def sight_of(model: GromaForConditionalGeneration, picture: dict[str, Tensor]) -
     )
 
 
-class SeenInstruction(GroundedConversations):
+class SeenInstruction(SceneInstruction):
     """The language model of a whole model with its losses, on pictures that were seen."""
 
     def forward(  # ty: ignore[incompatible-method-override]
@@ -269,7 +269,7 @@ class SeenInstruction(GroundedConversations):
             seen: of each picture, as `SeenCollator` lists it.
 
         Returns:
-            As `GroundedConversations.forward`.
+            As `SceneInstruction.weigh`.
         """
         pictures = [dict(zip(seen, row, strict=True)) for row in zip(*seen.values(), strict=True)]
         output = self.model(

@@ -121,8 +121,7 @@ def test_show_takes_sources_that_are_never_learnt_from(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stats", "groma-mini/instruction"], "illustrated scenes"),
-        (["show", "groma-mini/instruction", "0"], "`groma data scenes`"),
+        (["stats", "recipes/scenes/configs/groma-mini/instruction.toml"], "[[sources]]"),
         (["show", "{}", "99999"], "N must be from 0"),
         (["show", "{}", "9", "--source", "coco"], "N must be from 0 to 3"),
         (["show", "{}", "0", "--source", "cocoa"], "no source 'cocoa'"),

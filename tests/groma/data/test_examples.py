@@ -49,7 +49,7 @@ def test_every_source_can_be_trained_on(
 
 def learns_in_two_steps(model, examples: Examples, finds: bool = False) -> None:
     collate = collate_detection if finds else ExampleCollator(tiny_language.tokens())
-    objective = GroundedConversations(model, None, {"language": 1.0})
+    objective = GroundedConversations(model, {"language": 1.0})
     if finds:
         objective = ClassAgnosticDetection(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

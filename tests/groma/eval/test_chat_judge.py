@@ -172,7 +172,7 @@ def test_from_the_model_to_the_table(tmp_path, capsys, monkeypatch):
             assert (url, model) == ("http://localhost:1/v1", "judge")
             self.complete = judge
 
-    monkeypatch.setattr(cli, "_load", lambda _: groma.load("groma-mini", device="cpu"))
+    monkeypatch.setattr(cli, "load_model", lambda _: groma.load("groma-mini", device="cpu"))
     monkeypatch.setattr("groma.endpoint.ChatEndpoint", Endpoint)
     save = tmp_path / "answers.jsonl"
     arguments = [

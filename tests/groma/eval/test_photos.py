@@ -444,7 +444,7 @@ def test_models_with_one_objectness_are_asked_too(tmp_path):
 
 
 def test_a_tiny_model_from_end_to_end(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_load", lambda _: talk.groma())
+    monkeypatch.setattr(cli, "load_model", lambda _: talk.groma())
     target, save = tmp_path / "model", tmp_path / "answers.jsonl"
     talk.groma().model.save_pretrained(target)
     arguments = ["eval", "photos", "--annotations", str(files.COCO), "--json"]

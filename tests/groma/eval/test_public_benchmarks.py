@@ -41,7 +41,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def loaded(monkeypatch):
     """The same model, in memory: loading it takes longer than asking it."""
-    monkeypatch.setattr(cli, "_load", lambda _: talk.groma())
+    monkeypatch.setattr(cli, "load_model", lambda _: talk.groma())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def embedded():
 
 @pytest.fixture
 def embedded_loaded(monkeypatch, embedded):
-    monkeypatch.setattr(cli, "_load", lambda _: embedded)
+    monkeypatch.setattr(cli, "load_model", lambda _: embedded)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def no_model(monkeypatch):
     def refuse(_):
         raise AssertionError("no model is needed here")
 
-    monkeypatch.setattr(cli, "_load", refuse)
+    monkeypatch.setattr(cli, "load_model", refuse)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_four_bits_are_compared_with_sixteen(model, tmp_path, capsys, monkeypatc
     for key, figure in found["figures"].items():
         wanted = own[0][key]["value"] - own[1][key]["value"]
         assert figure["difference"]["value"] == pytest.approx(wanted)
-    monkeypatch.setattr(cli, "_load", lambda _: pytest.fail("nothing is left to ask"))
+    monkeypatch.setattr(cli, "load_model", lambda _: pytest.fail("nothing is left to ask"))
     assert run(capsys, *asked(tmp_path, model, *subset, *more)) == found
 
 
@@ -304,7 +304,7 @@ def test_a_killed_run_goes_on(model, tmp_path, capsys, monkeypatch):
     number = found["figures"]["accuracy"]["cases"]
     assert len(asked_for) == number + 1
     assert len(set(asked_for)) == number
-    monkeypatch.setattr(cli, "_load", lambda _: pytest.fail("nothing is left to ask"))
+    monkeypatch.setattr(cli, "load_model", lambda _: pytest.fail("nothing is left to ask"))
     assert run(capsys, *arguments) == found
 
 
@@ -385,7 +385,7 @@ def test_the_others_from_the_model_to_the_table(name, tmp_path, capsys, monkeypa
     save = tmp_path / "answers.jsonl"
     command_line = ["eval", name, "--annotations", annotations, *more]
     found = run(capsys, *command_line, "--images", files.IMAGES, "--save", save)
-    monkeypatch.setattr(cli, "_load", lambda _: pytest.fail("no model is needed here"))
+    monkeypatch.setattr(cli, "load_model", lambda _: pytest.fail("no model is needed here"))
     assert run(capsys, *command_line, "--predictions", save) == found
     figure = found["figures"][KEYS[name]]
     assert figure["value"] is not None

@@ -14,12 +14,12 @@ from groma.finetune import jobs, lora_run
 from groma.finetune.lora_examples import Collator, Rounds, spell, split
 from groma.finetune.lora_objective import AdapterObjective, count
 from groma.finetune.lora_run import train
-from groma.finetune.lora_settings import LoraSettings, num_held_out
-from groma.finetune.lora_trainer import last_checkpoint
-from groma.finetune.memory_estimate import count_lora, count_parameters, estimate
+from groma.finetune.lora_settings import LoraSettings
+from groma.finetune.lora_trainer import checkpoints
+from groma.finetune.memory_estimate import _count_lora, _count_parameters, estimate
 from groma.finetune.planning import prepare
-from groma.finetune.run_folder import ADAPTER_NAME, RunFolder
-from groma.finetune.seen_pictures import TrainingVision, count_bytes
+from groma.finetune.run_folder import RunFolder
+from groma.finetune.seen_pictures import TrainingVision, _count_bytes
 from groma.image import load_image, to_pixels
 from groma.loop import run_log
 from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
@@ -57,9 +57,9 @@ def learnt(monkeypatch: pytest.MonkeyPatch) -> list[GromaForConditionalGeneratio
     models = []
     write_down = lora_run._write_down
 
-    def spy(folder, settings, loaded, data) -> None:
+    def spy(folder, loaded, card) -> None:
         models.append(loaded.model.eval())
-        write_down(folder, settings, loaded, data)
+        write_down(folder, loaded, card)
 
     monkeypatch.setattr(lora_run, "_write_down", spy)
     return models
@@ -79,7 +79,7 @@ def held_out_counts(model: GromaForConditionalGeneration, samples: list) -> torc
     conversations = spell(samples, template, 1024)
     vision = TrainingVision(model, conversations.shown, learns=False, budget=0)
     members = range(len(samples))
-    items = list(Rounds(conversations, members, len(members)))
+    items = list(Rounds(conversations, [members], len(members)))
     return count(AdapterObjective(model, vision).eval(), Collator(model.tokens)(items))
 
 
@@ -151,7 +151,7 @@ def test_a_cancelled_run_resumes_as_if_it_had_not_been(
     half = broken.path / "checkpoint-5"
     half.mkdir()
     (half / "trainer_state.json").write_text('{"global')
-    assert last_checkpoint(broken.path) == broken.path / "checkpoint-3"
+    assert checkpoints(broken.path)[0] == broken.path / "checkpoint-3"
     assert train(broken)
     assert curve(broken.path) == curve(whole.path)
 
@@ -227,14 +227,14 @@ def test_what_is_kept_of_pictures_changes_nothing(samples: list) -> None:
         for sight, expected in zip(sights, kept[False, 0], strict=True):
             assert torch.equal(sight.image_tokens, expected.image_tokens)
             assert torch.equal(sight.regions.tokens, expected.regions.tokens)
-    assert count_bytes(kept[False, 0][0]) > kept[False, 0][0].image_tokens.nbytes
+    assert _count_bytes(kept[False, 0][0]) > kept[False, 0][0].image_tokens.nbytes
 
 
 def test_the_loss_is_the_models_own(samples: list) -> None:
     """Reading what was seen before equals the one forward pass of every other stage."""
     model = talk.tiny_groma().model
     conversations = spell(samples[3:4], Template(talk.toy.tokenizer("llama"), model.tokens), 1024)
-    batch = Collator(model.tokens)([Rounds(conversations, [0], 1)[0]])
+    batch = Collator(model.tokens)([Rounds(conversations, [[0]], 1)[0]])
     vision = TrainingVision(model, conversations.shown, False, 10**9)
     loss = AdapterObjective(model, vision).eval()(**batch)["loss"]
     shown = conversations.shown[0]
@@ -251,13 +251,14 @@ def test_every_round_reads_everything_once_and_nothing_held_out(samples: list) -
     assert sorted(members + held_out) == list(range(10)) and len(held_out) == 2
     tokens = talk.groma().template.tokens
     conversations = spell(samples * 2, Template(talk.toy.tokenizer("llama"), tokens), 1024)
-    rounds = Rounds(conversations, members, 24, seed=1)
+    rounds = Rounds(conversations, [members], 24, seed=1)
     numbers = [rounds[i]["number"] for i in range(24)]
     for i in range(3):
         assert sorted(numbers[8 * i : 8 * i + 8]) == members
     assert numbers[:8] != numbers[8:16]
-    assert [num_held_out(n, 0.1) for n in (1, 2, 16, 100)] == [0, 1, 2, 10]
-    assert num_held_out(3, 0.9) == 2
+    many = [replace(samples[0], picture=f"{i}.png") for i in range(100)]
+    assert [len(split(many[:n], 0.1, 0)[1]) for n in (1, 2, 16, 100)] == [0, 1, 2, 10]
+    assert len(split(many[:3], 0.9, 0)[1]) == 2
 
 
 def test_pictures_are_held_out_as_a_whole_where_there_are_enough(samples: list) -> None:
@@ -300,11 +301,11 @@ def test_settings_survive_their_file_and_open_ones_are_chosen() -> None:
 
 def test_the_estimate_counts_what_is_there() -> None:
     model = talk.tiny_groma().model
-    sizes = count_parameters(model.config)
+    sizes = _count_parameters(model.config)
     assert sum(sizes.values()) == sum(weight.numel() for weight in model.parameters())
     adapted = add_lora(model, rank=6, alpha=12)
     learning = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
-    assert count_lora(model.config, 6) == learning
+    assert _count_lora(model.config, 6) == learning
 
 
 def test_more_takes_more_and_what_does_not_fit_is_refused(base: Path) -> None:
@@ -354,4 +355,4 @@ def test_a_set_that_cannot_be_learnt_is_refused_before_the_start(
         prepare(tmp_path / "run", settings, samples)
     with run.occupied(), pytest.raises(GromaError, match="Another process"):
         train(run)
-    assert not (run.path / ADAPTER_NAME).exists() and not (run.path / LOG_NAME).exists()
+    assert not run.adapter.exists() and not (run.path / LOG_NAME).exists()

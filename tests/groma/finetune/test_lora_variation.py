@@ -7,17 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
+from groma.data.augment import redraw
 from groma.dice import Dice
 from groma.finetune.lora_examples import spell
 from groma.finetune.seen_pictures import TrainingVision
-from groma.finetune.variation import vary
+from groma.finetune.variation import move_boxes, vary
 from groma.text.template import Template
 from tests import talk
 from tests.groma.finetune import lora_case
 
 SIDE = 128
 EDGES = torch.tensor([[0.02, 0.3, 0.35, 0.7], [0.5, 0.1, 0.97, 0.6]])
-NONE = torch.zeros(0, 4)
 
 
 def dice(seed: int) -> Dice:
@@ -35,10 +35,10 @@ def board() -> Image.Image:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_boxes_stay_on_what_they_enclose(seed: int) -> None:
-    varied = vary(board(), NONE, EDGES, SIDE, dice(seed))
+    varied = vary(board(), EDGES, SIDE, dice(seed))
     pixels = np.asarray(varied.picture, np.int16)
     assert pixels.shape == (SIDE, SIDE, 3)
-    for box, colour in zip(varied.ground.tolist(), (0, 2), strict=True):
+    for box, colour in zip(move_boxes(EDGES, varied.view).tolist(), (0, 2), strict=True):
         is_it = pixels[..., colour] - pixels[..., 2 - colour] > 25
         rows, columns = np.nonzero(is_it)
         found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
@@ -47,10 +47,10 @@ def test_boxes_stay_on_what_they_enclose(seed: int) -> None:
 
 def test_nothing_pointed_at_is_cut_and_drawn_boxes_are_a_little_off() -> None:
     for seed in range(30):
-        varied = vary(board(), EDGES, EDGES, SIDE, dice(seed))
-        sides = (varied.ground[:, 2:] - varied.ground[:, :2]).repeat(1, 2)
-        assert ((varied.ground >= 0) & (varied.ground <= 1)).all() and (sides > 0.2).all()
-        off = (varied.refer - varied.ground).abs() / sides
+        ground = move_boxes(EDGES, vary(board(), EDGES, SIDE, dice(seed)).view)
+        sides = (ground[:, 2:] - ground[:, :2]).repeat(1, 2)
+        assert ((ground >= 0) & (ground <= 1)).all() and (sides > 0.2).all()
+        off = (redraw(ground, dice(seed)) - ground).abs() / sides
         assert 0 < off.max() < 0.07
 
 

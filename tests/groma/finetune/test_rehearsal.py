@@ -15,8 +15,8 @@ from groma.data.sample import QA, GroundedSample, Phrase, plain_text
 from groma.finetune import lora_run as run
 from groma.finetune import rehearsal
 from groma.finetune.planning import prepare
-from groma.finetune.rehearsal import QUESTIONS, rehearse
-from groma.finetune.run_folder import REHEARSAL_NAME, RunFolder
+from groma.finetune.rehearsal import _QUESTIONS, Knowledge, rehearse
+from groma.finetune.run_folder import RunFolder
 from groma.loop.curves import read_log
 from groma.ops.boxes import pairwise_iou
 from groma.types import Box, GromaError, GroundedSpan, RegionRef
@@ -49,7 +49,7 @@ def test_it_contradicts_no_example(
     by_picture = {sample.picture: sample for sample in samples}
     for talk in talks:
         taught = by_picture[talk.picture]
-        assert 1 <= len(talk.turns) <= QUESTIONS
+        assert 1 <= len(talk.turns) <= _QUESTIONS
         said = " ".join(plain_text((*turn.answer,)) for turn in taught.turns)
         overlaps = pairwise_iou(torch.tensor(talk.boxes), torch.tensor(taught.boxes)) > 0.5
         assert not overlaps[:, -1].any()  # the new thing is nothing else
@@ -107,7 +107,7 @@ def test_it_asks_about_so_many_pictures_and_stops(
         about.append((picture, len(known)))
         return samples[0]
 
-    monkeypatch.setattr(rehearsal, "MOST_PICTURES", 2)
+    monkeypatch.setattr(rehearsal, "_MOST_PICTURES", 2)
     monkeypatch.setattr(rehearsal, "_talk_about", talk)
     rehearse(base, [*samples, *samples])
     (one, known), (other, _) = about
@@ -136,10 +136,10 @@ def test_a_run_asks_once_and_reads_it_as_often_as_its_examples(
     monkeypatch.setattr(run, "rehearse", answer)
     stops = iter([False] * 4)
     assert not run.train(prepared, stop=lambda: next(stops, True))
-    kept = (prepared.path / REHEARSAL_NAME).read_bytes()
+    kept = (prepared.path / "rehearsal.json").read_bytes()
     assert run.train(prepared)
     assert asked == [4]
-    assert (prepared.path / REHEARSAL_NAME).read_bytes() == kept
+    assert (prepared.path / "rehearsal.json").read_bytes() == kept
     epochs, per_step = 3, 2
     assert read_log(prepared.path)[-1]["step"] == epochs * (4 + 2) / per_step
     assert "| rehearsed talks | 2 |" in (prepared.adapter / "README.md").read_text()
@@ -151,9 +151,9 @@ def test_other_processes_wait_for_the_first(
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(run, "rehearse", None)
     talks = prepared.samples[:1]
-    later = threading.Timer(0.3, prepared.keep_rehearsal, [talks])
+    later = threading.Timer(0.3, prepared.keep_knowledge, [Knowledge(talks)])
     later.start()
-    assert run._rehearse(prepared, None, prepared.samples, lambda: False) == talks
+    assert run._ask_base(prepared, None, prepared.samples, None, lambda: False) == Knowledge(talks)
 
 
 def test_a_stop_while_it_asks_is_heeded(
@@ -162,10 +162,10 @@ def test_a_stop_while_it_asks_is_heeded(
     monkeypatch.setattr(run, "rehearse", lambda *_: None)
     assert not run.train(prepared, stop=lambda: True)
     assert prepared.state == "cancelled"
-    assert prepared.rehearsal is None
+    assert prepared.knowledge is None
 
 
 def test_a_damaged_file_is_a_sentence(prepared: RunFolder) -> None:
-    (prepared.path / REHEARSAL_NAME).write_text("[{}]")
+    (prepared.path / "rehearsal.json").write_text("[{}]")
     with pytest.raises(GromaError, match=r"rehearsal\.json is damaged"):
         run.train(prepared)

@@ -24,7 +24,7 @@ def main(url: str, pictures: object, save: object, *options: str) -> int:
     writer = ("--endpoint", url, "--writer", "fake", "--per-minute", "1000000", *options)
     with (
         mock.patch.object(sources, "ProposalSource", FixedSource),
-        mock.patch.object(cli, "_load", lambda _: None),
+        mock.patch.object(cli, "load_model", lambda _: None),
     ):
         return cli.main(["instruct", str(pictures), "--save", str(save), *writer])
 

@@ -30,7 +30,7 @@ def test_a_folder_is_annotated_once(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     save, loads = tmp_path / "out", []
-    monkeypatch.setattr(cli, "_load", lambda _: loads.append(1) or talk.groma())
+    monkeypatch.setattr("groma.cli.annotate.load_model", lambda _: loads.append(1) or talk.groma())
     options = ("--max-new-tokens", "60", "--question", "What is here?")
     assert cli.main(["annotate", str(pictures), "--save", str(save), "--limit", "2", *options]) == 0
     first = (save / "journal.jsonl").read_text()

@@ -4,8 +4,8 @@ from safetensors.torch import save_file
 
 from groma.model.groma import GromaForConditionalGeneration
 from groma.train.checkpoints import VISUAL_PARTS, load_visual_parts
-from groma.train.objectives.class_agnostic_detection import DetectionPretraining
 from groma.types import GromaError
+from recipes.scenes.objectives.detection_pretraining import DetectionPretraining
 
 
 @pytest.fixture

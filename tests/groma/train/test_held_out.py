@@ -10,13 +10,13 @@ from transformers import EvalPrediction
 from groma.cli import main as cli
 from groma.data.batches import ExampleCollator, collate_detection
 from groma.data.mixture import read_mixture
+from groma.loop import run_log
 from groma.loop.curves import PLOT_NAME, read_log
 from groma.text.template import Template
-from groma.train import held_out, run_log, starting
+from groma.train import held_out, starting
 from groma.train.configuration import Start, read_configuration
 from groma.train.objectives.class_agnostic_detection import ClassAgnosticDetection
 from groma.train.objectives.grounded_conversations import GroundedConversations
-from groma.types import GromaError
 from tests.groma.train.conftest import SIDE
 from tests.groma.train.tiny_stages import (
     SIZES,
@@ -65,7 +65,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("stage", EXPECTED)
 def test_every_evaluation_is_logged_and_plotted(learnt: dict[str, Path], stage: str) -> None:
-    out = read_configuration(str(learnt[stage])).out
+    out = read_configuration(learnt[stage]).out
     rows = [row for row in read_log(out) if "eval_loss" in row]
     assert [row["step"] for row in rows] == [1, 2]
     for row in rows:
@@ -76,10 +76,11 @@ def test_every_evaluation_is_logged_and_plotted(learnt: dict[str, Path], stage: 
 
 
 def test_what_is_logged_of_proposals_is_the_loss_of_the_model(learnt: dict[str, Path]) -> None:
-    configuration = read_configuration(str(learnt["detection"]))
+    path = learnt["detection"]
+    configuration = read_configuration(path)
     model = starting.detector(Start(folder=str(configuration.out / "model")))
     objective = ClassAgnosticDetection(model).eval()
-    validation = read_mixture(configuration.path).validation
+    validation = read_mixture(path).validation
     examples = held_out.first(validation.detection(SIDE, 4), EVALUATED, 4)
     assert len(examples) == EVALUATED
     losses, boxes, counts = [], [], []
@@ -96,11 +97,12 @@ def test_what_is_logged_of_proposals_is_the_loss_of_the_model(learnt: dict[str, 
 
 
 def test_what_is_logged_of_words_is_the_loss_of_the_model(learnt: dict[str, Path]) -> None:
-    configuration = read_configuration(str(learnt["alignment"]))
+    path = learnt["alignment"]
+    configuration = read_configuration(path)
     model, tokenizer = starting.whole_model(Start(folder=str(configuration.out / "model")))
-    objective = GroundedConversations(model, None, {"language": 1.0}).eval()
+    objective = GroundedConversations(model, {"language": 1.0}).eval()
     objective.shuffle_regions = False
-    validation = read_mixture(configuration.path).validation
+    validation = read_mixture(path).validation
     examples = validation.conversations(Template(tokenizer, model.tokens), SIDE, 4)
     batch = ExampleCollator(model.tokens)([examples[i] for i in range(4)])
     counts = held_out.count_words(objective, batch)
@@ -122,13 +124,3 @@ def test_an_answer_that_is_certain_and_right_costs_nothing() -> None:
     counts = torch.tensor([[0.0, 8.0, 8.0, 2.0, 2.0], [4.0, 8.0, 4.0, 0.0, 0.0]])
     metrics = held_out.summarise_words(EvalPrediction(counts.numpy(), None))
     assert metrics == {"loss": 0.25, "tokens": 0.75, "pointers": 1.0}
-
-
-def test_scenes_have_a_validation_of_their_own(learnt: dict[str, Path], tmp_path: Path) -> None:
-    text = learnt["detection"].read_text()
-    text = text.replace("[[sources]]", "[scenes]\nevaluated = 2\n[other]", 1)
-    head, _, tail = text.partition("[other]")
-    file = tmp_path / "detection.toml"
-    file.write_text(head + tail[tail.index("[[validation]]") :])
-    with pytest.raises(GromaError, match="scenes have their own"):
-        read_configuration(str(file))

@@ -5,10 +5,10 @@ import torch
 
 from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.model.groma import GromaForConditionalGeneration
-from groma.train.objectives.class_agnostic_detection import DetectionPretraining
 from groma.train.stages import freeze_for
 from groma.train.trainer import StageTrainer, training_arguments
 from recipes.scenes.objectives.detection_metrics import count, summarise
+from recipes.scenes.objectives.detection_pretraining import DetectionPretraining
 from recipes.scenes.objectives.scene_samples import collate
 from tests.groma.train.shipped import DETECTION
 

@@ -9,12 +9,12 @@ import pytest
 from groma.data.sample import Phrase, plain_text
 from groma.dice import Dice
 from groma.model.coded_regions import FAINT, SURE, UNSURE
+from groma.text.grammar import plural_of
 from recipes.photographs.photograph_scenes import SIDE, PhotographScenes, seen_regions, size_of
 from recipes.photographs.photograph_talk import KINDS, PHOTOGRAPHED, talk, tempting_nouns
 from recipes.photographs.vocabulary import NOUNS, PHOTOGRAPHS
 from recipes.scenes.language.conversations import ask_about, language_dice
 from recipes.scenes.language.facts import Facts
-from recipes.scenes.language.grammar import plural_of
 from recipes.scenes.scene import Doubt, Scene, Thing
 
 COUNT = 150

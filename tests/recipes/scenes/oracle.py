@@ -3,8 +3,8 @@
 import re
 
 from groma.data.sample import Mention, Phrase
-from recipes.scenes.language.grammar import MEASURES, ORDINALS, SYNONYMS, plural_of
-from recipes.scenes.nouns import COLOURS, NOUNS
+from groma.text.grammar import MEASURES, ORDINALS, plural_of
+from recipes.scenes.nouns import COLOURS, NOUNS, SYNONYMS
 
 _WORDS = {word: noun for noun, words in SYNONYMS.items() for word in words}
 _WORDS |= {noun: noun for noun in NOUNS}

@@ -1,7 +1,6 @@
 import torch
 from transformers import EvalPrediction
 
-from groma.train.objectives.class_agnostic_detection import DetectionPretraining
 from groma.types import IGNORED
 from recipes.scenes.objectives.detection_metrics import (
     COUNTS,
@@ -10,6 +9,7 @@ from recipes.scenes.objectives.detection_metrics import (
     count_right,
     summarise,
 )
+from recipes.scenes.objectives.detection_pretraining import DetectionPretraining
 from recipes.scenes.objectives.scene_samples import KINDS, collate
 
 

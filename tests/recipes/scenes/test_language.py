@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groma.data.sample import GroundedSample, Mention, Phrase, plain_text
+from groma.text.grammar import ALWAYS_PLURAL, NUMBER_WORDS
 from recipes.scenes.language.conversations import KINDS, OPENERS, ask_about, converse, language_dice
 from recipes.scenes.language.facts import OPPOSITE, Facts
-from recipes.scenes.language.grammar import ALWAYS_PLURAL, NUMBER_WORDS
 from recipes.scenes.pictures.generator import SceneGenerator
 from recipes.scenes.scene import Scene, Stuff, Thing
 from recipes.scenes.symbols import SymbolicScenes

@@ -6,10 +6,10 @@ from PIL import Image
 
 from groma.data.sample import GroundedSample
 from groma.types import GromaError
-from recipes.scenes.commands.write_scenes import add_arguments, run
 from recipes.scenes.pictures.generator import SceneGenerator
 from recipes.scenes.pictures.scene_preview import draw_scene, save_examples
 from recipes.scenes.symbols import SymbolicScenes
+from recipes.scenes.write_scenes import add_arguments, run
 
 
 def test_examples_are_written_and_read_back(tmp_path):

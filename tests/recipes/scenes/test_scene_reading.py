@@ -1,9 +1,10 @@
 import pytest
 
+from groma.eval.harness.answer_words import agrees, number_said
+from groma.text.grammar import MEASURES, plural_of, several
 from recipes.scenes.evaluation import answer_reading as reading
 from recipes.scenes.evaluation.answer_reading import read
-from recipes.scenes.language.grammar import MEASURES, SYNONYMS, plural_of, several
-from recipes.scenes.nouns import COLOURS, NOUNS, STUFF
+from recipes.scenes.nouns import COLOURS, NOUNS, STUFF, SYNONYMS
 
 
 @pytest.mark.parametrize("noun", NOUNS)
@@ -84,7 +85,7 @@ def test_names(text, names):
     ],
 )
 def test_numbers(text, number):
-    assert reading.number_said(read(text)) == number
+    assert number_said(read(text)) == number
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_numbers(text, number):
     ],
 )
 def test_yes_and_no(text, answer):
-    assert reading.agrees(read(text)) is answer
+    assert agrees(read(text)) is answer
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import pytest
 
 from groma.cli import main as cli
 from groma.data.sample import QA, Expected, GroundedSample, Mention
+from groma.eval.harness.conversing import hold, new_boxes
 from groma.run_journal import RunJournal
 from groma.types import GromaError
-from recipes.scenes.evaluation.answering import answer_scene, hold, new_boxes
+from recipes.scenes.evaluation.answering import answer_scene
 from recipes.scenes.evaluation.records import SceneRecord
 from recipes.scenes.evaluation.scene_questions import ALL_KINDS, Questionnaire
 from recipes.scenes.evaluation.scene_run import Settings, answer_all, read_saved

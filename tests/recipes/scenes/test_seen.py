@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.training_forward import encode_pictures
-from groma.train.objectives.grounded_conversations import GroundedConversations
 from groma.train.stages import freeze_for
 from groma.train.trainer import build_optimizer
 from groma.types import IGNORED, Proposals
+from recipes.scenes.objectives.scene_conversations import SceneInstruction
 from recipes.scenes.objectives.scene_samples import to_planes
 from recipes.scenes.objectives.seen_instruction import (
     SeenCollator,
@@ -124,7 +124,7 @@ def test_the_loss_is_that_of_pictures(model, seen, conversations) -> None:
         "ground_boxes": [sample["ground_boxes"]],
     }
     kept = SeenInstruction(model, None, WEIGHTS).eval()
-    plain = GroundedConversations(model, None, WEIGHTS).eval()
+    plain = SceneInstruction(model, None, WEIGHTS).eval()
     kept.shuffle_regions = plain.shuffle_regions = False
     with torch.no_grad():
         ours, theirs = kept(**batch), plain(**whole)

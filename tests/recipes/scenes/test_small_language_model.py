@@ -3,8 +3,7 @@
 import torch
 from transformers import LlamaConfig
 
-from recipes.scenes.sizes import small_text_config
-from recipes.scenes.small_language_model import small_language_model
+from recipes.scenes.small_language_model import small_language_model, small_text_config
 
 
 def test_words_keep_their_likeness() -> None:

@@ -13,10 +13,10 @@ from groma.chat.conversation import GroundedReply
 from groma.eval.benchmarks.coco_file import to_xywh
 from groma.eval.benchmarks.photos.photo_names import Names
 from groma.eval.benchmarks.photos.photo_questions import Question, Thing
+from groma.eval.harness.answer_words import agrees, plain_words
+from groma.eval.harness.pointing import points_first
 from groma.eval.statistics.matching import IOU, match_boxes, overlaps
 from groma.types import Box
-from recipes.scenes.evaluation.answer_reading import agrees, read
-from recipes.scenes.evaluation.scene_judging import points_first
 
 FIGURES: Mapping[str, str] = {
     "found": "found at IoU 0.5, over a tenth",
@@ -112,13 +112,13 @@ def _doubts(reply: GroundedReply) -> bool:
 def _denies(reply: GroundedReply) -> bool:
     """Whether an answer says for sure that there is nothing, and points at nothing."""
     text = reply.text.replace("\u2019", "'")
-    is_sure = not (_doubts(reply) or reply.regions or agrees(read(text)))
+    is_sure = not (_doubts(reply) or reply.regions or agrees(plain_words(text)))
     return is_sure and bool(_DENIAL.search(text))
 
 
 def _affirms(reply: GroundedReply) -> bool:
     """Whether an answer says, or shows, that something is there, or may be."""
-    shows = _doubts(reply) or bool(reply.regions) or agrees(read(reply.text)) is True
+    shows = _doubts(reply) or bool(reply.regions) or agrees(plain_words(reply.text)) is True
     return shows and not _denies(reply)
 
 

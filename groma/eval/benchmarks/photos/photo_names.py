@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from groma.foreign import load_json
-from recipes.scenes.language.grammar import plural_of
-from recipes.scenes.nouns import COLOURS
+from groma.ops.colours import NAMES as COLOURS
+from groma.text.grammar import plural_of
 
 SYNONYMS: Mapping[str, Sequence[str]] = load_json(
     Path(__file__).with_name("coco_synonyms.json").read_bytes()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from groma.dice import Dice
+from groma.text.grammar import a, the
 from groma.types import Box, Size
-from recipes.scenes.language.grammar import a, the
 
 _Kind = Literal["name", "where", "present", "absent", "describe"]
 

@@ -1,11 +1,14 @@
 import pytest
 import torch
 
+from groma.data.augment import JITTER
 from groma.model.detection_loss import detection_loss, match_boxes
 from groma.model.region_proposer import DetectorOutput
 from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, pairwise_iou
-from groma.train.objectives.class_agnostic_detection import (
-    JITTER,
+from groma.train.stages import freeze_for
+from groma.train.trainer import build_optimizer
+from groma.types import IGNORED
+from recipes.scenes.objectives.detection_pretraining import (
     QUERY_REPEATS,
     DetectionPretraining,
     choose_regions,
@@ -13,9 +16,6 @@ from groma.train.objectives.class_agnostic_detection import (
     jitter,
     set_terms,
 )
-from groma.train.stages import freeze_for
-from groma.train.trainer import build_optimizer
-from groma.types import IGNORED
 from recipes.scenes.objectives.scene_samples import KINDS, collate
 from tests.groma.train.shipped import DETECTION
 

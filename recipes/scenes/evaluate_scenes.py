@@ -1,4 +1,4 @@
-"""`groma eval scenes`: its arguments, and what it does; heavy imports wait until it runs."""
+"""`python -m recipes.scenes evaluate`: its arguments, and what it does; heavy imports wait."""
 
 import argparse
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`groma data scenes`: its arguments, and what it does; heavy imports wait until it runs."""
+"""`python -m recipes.scenes write`: its arguments, and what it does; heavy imports wait."""
 
 import argparse
 from pathlib import Path

@@ -1,11 +1,7 @@
-"""English for things: articles, plurals, measure words, numbers, lists."""
+"""English for things: articles, plurals, measure words, numbers."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-
-from groma.data.sample import Phrase, Piece, Pieces, join_pieces
-from recipes.scenes.nouns import IRREGULAR_PLURALS
 
 MEASURES: dict[str, str] = {
     "glasses": "pair",
@@ -38,62 +34,24 @@ ALWAYS_PLURAL = frozenset(
 )
 """Nouns that take "are" when they stand alone: "the glasses are here"."""
 
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "airplane": ("plane", "aeroplane"),
-    "backpack": ("rucksack", "schoolbag"),
-    "bicycle": ("bike", "cycle"),
-    "bus": ("coach",),
-    "cake": ("birthday cake",),
-    "car": ("automobile",),
-    "clock": ("alarm clock",),
-    "cookie": ("biscuit",),
-    "couch": ("sofa",),
-    "deer": ("stag",),
-    "dinosaur": ("dino",),
-    "dog": ("doggy",),
-    "donut": ("doughnut",),
-    "cat": ("kitty",),
-    "football": ("soccer ball",),
-    "gift": ("present",),
-    "guitar": ("electric guitar",),
-    "hamburger": ("burger",),
-    "handbag": ("purse",),
-    "hat": ("top hat",),
-    "laptop": ("computer", "notebook computer"),
-    "ladybug": ("ladybird",),
-    "lightbulb": ("light bulb", "bulb"),
-    "lock": ("padlock",),
-    "motorcycle": ("motorbike",),
-    "mushroom": ("toadstool",),
-    "palm": ("palm tree",),
-    "pine": ("pine tree", "fir tree"),
-    "rabbit": ("bunny",),
-    "rocket": ("spaceship",),
-    "sailboat": ("sailing boat", "boat"),
-    "santa": ("Santa Claus",),
-    "shirt": ("T-shirt",),
-    "shoe": ("sneaker", "trainer"),
-    "taxi": ("cab",),
-    "teddy": ("teddy bear",),
-    "telephone": ("phone",),
-    "television": ("TV", "TV set"),
-    "train": ("locomotive", "steam train"),
-    "truck": ("lorry",),
-    "wrench": ("spanner",),
-}
-"""Other words people use; each means its noun and no other of the 161."""
-
-STUFF_SYNONYMS: dict[str, tuple[str, ...]] = {
-    "grass": ("lawn", "meadow"),
-    "sea": ("ocean", "water"),
-    "road": ("street",),
-    "sand": ("beach",),
-}
-
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 _LIKE_CONSONANTS = ("uni", "one")
-_IRREGULAR = IRREGULAR_PLURALS | {
+_IRREGULAR = {
+    "sheep": "sheep",
+    "fish": "fish",
+    "glasses": "glasses",
+    "scissors": "scissors",
+    "jeans": "jeans",
+    "fries": "fries",
+    "grapes": "grapes",
+    "broccoli": "broccoli",
+    "mouse": "mice",
+    "tomato": "tomatoes",
+    "corn": "corn",
+    "bread": "bread",
+    "coffee": "coffee",
+    "cheese": "cheese",
     "deer": "deer",
     "scarf": "scarves",
     "snowman": "snowmen",
@@ -201,32 +159,6 @@ def several(noun: str, count: int | None = None, colour: str | None = None) -> s
     return words if count is None else f"{number_word(count)} {words}"
 
 
-def synonyms_of(noun: str) -> tuple[str, ...]:
-    """Other words for a noun, without the noun itself; may be empty."""
-    return SYNONYMS.get(noun, ())
-
-
-def listing(items: Sequence[Piece | Pieces]) -> Pieces:
-    """Join items as English does: "a", "a and b", "a, b and c"."""
-    pieces: list[Piece] = []
-    for position, item in enumerate(items):
-        if position:
-            pieces.append(" and " if position == len(items) - 1 else ", ")
-        pieces += item if isinstance(item, tuple) else (item,)
-    return join_pieces(pieces)
-
-
 def capitalised(text: str) -> str:
     """The same text with a capital first letter."""
     return text[:1].upper() + text[1:]
-
-
-def sentence(pieces: Iterable[Piece]) -> Pieces:
-    """Merge pieces and give the first a capital letter."""
-    merged = join_pieces(pieces)
-    first = merged[0] if merged else ""
-    if isinstance(first, str):
-        return (capitalised(first), *merged[1:])
-    if isinstance(first, Phrase):
-        return (Phrase(capitalised(first.text), first.regions), *merged[1:])
-    return merged

@@ -4,21 +4,21 @@ from dataclasses import replace
 import pytest
 import torch
 
+from groma.data.augment import redraw
 from groma.dice import Dice
 from groma.model.groma import GromaForConditionalGeneration
 from groma.ops.boxes import pairwise_iou
 from groma.tokens import GROUND_BOX, REFER_BOX
-from groma.train.objectives.grounded_conversations import (
-    ConversationCollator,
-    GroundedConversations,
-    SceneConversations,
-    count,
-    redraw,
-)
 from groma.train.stages import freeze_for
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from recipes.scenes.objectives.region_regression import RegionRegression, Truth
+from recipes.scenes.objectives.scene_conversations import (
+    ConversationCollator,
+    SceneConversations,
+    SceneInstruction,
+    count,
+)
 from recipes.scenes.objectives.symbolic_pretraining import SymbolicRegionEncoder
 from recipes.scenes.pictures.generator import SceneGenerator
 from tests.groma.train import tiny_language
@@ -125,7 +125,7 @@ def test_steps_lower_the_loss_and_touch_only_what_the_stage_trains(
 ) -> None:
     model = make_model()
     freeze_for(model, stage)
-    objective = GroundedConversations(model, regions(), stage.loss_weights)
+    objective = SceneInstruction(model, regions(), stage.loss_weights)
     optimizer = build_optimizer(objective, replace(stage, lr=3e-3))
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     totals = losses_of_steps(objective, optimizer, batch)
@@ -136,7 +136,7 @@ def test_steps_lower_the_loss_and_touch_only_what_the_stage_trains(
 
 
 def test_answers_are_counted_on_the_expanded_rows(make_model, batch) -> None:
-    objective = GroundedConversations(make_model(), regions(), INSTRUCTION.loss_weights).eval()
+    objective = SceneInstruction(make_model(), regions(), INSTRUCTION.loss_weights).eval()
     counts = count(objective, batch)
     supervised = (batch["labels"] != IGNORED).sum(dim=1)
     assert counts[:, 0].tolist() == supervised.tolist()
@@ -151,7 +151,7 @@ def test_a_resumed_run_equals_an_unbroken_one(make_model, conversations, tmp_pat
         return StageTrainer(
             stage,
             count,
-            model=GroundedConversations(model, regions(), stage.loss_weights),
+            model=SceneInstruction(model, regions(), stage.loss_weights),
             args=training_arguments(stage, folder, **(QUIET | {"eval_strategy": "no"})),
             train_dataset=conversations,
             data_collator=ConversationCollator(tiny_language.tokens()),
