@@ -293,6 +293,7 @@ def launch(
     from groma_app.finetune.finetune_tab import FinetuneTab
     from groma_app.review.review_page import add_page, open_review
     from groma_app.shared.request_border import borders
+    from groma_app.shared.scripts import script_route
     from groma_app.shared.sessions import Sessions
     from groma_app.shared.style_sheets import read_styles
     from groma_app.shared.zero_gpu_sessions import ZeroGpuSessions, is_zero_gpu
@@ -328,6 +329,7 @@ def launch(
         app_kwargs={
             "lifespan": tidying(sessions, SECONDS_BETWEEN_TIDYING),
             "middleware": borders(hosts, *sizes),
+            "routes": [script_route()],
         },
         **options,
     )

@@ -3,18 +3,18 @@
 const LABEL_PLACES = ["above", "inside", "above end", "inside end", "below", "below end"];
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
 
-const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
-const holds = ([x1, y1, x2, y2], [x, y]) => x1 <= x && x <= x2 && y1 <= y && y <= y2;
+export const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
+export const holds = ([x1, y1, x2, y2], [x, y]) => x1 <= x && x <= x2 && y1 <= y && y <= y2;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const round = (value) => Math.round(value * 10) / 10;
+export const round = (value) => Math.round(value * 10) / 10;
 
 /** Whether two boxes are one, but for rounding. */
-const isSame = (a, b) => a.every((side, i) => Math.abs(side - b[i]) < 1);
+export const isSame = (a, b) => a.every((side, i) => Math.abs(side - b[i]) < 1);
 
-/** Names of the region that an element shows; its own comes first. */
-const keysOf = (element) => element.dataset.key.split(" ");
+/** Names of the region that a box shows: its own, and that of the proposal that it is as well. */
+export const keysOf = ({ dataset: { key, twin } }) => [key, twin].filter(Boolean);
 
-function overlap(a, b) {
+export function overlap(a, b) {
   const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
   const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
   const shared = Math.max(0, width) * Math.max(0, height);
@@ -22,21 +22,21 @@ function overlap(a, b) {
 }
 
 /** The box between two corners, inside the picture. */
-function boxBetween([ax, ay], [bx, by], { width, height }) {
+export function boxBetween([ax, ay], [bx, by], { width, height }) {
   const xs = [ax, bx].map((x) => round(clamp(x, 0, width))).sort((a, b) => a - b);
   const ys = [ay, by].map((y) => round(clamp(y, 0, height))).sort((a, b) => a - b);
   return [xs[0], ys[0], xs[1], ys[1]];
 }
 
 /** The box moved by (dx, dy), kept inside the picture. */
-function moved([x1, y1, x2, y2], dx, dy, { width, height }) {
+export function moved([x1, y1, x2, y2], dx, dy, { width, height }) {
   const x = clamp(dx, -x1, width - x2);
   const y = clamp(dy, -y1, height - y2);
   return [x1 + x, y1 + y, x2 + x, y2 + y].map(round);
 }
 
 /** The box with the edges that a handle names moved by (dx, dy). */
-function resized([x1, y1, x2, y2], handle, dx, dy, size) {
+export function resized([x1, y1, x2, y2], handle, dx, dy, size) {
   if (handle.includes("w")) x1 += dx;
   if (handle.includes("e")) x2 += dx;
   if (handle.includes("n")) y1 += dy;
@@ -45,22 +45,23 @@ function resized([x1, y1, x2, y2], handle, dx, dy, size) {
 }
 
 /** Of all proposals at a point that are at least half as good as the best, the smallest. */
-function proposalAt(proposals, point) {
+export function proposalAt(proposals, point) {
   const here = proposals.filter((proposal) => holds(proposal.box, point));
   const best = Math.max(...here.map((proposal) => proposal.score));
   return smallest(here.filter((proposal) => proposal.score >= best / 2));
 }
 
-function smallest(boxes) {
+export function smallest(boxes) {
   return boxes.reduce((best, next) => (best && area(best.box) <= area(next.box) ? best : next), null);
 }
 
 /** A box on the stage; `region` has key, twin, box, colour, ink, classes, text and name. */
-function boxElement(region, { width, height }, isSelected) {
+export function boxElement(region, { width, height }, isSelected) {
   const [x1, y1, x2, y2] = region.box;
   const element = document.createElement("div");
   element.className = `groma-box ${region.classes}`;
-  element.dataset.key = [region.key, region.twin].filter(Boolean).join(" ");
+  element.dataset.key = region.key;
+  if (region.twin) element.dataset.twin = region.twin;
   element.tabIndex = 0;
   element.setAttribute("role", "button");
   element.setAttribute("aria-label", region.name);
@@ -73,7 +74,7 @@ function boxElement(region, { width, height }, isSelected) {
 }
 
 /** Put labels where each covers no other one; where there is no room, it waits for a hover. */
-function placeLabels(layer, which = ".groma-label") {
+export function placeLabels(layer, which = ".groma-label") {
   const stage = layer.getBoundingClientRect();
   const others = [...layer.querySelectorAll(`.groma-label:not(${which})`)].filter((label) => label.offsetWidth);
   const taken = others.map((label) => label.getBoundingClientRect());
@@ -114,7 +115,7 @@ function handleElement(name) {
 }
 
 /** Darken everything but some boxes. */
-function drawShade(svg, boxes, { width, height }) {
+export function drawShade(svg, boxes, { width, height }) {
   svg.replaceChildren();
   if (!boxes.length) return;
   const holes = boxes.map(([x1, y1, x2, y2]) => svgRect(x1 / width, y1 / height, x2 / width, y2 / height));

@@ -4,7 +4,7 @@
 const CAMERA = { facingMode: "environment", width: { ideal: 1280 }, height: { ideal: 960 } };
 
 /** Listen for pictures on `root` and hand each file to `take`. */
-function listenForPictures(root, take) {
+export function listenForPictures(root, take) {
   const input = root.querySelector("input[type=file]");
   input.addEventListener("change", () => {
     if (input.files[0]) take(input.files[0]);
@@ -29,7 +29,7 @@ function listenForPictures(root, take) {
 }
 
 /** The camera panel: `open`, `shoot` and `close`. */
-function cameraPanel(panel, take, complain) {
+export function cameraPanel(panel, take, complain) {
   const video = panel.querySelector("video");
   const close = () => {
     video.srcObject?.getTracks().forEach((track) => track.stop());

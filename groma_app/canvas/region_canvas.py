@@ -11,22 +11,10 @@ from pydantic import Field
 
 from groma.config import NUM_REGION_TOKENS
 from groma.types import Box
+from groma_app.shared.scripts import starting
 
 HERE = Path(__file__).parent
 NOTHING_SHOWN = {"regions": [], "proposals": [], "named": False, "next": 1, "colours": []}
-SCRIPTS = tuple(
-    HERE / name
-    for name in (
-        "picture.js",
-        "boxes.js",
-        "links.js",
-        "canvas.js",
-        "mentions.js",
-        "gestures.js",
-        "wiring.js",
-        "kept.js",
-    )
-)
 
 
 class CanvasValue(GradioModel):
@@ -70,7 +58,7 @@ class Canvas(gr.HTML):
     data_model = CanvasValue
 
     templates: tuple[Path, ...] = (HERE / "region_canvas.html",)
-    scripts: tuple[Path, ...] = SCRIPTS
+    script = "canvas/region_canvas.js"
 
     def __init__(
         self,
@@ -83,7 +71,7 @@ class Canvas(gr.HTML):
             value,
             html_template=_read(self.templates),
             css_template=(HERE / "region_canvas.css").read_text(encoding="utf-8"),
-            js_on_load=_read(self.scripts),
+            js_on_load=starting(self.script, "picture", "quick", "withdraw", "example"),
             apply_default_css=False,
             shown=shown or NOTHING_SHOWN,
             ticket=ticket,

@@ -109,7 +109,7 @@ def shown_boxes(
     Returns:
         JSON: `regions` that the user drew or a reply points to, `proposals`, whether those are
         `named` for good, `next` number of a user region and the `colours` of the user's regions.
-        A proposal that is the user's as well is one region with both names in its key.
+        A proposal that is the user's as well is one region, whose `twin` is its other name.
     """
     named = conversation.regions if conversation else ()
     replies = [turn.reply for turn in conversation.turns] if conversation else []
@@ -182,7 +182,8 @@ def _shown(
     twin = twins.get(region.user or 0)
     short = label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1].rstrip() + "…"
     return {
-        "key": region_key(region) + ("" if twin is None else f" r{twin}"),
+        "key": region_key(region),
+        "twin": "" if twin is None else f"r{twin}",
         "box": list(region.box),
         "user": region.user or 0,
         "colour": colour,

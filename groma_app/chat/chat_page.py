@@ -19,6 +19,7 @@ from groma_app.finetune.finetune_page import FinetunePage
 from groma_app.finetune.finetune_tab import FinetuneTab
 from groma_app.shared.error_border import tab_of, told, warn
 from groma_app.shared.gradio_components import SendButton
+from groma_app.shared.scripts import starting
 
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """Everything that computes with the model waits in one line."""
@@ -94,7 +95,7 @@ class Page:
         self.header = gr.HTML(
             self.models.given,
             html_template=(HERE / "header.html").read_text(encoding="utf-8"),
-            js_on_load=(HERE / "header.js").read_text(encoding="utf-8"),
+            js_on_load=starting("chat/header.js", "switch"),
             notes=self.models.notes,
             notice=notice,
             adapter="",
@@ -119,7 +120,7 @@ class Page:
             max_height=430,
             min_height=250,
             autoscroll=True,
-            js_on_load=(HERE / "talk.js").read_text(encoding="utf-8"),
+            js_on_load=starting("chat/talk.js", "edit"),
         )
         gr.HTML(QUICK, **PLAIN)
         with gr.Column(elem_classes="groma-asking"):

@@ -173,6 +173,7 @@ def _page_box(region: dict[str, Any], image: Image.Image) -> str:
     label = " · ".join(str(part) for part in (region["user"], region["label"]) if part)
     return (
         f'<div class="groma-box latest" tabindex="0" data-key="{region["key"]}" '
+        f'data-twin="{region["twin"]}" '
         f'style="left:{left:.3f}%;top:{top:.3f}%;width:{width:.3f}%;height:{height:.3f}%;'
         f'--colour:{region["colour"]};--ink:{region["ink"]}">'
         f'<span class="groma-label">{escape(label)}</span></div>'

@@ -1,5 +1,6 @@
 """Conversations as HTML, in one stable colour per region."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
@@ -105,16 +106,21 @@ def render_reply(
 def _render_span(
     reply: GroundedReply, span: GroundedSpan, certain: float, twins: Mapping[int, int]
 ) -> str:
-    keys = " ".join(region_key(region) for region in span.regions)
+    keys = regions_attribute(*(region_key(region) for region in span.regions))
     colours = list(dict.fromkeys(colour_of(region, twins) for region in span.regions))
     is_uncertain = bool(doubts(span, certain))
     tip = _tip(span, is_uncertain)
     return (
         f'<span class="groma-phrase{" groma-uncertain" if is_uncertain else ""}" tabindex="0" '
-        f'role="mark" data-regions="{keys}" data-tip="{tip}" aria-description="{tip}" '
+        f'role="mark" {keys} data-tip="{tip}" aria-description="{tip}" '
         f'style="--colour: {colours[0]}; --stripes: {_stripes(colours)}">'
         f"{_escape(reply.phrase(span)) or '▢'}</span>"
     )
+
+
+def regions_attribute(*keys: str) -> str:
+    """What ties an element to regions, by their names."""
+    return f'data-regions="{escape(json.dumps(keys))}"'
 
 
 def _tip(span: GroundedSpan, is_uncertain: bool) -> str:
@@ -136,7 +142,7 @@ def _chip(mention: Match[str], twins: Mapping[int, int]) -> str:
         return mention[0]
     colour = user_colour(number, twins)
     return (
-        f'<span class="groma-phrase groma-number" tabindex="0" data-regions="u{number}" '
+        f'<span class="groma-phrase groma-number" tabindex="0" {regions_attribute(f"u{number}")} '
         f'style="--colour: {colour}; --ink: {text_colour(colour)}">{number}</span>'
     )
 

@@ -62,7 +62,7 @@ class ExampleCanvas(Canvas):
     data_model = ExampleValue
 
     templates = (*Canvas.templates, HERE / "example_canvas.html")
-    scripts = (*Canvas.scripts, HERE / "example_canvas.js")
+    script = "finetune/example_canvas.js"
 
     def preprocess(self, payload: ExampleValue | None) -> Draft:  # ty: ignore[incompatible-method-override]
         """Read what the browser sent."""

@@ -29,6 +29,12 @@ FORGOTTEN = (
     "This talk was left alone for too long and is forgotten; please choose its picture again."
 )
 
+Fields = dict[str, Any]
+"""Fields of `GenerationSettings`, as the settings panel says them."""
+
+Seen = tuple[Chat | None, Conversation, tuple[Region, ...]]
+"""Encoded picture where it is kept, the talk, and what the region proposer found."""
+
 _Result = TypeVar("_Result")
 
 
@@ -358,19 +364,15 @@ class Sessions:
             _free(session)
 
     def _stream_once(
-        self,
-        tab: str,
-        text: str | None,
-        boxes: Boxes | None,
-        again: bool,
-        settings: dict[str, Any],
+        self, tab: str, text: str | None, boxes: Boxes | None, again: bool, fields: Fields
     ) -> Generator[GroundedReply]:
+        """Answer without a second try."""
         stop = self.get(tab).stopping.is_set
         with self.talk(tab) as chat:
             if again:
-                yield from chat.stream_again(text, boxes, stop, **settings)
+                yield from chat.stream_again(text, boxes, stop, **fields)
             else:
-                yield from chat.stream(text or "", boxes or (), stop, **settings)
+                yield from chat.stream(text or "", boxes or (), stop, **fields)
 
     def _retrying(self, session: Session, run: Callable[[], _Result]) -> _Result:
         """Run for a session at work, and once more after freeing memory, its own included."""
@@ -389,22 +391,24 @@ class Sessions:
         return self._retrying(session, lambda: groma.chat(read_picture(picture), conversation))
 
     def _look(
-        self,
-        session: Session,
-        picture: Path,
-        conversation: Conversation | None,
-        settings: dict[str, Any],
+        self, session: Session, picture: Path, conversation: Conversation | None, fields: Fields
     ) -> None:
         """Begin a session's talk about a picture; nothing changes if that fails."""
+        found = self._find(session, picture, conversation, fields)
+        session.chat, session.conversation, session.proposals = found
+        session.picture, session.is_forgotten = picture, False
+
+    def _find(
+        self, session: Session, picture: Path, conversation: Conversation | None, fields: Fields
+    ) -> Seen:
+        """Look at a picture with who answers in a session."""
         groma = self.answering(session)
 
-        def look() -> tuple[Chat, tuple[Region, ...]]:
+        def see() -> Seen:
             chat = groma.chat(read_picture(picture), conversation)
-            return chat, groma.regions(chat.image, **settings)
+            return chat, chat.conversation, groma.regions(chat.image, **fields)
 
-        session.chat, session.proposals = self._retrying(session, look)
-        session.picture, session.is_forgotten = picture, False
-        session.conversation = session.chat.conversation
+        return self._retrying(session, see)
 
     def _former(self, tab: str | None) -> Session | None:
         """The session of a tab that may be closed, which is no use of it.

@@ -22,7 +22,7 @@ from groma.types import GromaError, Region
 from groma_app.shared.gpu_memory import SECONDS_TO_START, seconds_to_answer, too_little_memory
 from groma_app.shared.models_at_hand import Models
 from groma_app.shared.picture_files import read_picture
-from groma_app.shared.sessions import Session, Sessions
+from groma_app.shared.sessions import Fields, Seen, Session, Sessions
 
 Parts = Generator[GroundedReply | Conversation | GromaError]
 """An answer as it comes from the GPU: the talk with its beginning, how it grows, the whole talk."""
@@ -97,15 +97,9 @@ class ZeroGpuSessions(Sessions):
         assert session.conversation is not None
         session.conversation = Conversation(session.conversation.image_size)
 
-    def stream(
-        self,
-        tab: str,
-        text: str | None,
-        boxes: Boxes | None = None,
-        again: bool = False,
-        **settings: Any,
+    def _stream_once(
+        self, tab: str, text: str | None, boxes: Boxes | None, again: bool, fields: Fields
     ) -> Generator[GroundedReply]:
-        """See `Sessions.stream`."""
         session = self.require(tab)
         assert session.picture is not None
         assert session.conversation is not None
@@ -116,23 +110,18 @@ class ZeroGpuSessions(Sessions):
             boxes = last.boxes if boxes is None else boxes
         session.stopping.clear()
         about = (session.model, session.picture, before)
-        parts = self._answer(*about, text or "", boxes or (), settings)
+        parts = self._answer(*about, text or "", boxes or (), fields)
         with _sentences(), closing(parts):
             yield from _follow(parts, session)
 
-    def _look(
-        self,
-        session: Session,
-        picture: Path,
-        conversation: Conversation | None,
-        settings: dict[str, Any],
-    ) -> None:
+    def _find(
+        self, session: Session, picture: Path, conversation: Conversation | None, fields: Fields
+    ) -> Seen:
         with _sentences():
-            found = self._see(session.model, picture, conversation, settings)
+            found = self._see(session.model, picture, conversation, fields)
         if isinstance(found, GromaError):
             raise found
-        session.conversation, session.proposals = found
-        session.picture, session.is_forgotten = picture, False
+        return None, *found
 
 
 def _follow(parts: Parts, session: Session) -> Generator[GroundedReply]:

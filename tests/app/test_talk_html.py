@@ -1,5 +1,6 @@
 """Conversations as HTML: nothing a model or a user says becomes markup."""
 
+import json
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -50,7 +51,7 @@ def test_phrases_carry_their_regions_colours_and_scores() -> None:
     html = render_reply(reply("A dog and a cat.", GroundedSpan(0, 5, (DOG, CAT))), certain=0.5)
     ((tag, attributes),) = Tags(html).found
     assert tag == "span"
-    assert attributes["data-regions"] == "r0 r1"
+    assert json.loads(attributes["data-regions"]) == ["r0", "r1"]
     assert attributes["data-tip"] == "uncertain: 90 % sure, 30 % sure"
     assert "groma-uncertain" in attributes["class"]
     assert colour_of(DOG) in attributes["style"]
@@ -87,7 +88,7 @@ def test_markup_is_shown_literally() -> None:
 
 def test_questions_show_numbers_as_chips() -> None:
     ((_, chip),) = Tags(render_question("What is [1]? [0] [999] [x]")).found
-    assert chip["data-regions"] == "u1"
+    assert json.loads(chip["data-regions"]) == ["u1"]
     assert colour_of(MINE) in chip["style"]
 
 
@@ -113,12 +114,14 @@ def test_one_box_has_one_colour_and_is_drawn_once() -> None:
     after = before.with_turn(Turn("What is [2]?", (mine,), GenerationSettings(), answer))
     pending = Pending("What is [2]?", (mine.box,))
     for shown in (shown_boxes(before, pending=pending), shown_boxes(after)):
-        (found,) = (region for region in shown["regions"] if "r0" in region["key"])
-        assert (found["key"], found["user"]) == ("u2 r0", 2)
+        (found,) = (
+            region for region in shown["regions"] if "r0" in (region["key"], region["twin"])
+        )
+        assert (found["key"], found["twin"], found["user"]) == ("u2", "r0", 2)
         assert found["colour"] == colour_of(DOG)
     assert found["label"] == "This dog"
     for html in (render_talk(before, pending), render_talk(after)):
-        chip = [tag for _, tag in Tags(html).found if tag.get("data-regions") == "u2"][-1]
+        chip = [tag for _, tag in Tags(html).found if tag.get("data-regions") == '["u2"]'][-1]
         assert f"--colour: {colour_of(DOG)}" in chip["style"]
 
 
