@@ -19,7 +19,7 @@ from groma.chat.conversation import (
     check_question,
     question_pieces,
 )
-from groma.chat.decoder import PrefixDecoder
+from groma.chat.decoder import PrefixDecoder, Step
 from groma.chat.embedder import PromptEmbedder
 from groma.chat.regions import list_regions, name_regions
 from groma.chat.settings import GenerationSettings, SettingValues
@@ -58,6 +58,7 @@ class Groma:
     ) -> None:
         self.model = model
         self.template = Template(tokenizer, TokenIds.of(model.config))
+        self._step: Step | None = None
 
     @property
     def config(self) -> GromaConfig:
@@ -83,6 +84,16 @@ class Groma:
         adapted = copy.copy(self)
         adapted.model = attach(self.model, folder)
         return adapted
+
+    def with_step(self, step: Step) -> "Groma":
+        """This model with another way to read one token, such as together with other talks.
+
+        Args:
+            step: see `PrefixDecoder`.
+        """
+        stepping = copy.copy(self)
+        stepping._step = step
+        return stepping
 
     @torch.inference_mode()
     def encode_image(
@@ -176,7 +187,7 @@ class Chat:
         self._tokens = groma.template.tokens
         self._conversation = conversation
         self._embedder = PromptEmbedder(groma.model, image, self._tokens)
-        self._decoder = PrefixDecoder(groma.model.language_model)
+        self._decoder = PrefixDecoder(groma.model.language_model, groma._step)
         self._growing: tuple[_Request, ReplyBuilder] | None = None
 
     @property
@@ -196,6 +207,11 @@ class Chat:
     def num_cached_bytes(self) -> int:
         """Memory this conversation holds besides the encoded picture."""
         return self._decoder.num_bytes + self._embedder.num_bytes
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of prompt and answers that the language model holds."""
+        return self._decoder.num_tokens
 
     def release(self) -> None:
         """Free that memory; the next question computes it again."""
@@ -277,6 +293,20 @@ class Chat:
             replace(last.settings, **settings),
         )
         return self._answer(request, stop)
+
+    def say(self, text: str, boxes: Boxes, reply: GroundedReply) -> None:
+        """Add a turn that was said elsewhere, without computing anything.
+
+        Args:
+            text: see `ask`.
+            boxes: see `ask`.
+            reply: what was answered.
+
+        Raises:
+            GromaError: as `ask`.
+        """
+        request = self._request(self._conversation, text, boxes, self.settings)
+        self._conversation = request.with_answer(reply, None)
 
     def undo(self) -> Turn:
         """Forget the last turn, its user regions included, and return it.

@@ -16,6 +16,10 @@ from transformers.cache_utils import DynamicLayer
 
 from groma.chat.settings import GenerationSettings
 
+Step = Callable[[Tensor, DynamicCache], Tensor]
+"""From the embedding (1, D) of one token and the cache of what stands before it to (V,) float32
+logits of the next token; the cache grows by one position."""
+
 
 class PrefixDecoder:
     """A language model that remembers the last sequence it read (KV cache).
@@ -24,16 +28,23 @@ class PrefixDecoder:
 
     Args:
         language_model: of the LLaMA family.
+        step: how one token is read; None reads it alone.
     """
 
-    def __init__(self, language_model: LlamaForCausalLM) -> None:
+    def __init__(self, language_model: LlamaForCausalLM, step: Step | None = None) -> None:
         self._model = language_model
+        self._step = step or self._forward
         self.release()
 
     def release(self) -> None:
         """Forget everything; the next sequence is read from its beginning."""
         self._cache = DynamicCache()
         self._held: list[Hashable] = []
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the remembered sequence."""
+        return len(self._held)
 
     @property
     def num_bytes(self) -> int:
@@ -77,7 +88,7 @@ class PrefixDecoder:
         self.release()
         embeddings = self._model.get_input_embeddings()
         ids = torch.tensor([token], device=next(embeddings.parameters()).device)
-        logits = self._forward(embeddings(ids), cache)
+        logits = self._step(embeddings(ids), cache)
         held.append(token)
         self._cache, self._held = cache, held
         return logits

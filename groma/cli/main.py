@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groma.cli import annotate, ask, convert, info, regions
+from groma.cli import annotate, ask, ask_batch, convert, info, regions, serve
 from groma.cli.application import add_app
 from groma.cli.model_options import add_model_options, load_model, load_template
 from groma.cli.terminal import format_table, printable, show
@@ -70,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; each sets `run` to the function that does it."""
     parser = argparse.ArgumentParser(prog="groma", description="Grounded chat about pictures.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (ask, regions, annotate):
+    for command in (ask, regions, annotate, ask_batch, serve):
         command.add(commands)
     others = (_add_eval, _add_train, _add_data, _add_instruct, convert.add, info.add, add_app)
     for add in others:

@@ -36,10 +36,11 @@ class AdapterObjective(nn.Module):
         self.vision = vision
 
     def train(self, mode: bool = True) -> Self:
-        """Frozen parts stay in eval mode: what they see is kept."""
+        """Visual parts stay in eval mode: what they see is kept, and none has dropout."""
         super().train(mode)
         self.model.image_encoder.eval()
         self.model.region_proposer.eval()
+        self.model.region_encoder.eval()
         return self
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:

@@ -50,6 +50,9 @@ _CHECKPOINTS = 10
 _MOST_MEASURED = 20
 """Held-out examples about which both are asked at the end."""
 
+_OF_THE_CODE = ("pooled.weight", "code.features.weight")
+"""What learns of a region encoder with a fixed code: how a thing looks, not what names are."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -201,6 +204,9 @@ def _adapt(groma: Groma, settings: LoraSettings) -> _Base:
     fingerprint = Fingerprint.of(model, Path(settings.model).name)
     assert settings.alpha is not None
     adapted = add_lora(model, settings.rank, settings.alpha, settings.dropout, settings.whole)
+    if model.config.is_convolutional:
+        for name, weight in model.region_encoder.named_parameters():
+            weight.requires_grad_("modules_to_save" in name and name.endswith(_OF_THE_CODE))
     for weight in adapted.parameters():
         if weight.requires_grad:  # copies of whole parts too: 16 bit would lose small steps
             weight.data = weight.data.float()

@@ -175,3 +175,27 @@ def test_help_is_quick() -> None:
     )
     for command in ("ask", "regions", "convert", "info"):
         assert command in shown.stdout
+
+
+def test_a_batch_of_questions(model: tuple, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    talk.picture().save(tmp_path / "picture.png")
+    parts = [
+        {"type": "image_url", "image_url": {"url": "picture.png"}},
+        {"type": "text", "text": "What is this?"},
+    ]
+    body = {"model": "x", "max_tokens": 8, "messages": [{"role": "user", "content": parts}]}
+    requests, answers = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    requests.write_text(json.dumps({"custom_id": "a", "body": body}), encoding="utf-8")
+    assert run("ask-batch", requests, "--save", answers, *model) == 0
+    assert capsys.readouterr().out.startswith("1 requests were answered")
+    assert json.loads(answers.read_text(encoding="utf-8"))["response"]["status_code"] == 200
+    assert run("ask-batch", tmp_path / "none.jsonl", "--save", answers, *model) == 2
+
+
+def test_nothing_is_served_to_everybody_by_accident(
+    model: tuple, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GROMA_SERVE_KEYS", raising=False)
+    assert run("serve", "--host", "0.0.0.0", *model) == 2
+    assert "GROMA_SERVE_KEYS" in capsys.readouterr().err
+    assert run("serve", "--at-once", 0, *model) == 2

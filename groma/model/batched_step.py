@@ -1,0 +1,77 @@
+"""One token for each of several sequences at once: what sequences share is the weights alone.
+
+Matrix products take all rows together, which is what a step of one row leaves unused; attention
+takes each row by itself over its own cache, so no cache is padded, copied or moved when a sequence
+comes or goes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import DynamicCache, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import (
+    LlamaAttention,
+    LlamaDecoderLayer,
+    apply_rotary_pos_emb,
+)
+
+
+def step_rows(
+    language_model: LlamaForCausalLM, embeddings: Tensor, caches: Sequence[DynamicCache]
+) -> Tensor:
+    """Read one token of each of B sequences.
+
+    Args:
+        language_model: of the LLaMA family, in eval mode.
+        embeddings: (B, D) of the tokens.
+        caches: B of them, what each sequence read before; each grows by one position.
+
+    Returns:
+        (B, V) float32 logits of the next tokens, as the model gives them for one row at a time.
+    """
+    decoder = language_model.model
+    hidden = embeddings[:, None]
+    places = [[cache.get_seq_length()] for cache in caches]
+    turns = decoder.rotary_emb(hidden, torch.tensor(places, device=hidden.device))
+    for index, layer in enumerate(decoder.layers):
+        assert isinstance(layer, LlamaDecoderLayer)
+        normed = layer.input_layernorm(hidden)
+        hidden = hidden + _attend(layer.self_attn, normed, turns, caches, index)
+        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+    return language_model.lm_head(decoder.norm(hidden[:, 0])).float()
+
+
+def _attend(
+    attention: LlamaAttention,
+    hidden: Tensor,
+    turns: tuple[Tensor, Tensor],
+    caches: Sequence[DynamicCache],
+    index: int,
+) -> Tensor:
+    """Self-attention of (B, 1, D), each row over its own past.
+
+    Args:
+        attention: of one layer.
+        hidden: normed.
+        turns: cosine and sine (B, 1, d) of each row's position.
+        caches: of the rows.
+        index: of the layer.
+    """
+    shape = len(hidden), 1, -1, attention.head_dim
+    queries, keys, values = (
+        project(hidden).view(shape).transpose(1, 2)
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    queries, keys = apply_rotary_pos_emb(queries, keys, *turns)
+    seen = []
+    for row, cache in enumerate(caches):
+        past = cache.update(keys[row, None], values[row, None], index)
+        grouped = attention.num_key_value_groups > 1
+        seen.append(
+            F.scaled_dot_product_attention(
+                queries[row, None], *past, scale=attention.scaling, enable_gqa=grouped
+            )
+        )
+    return attention.o_proj(torch.cat(seen).transpose(1, 2).reshape(len(hidden), 1, -1))

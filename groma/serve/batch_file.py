@@ -1,0 +1,148 @@
+"""Many questions from a file: OpenAI's batch format, answered together and resumable."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from tqdm import tqdm
+
+from groma.foreign import decode_text, load_json, split_lines
+from groma.serve.engine import Engine
+from groma.serve.openai_messages import (
+    ChatRequest,
+    completion,
+    error,
+    new_id,
+    read_data_url,
+    read_question,
+    usage_of,
+)
+from groma.types import GromaError
+
+_URL = "/v1/chat/completions"
+
+
+class BatchLine(BaseModel):
+    """One request of a batch."""
+
+    custom_id: str
+    url: str = _URL
+    body: dict[str, Any]
+
+
+def answer_batch(engine: Engine, requests: Path, answers: Path) -> int:
+    """Answer every request of a file that has no answer yet.
+
+    Pictures are data URLs, or paths from the folder of `requests`. What is wrong with a request is
+    its answer; the others go on.
+
+    Args:
+        engine: answers.
+        requests: lines as OpenAI's batch files have them.
+        answers: lines are added, each as soon as it is known and in that order.
+
+    Returns:
+        How many were answered now.
+
+    Raises:
+        GromaError: if a file cannot be read, or a line has no id or one that another has.
+    """
+    lines = _read_requests(requests)
+    known = _known(answers)
+    left = [line for line in lines if line.custom_id not in known]
+    with answers.open("a", encoding="utf-8", newline="\n") as file:
+        for line in _answered(engine, left, requests.parent, len(lines)):
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.flush()
+    return len(left)
+
+
+def _answered(
+    engine: Engine, lines: list[BatchLine], folder: Path, total: int
+) -> Iterator[dict[str, Any]]:
+    """Answers in the order in which they are ready; no more are begun than can be made at once."""
+    rest = iter(lines)
+    with (
+        ThreadPoolExecutor(engine.at_once) as pool,
+        tqdm(total=total, initial=total - len(lines), unit="answer") as bar,
+    ):
+        running: set[Future[dict[str, Any]]] = set()
+        while True:
+            fresh = islice(rest, engine.at_once - len(running))
+            running |= {pool.submit(_answer, engine, line, folder) for line in fresh}
+            if not running:
+                return
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in ready:
+                bar.update()
+                yield future.result()
+
+
+def _answer(engine: Engine, line: BatchLine, folder: Path) -> dict[str, Any]:
+    try:
+        status, body = 200, _complete(engine, line, folder)
+    except (GromaError, ValidationError) as mistake:
+        sentence = str(mistake)
+        if isinstance(mistake, ValidationError):
+            sentence = f"The body is wrong: {mistake.errors()[0]['msg']}."
+        status, body = 400, error(sentence)
+    response = {"status_code": status, "request_id": uuid.uuid4().hex, "body": body}
+    head = {"id": f"batch_req_{uuid.uuid4().hex}", "custom_id": line.custom_id}
+    return head | {"response": response, "error": None}
+
+
+def _complete(engine: Engine, line: BatchLine, folder: Path) -> dict[str, Any]:
+    if line.url != _URL:
+        raise GromaError(f"Only {_URL} is answered here.")
+    request = ChatRequest.model_validate(line.body)
+    settings, question = request.settings(), read_question(request.messages)
+    picture = _picture(question.picture, folder)
+    with engine.talk(picture, question.before) as chat:
+        *_, reply = engine.stream(chat, question.text, question.boxes, settings)
+        return completion(new_id(), request.model, reply, usage_of(chat))
+
+
+def _picture(url: str, folder: Path) -> bytes:
+    if url.startswith("data:"):
+        return read_data_url(url)
+    if "://" in url:
+        raise GromaError("Pictures are not fetched; give a path or data:image/…;base64,….")
+    try:
+        return (folder / url).read_bytes()
+    except OSError as mistake:
+        raise GromaError(f"The picture cannot be read: {mistake.strerror}.") from mistake
+
+
+def _read_requests(path: Path) -> list[BatchLine]:
+    lines: list[BatchLine] = []
+    try:
+        for text in split_lines(decode_text(path.read_bytes())):
+            lines.append(BatchLine.model_validate(load_json(text)))
+    except ValidationError as mistake:
+        first = mistake.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the line"
+        sentence = f"{path}, request {len(lines) + 1}: {where}: {first['msg']}."
+        raise GromaError(sentence) from mistake
+    except ValueError as mistake:
+        raise GromaError(f"{path}, request {len(lines) + 1} is no JSON: {mistake}.") from mistake
+    ids = [line.custom_id for line in lines]
+    if len(set(ids)) < len(ids):
+        twice = next(each for at, each in enumerate(ids) if each in ids[:at])
+        raise GromaError(f"{path} has two requests with the custom_id {twice!r}.")
+    return lines
+
+
+def _known(path: Path) -> set[str]:
+    """Ids that are answered; half a line, left by a run that was killed, is cut off."""
+    if not path.exists():
+        return set()
+    text = path.read_text(encoding="utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="utf-8", newline="\n")
+    return {load_json(line)["custom_id"] for line in split_lines(whole)}
