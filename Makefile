@@ -30,7 +30,7 @@ check: lint  ## all of lint, and the tests that take seconds
 lint: .venv/.dev  ## format, lint, types and import rules
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/oxlint groma_app
+	$(BIN)/oxlint app
 	$(BIN)/ty check
 	$(BIN)/lint-imports
 

@@ -24,11 +24,11 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 import groma
+from app.canvas.region_canvas import Drawing
+from app.chat.chat_tab import ChatTab, Settings, View
+from app.shared.models_at_hand import Models, title_of
+from app.shared.sessions import Sessions
 from groma.embedded import DEFAULT_MODEL
-from groma_app.canvas.region_canvas import Drawing
-from groma_app.chat.chat_tab import ChatTab, Settings, View
-from groma_app.shared.models_at_hand import Models, title_of
-from groma_app.shared.sessions import Sessions
 from recipes.scenes.pictures.generator import SceneGenerator
 
 QUESTIONS = ("Describe the picture.", "How many things are there?", "What is on the left?")

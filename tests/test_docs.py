@@ -29,9 +29,9 @@ FILES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").glob("*.md"))
 PAGES = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in FILES}
 README, ARCHITECTURE = PAGES["README.md"], PAGES["docs/architecture.md"]
 
-SOURCES = ("benchmarks", "groma", "groma_app", "recipes")
+SOURCES = ("benchmarks", "groma", "app", "recipes")
 """Folders of which every file stands in the tree."""
-FOLDERS = "assets|benchmarks|docs|groma|groma_app|recipes|tests|weights"
+FOLDERS = "assets|benchmarks|docs|groma|app|recipes|tests|weights"
 MADE_BY_THE_READER = "weights/groma-7b"
 
 COMMAND = re.compile(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from app.chat.example_strip import PHOTOGRAPHS
 from groma import embedded
 from groma.cli import application
 from groma.cli.main import main
-from groma_app.chat.example_strip import PHOTOGRAPHS
 from tests.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -27,8 +27,10 @@ def test_the_library_comes_without_the_application() -> None:
 
 def test_a_space_installs_the_library_and_all_that_the_application_needs() -> None:
     listed = (ROOT / "requirements.txt").read_text("utf-8").split("\n")
-    needed = [*PROJECT["dependencies"], *EXTRAS["train"], *EXTRAS["eval"], *EXTRAS["app"]]
-    assert set(filter(None, listed)) == set(needed) - {"groma[train,eval]"}
+    needed = [*PROJECT["dependencies"]]
+    for extra in ("train", "eval", "serve", "app"):
+        needed += EXTRAS[extra]
+    assert set(filter(None, listed)) == set(needed) - {"groma[train,eval,serve]"}
 
 
 def test_every_requirement_has_a_version_that_was_tested() -> None:

@@ -6,7 +6,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-_NEEDED = ("groma_app", "gradio", "spaces")
+_APPLICATION = ("groma_app", "app")
+"""What it is called where it is installed, and in a checkout."""
+_NEEDED = ("gradio", "spaces")
 
 
 def add_app(commands: Any) -> None:
@@ -27,7 +29,10 @@ def run_app(options: argparse.Namespace) -> None:
     """
     from groma.types import GromaError
 
+    here = [name for name in _APPLICATION if find_spec(name) is not None]
     missing = [name for name in _NEEDED if find_spec(name) is None]
+    if not here:
+        missing.append(_APPLICATION[0])
     if missing:
         raise GromaError(f"The application needs {missing[0]}: pip install 'groma[app]'.")
-    sys.exit(import_module("groma_app.launch").main(options.arguments, "groma app"))
+    sys.exit(import_module(f"{here[0]}.launch").main(options.arguments, "groma app"))

@@ -35,8 +35,8 @@ def url(groma: ScriptedGroma) -> Iterator[str]:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
-    from groma_app.launch import launch
-    from groma_app.shared.models_at_hand import Models
+    from app.launch import launch
+    from app.shared.models_at_hand import Models
 
     def fail() -> ScriptedGroma:
         raise GromaError("Its weights are damaged.")

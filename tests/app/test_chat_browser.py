@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, expect
 
-from groma_app.chat.example_strip import examples_of
-from groma_app.shared.picture_files import MOST_BYTES
+from app.chat.example_strip import examples_of
+from app.shared.picture_files import MOST_BYTES
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 

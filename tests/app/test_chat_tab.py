@@ -6,9 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from groma.types import Box, GromaError
-from groma_app.canvas.region_canvas import Drawing
-from groma_app.chat.chat_tab import (
+from app.canvas.region_canvas import Drawing
+from app.chat.chat_tab import (
     BEGUN_ANEW,
     CLEARED,
     NEW_TALK,
@@ -17,10 +16,11 @@ from groma_app.chat.chat_tab import (
     Settings,
     View,
 )
-from groma_app.shared.error_border import UNFORESEEN
-from groma_app.shared.models_at_hand import Models
-from groma_app.shared.picture_files import MOST_BYTES
-from groma_app.shared.sessions import Sessions
+from app.shared.error_border import UNFORESEEN
+from app.shared.models_at_hand import Models
+from app.shared.picture_files import MOST_BYTES
+from app.shared.sessions import Sessions
+from groma.types import Box, GromaError
 from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
 
 BOX = (300.0, 300.0, 460.0, 450.0)

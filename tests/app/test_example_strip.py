@@ -9,7 +9,7 @@ from re import findall
 import pytest
 from PIL import Image
 
-from groma_app.chat.example_strip import (
+from app.chat.example_strip import (
     PHOTOGRAPHS,
     SCENES,
     Example,

@@ -8,9 +8,9 @@ import pytest
 from gradio.processing_utils import hash_file
 from playwright.sync_api import Locator, Page, expect
 
+from app.launch import launch
+from app.shared.models_at_hand import Models
 from groma.chat.chat import Groma
-from groma_app.launch import launch
-from groma_app.shared.models_at_hand import Models
 from tests import talk
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma

@@ -11,6 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from app.finetune.finetune_html import render_comparison, render_findings, render_supervised
+from app.finetune.finetune_tab import BASE, Desk, FinetuneTab
+from app.finetune.own_examples import Draft, OwnSet
+from app.shared.models_at_hand import Models
+from app.shared.request_border import is_allowed
+from app.shared.sessions import Sessions
 from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
 from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapter
@@ -21,12 +27,6 @@ from groma.finetune.jobs import Jobs
 from groma.finetune.run_folder import RunFolder
 from groma.instruction_sets.doctor.finding import Finding
 from groma.types import GromaError, GroundedSpan, RegionRef
-from groma_app.finetune.finetune_html import render_comparison, render_findings, render_supervised
-from groma_app.finetune.finetune_tab import BASE, Desk, FinetuneTab
-from groma_app.finetune.own_examples import Draft, OwnSet
-from groma_app.shared.models_at_hand import Models
-from groma_app.shared.request_border import is_allowed
-from groma_app.shared.sessions import Sessions
 from tests import talk
 from tests.groma.finetune import lora_case
 

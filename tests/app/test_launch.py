@@ -13,10 +13,8 @@ import httpx
 import pytest
 
 import groma
-from groma import embedded
-from groma.types import GromaError
-from groma_app import launch as starter
-from groma_app.launch import (
+from app import launch as starter
+from app.launch import (
     FINETUNING_IS_OFF,
     NO_FINETUNING,
     build_parser,
@@ -25,9 +23,11 @@ from groma_app.launch import (
     main,
     serve,
 )
-from groma_app.shared import zero_gpu_sessions as zero_gpu
-from groma_app.shared.models_at_hand import Models
-from groma_app.shared.sessions import Sessions
+from app.shared import zero_gpu_sessions as zero_gpu
+from app.shared.models_at_hand import Models
+from app.shared.sessions import Sessions
+from groma import embedded
+from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from app.shared.models_at_hand import NOTES, OTHER_NOTE, Models, title_of
 from groma import embedded
 from groma.chat.chat import Groma
 from groma.types import GromaError
-from groma_app.shared.models_at_hand import NOTES, OTHER_NOTE, Models, title_of
 from tests.app.scripted import ScriptedGroma
 
 

@@ -12,8 +12,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from groma_app.chat import named_endpoints as api
-from groma_app.shared.gpu_memory import seconds_to_answer
+from app.chat import named_endpoints as api
+from app.shared.gpu_memory import seconds_to_answer
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma
 
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from app.canvas.region_canvas import Drawing
+from app.chat.chat_tab import ChatTab, Settings
+from app.finetune.example_canvas import ExampleCanvas, ExampleValue
+from app.finetune.finetune_html import render_made
+from app.finetune.own_examples import Draft, OwnSet
+from app.shared.error_border import without_folders
+from app.shared.models_at_hand import Models
+from app.shared.sessions import Sessions
 from groma.data.sample import GroundedSample, Mention, Phrase
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import to_samples
 from groma.types import GromaError
-from groma_app.canvas.region_canvas import Drawing
-from groma_app.chat.chat_tab import ChatTab, Settings
-from groma_app.finetune.example_canvas import ExampleCanvas, ExampleValue
-from groma_app.finetune.finetune_html import render_made
-from groma_app.finetune.own_examples import Draft, OwnSet
-from groma_app.shared.error_border import without_folders
-from groma_app.shared.models_at_hand import Models
-from groma_app.shared.sessions import Sessions
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 
 

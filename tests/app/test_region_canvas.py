@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from groma_app.canvas.region_canvas import Canvas, CanvasValue, Drawing
+from app.canvas.region_canvas import Canvas, CanvasValue, Drawing
 
 FILE = {"path": "x.png", "meta": {"_type": "gradio.FileData"}}
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.launch import launch
+from app.review.review_page import open_review
+from app.shared.models_at_hand import Models
 from groma.cli import main as cli
 from groma.data.sample import plain_text
 from groma.data.sources.groma_instruct import parse_item
 from groma.instruct.made_folder import MadeFolder
 from groma.types import GromaError
-from groma_app.launch import launch
-from groma_app.review.review_page import open_review
-from groma_app.shared.models_at_hand import Models
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import ScriptedGroma
 from tests.paths import DATA

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from app.launch import tidying
+from app.shared.models_at_hand import Models
+from app.shared.sessions import Sessions
 from groma.chat.chat import Chat
 from groma.chat.conversation import GroundedReply
 from groma.types import GromaError
-from groma_app.launch import tidying
-from groma_app.shared.models_at_hand import Models
-from groma_app.shared.sessions import Sessions
 from tests.app.scripted import ScriptedGroma, picture
 
 
@@ -209,7 +209,7 @@ def test_who_comes_back_too_late_is_told(
 def test_a_talk_that_made_room_for_others_is_told_as_well(
     groma: ScriptedGroma, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("groma_app.shared.sessions.MOST_FORGOTTEN", 2)
+    monkeypatch.setattr("app.shared.sessions.MOST_FORGOTTEN", 2)
     sessions = Sessions(Models("mini", groma), budget=10**9, capacity=1)
     for tab in "abcd":
         sessions.open(tab, file)

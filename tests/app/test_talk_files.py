@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gradio.route_utils import delete_files_created_by_app
 
+from app.chat import talk_files as export
 from groma.chat.conversation import Conversation
 from groma.types import GromaError
-from groma_app.chat import talk_files as export
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 
 BOX = (10.0, 20.0, 60.0, 100.0)

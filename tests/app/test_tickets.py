@@ -2,7 +2,7 @@
 
 import pytest
 
-from groma_app.shared.tickets import Tickets
+from app.shared.tickets import Tickets
 
 
 @pytest.mark.parametrize("tab", ["m06bwn2azz", "with.dots", ""])

@@ -9,13 +9,13 @@ import gradio as gr
 import pytest
 import torch
 
+from app.canvas.region_canvas import Drawing
+from app.chat.chat_tab import ChatTab, Settings, View
+from app.shared.gpu_memory import seconds_to_answer
+from app.shared.models_at_hand import Models
+from app.shared.zero_gpu_sessions import ZeroGpuSessions, estimate, is_zero_gpu
 from groma.chat.conversation import Finish
 from groma.types import GromaError
-from groma_app.canvas.region_canvas import Drawing
-from groma_app.chat.chat_tab import ChatTab, Settings, View
-from groma_app.shared.gpu_memory import seconds_to_answer
-from groma_app.shared.models_at_hand import Models
-from groma_app.shared.zero_gpu_sessions import ZeroGpuSessions, estimate, is_zero_gpu
 from tests.app.scripted import ScriptedGroma, picture
 
 BOX = (300.0, 300.0, 460.0, 450.0)

@@ -17,8 +17,8 @@ def groma() -> ScriptedGroma:
 @pytest.fixture(scope="session")
 def caller(groma: ScriptedGroma) -> Iterator[Caller]:
     """Of an application as anybody starts it, without a finetune tab."""
-    from groma_app.launch import launch
-    from groma_app.shared.models_at_hand import Models
+    from app.launch import launch
+    from app.shared.models_at_hand import Models
 
     url = launch(Models("<b>mini</b>", groma), prevent_thread_lock=True, quiet=True)
     with Caller(url) as calling:

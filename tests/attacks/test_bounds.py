@@ -11,6 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
 from groma.chat.conversation import Conversation
+from groma.cli import ask
 from groma.cli import main as cli
 from groma.limits import LONGEST_QUESTION, MOST_BOXES, MOST_REQUEST_BYTES, MOST_WAITING
 from groma.types import GromaError
@@ -36,7 +37,7 @@ def unseeing(monkeypatch: pytest.MonkeyPatch, groma: ScriptedGroma) -> None:
     """No picture is looked at: what is refused is refused before any work."""
     monkeypatch.setattr(groma, "encode_image", lambda *_: pytest.fail("the picture was encoded"))
     monkeypatch.setattr(
-        "groma_app.chat.named_endpoints.read_picture",
+        "app.chat.named_endpoints.read_picture",
         lambda *_: pytest.fail("the picture was read"),
     )
 
@@ -72,7 +73,7 @@ def test_the_page_refuses_the_same(caller: Caller, scene: Path) -> None:
 def test_the_command_line_refuses_the_same(
     arguments: tuple, sentence: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(ask, "load_model", lambda *_: pytest.fail("the model was loaded"))
     assert cli.main(["ask", "none.png", *arguments]) == 2
     assert sentence in capsys.readouterr().err
 

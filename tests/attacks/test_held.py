@@ -15,9 +15,9 @@ import psutil
 import pytest
 from PIL import Image
 
+from app.shared.tickets import Tickets
 from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.types import GromaError
-from groma_app.shared.tickets import Tickets
 from tests.app.scripted import ScriptedGroma
 from tests.attacks.caller import SETTINGS, Caller
 from tests.paths import ROOT

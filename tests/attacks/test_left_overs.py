@@ -12,14 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.shared.work_folder import work_folder
 from groma.types import GromaError
-from groma_app.shared.work_folder import work_folder
 from tests.attacks.caller import Caller
 
 KEEPING = """
 import signal, sys, tempfile, time
 from pathlib import Path
-from groma_app.shared.work_folder import work_folder
+from app.shared.work_folder import work_folder
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
     with work_folder() as folder:

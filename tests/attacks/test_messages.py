@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from app.chat import talk_files as export
+from app.chat.talk_html import render_talk
 from groma.types import GromaError
-from groma_app.chat import talk_files as export
-from groma_app.chat.talk_html import render_talk
 from tests.app.scripted import ScriptedGroma
 from tests.attacks.caller import SETTINGS, Caller
 

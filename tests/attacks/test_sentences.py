@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from app.shared.error_border import UNFORESEEN, sentence_about, told
 from groma.checkpoint import load as loading
 from groma.checkpoint.inspect import info
 from groma.finetune.jobs import Jobs
 from groma.types import GromaError
-from groma_app.shared.error_border import UNFORESEEN, sentence_about, told
 from tests import talk
 from tests.attacks.caller import SETTINGS, Caller
 from tests.attacks.test_trainings import SLEEPING
@@ -45,7 +45,7 @@ def test_saving_on_a_full_disk_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("groma_app.chat.talk_files.mark", fail)
+    monkeypatch.setattr("app.chat.talk_files.mark", fail)
     (warning,) = caller.warnings(
         caller.number("Make files of this talk", "click"), tab=f"full{code}"
     )

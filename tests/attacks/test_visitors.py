@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app import launch as starter
+from app.launch import REVIEW_IS_OFF, build_parser, known_hosts, launch, serve
+from app.shared.models_at_hand import Models
 from groma.finetune.run_folder import RunFolder
 from groma.loop.curves import PLOT_NAME
 from groma.types import GromaError
-from groma_app import launch as starter
-from groma_app.launch import REVIEW_IS_OFF, build_parser, known_hosts, launch, serve
-from groma_app.shared.models_at_hand import Models
 from tests.app.scripted import ScriptedGroma
 from tests.attacks.caller import SETTINGS, Caller
 from tests.groma.finetune import lora_case

@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from groma.checkpoint import load as loading
+from groma.cli import annotate
 from groma.cli import main as cli
 from groma.foreign import load_json
 from groma.instruction_sets.readers.reading import read_set
@@ -23,8 +24,8 @@ HALVES = ["What is \ud83d here?", "\udc00\ud83d", "a\0b", "\u202eabc\u2028def\u2
 
 @pytest.fixture(scope="module")
 def caller() -> Iterator[Caller]:
-    from groma_app.launch import launch
-    from groma_app.shared.models_at_hand import Models
+    from app.launch import launch
+    from app.shared.models_at_hand import Models
 
     url = launch(Models("groma-mini", ScriptedGroma()), prevent_thread_lock=True, quiet=True)
     with Caller(url) as calling:
@@ -63,7 +64,7 @@ def test_the_picture_of_a_name_that_is_no_text_is_annotated(
     for seed, name in enumerate((b"good.png", b"ros\xe9.png", b"zebra.png")):
         talk.picture(seed).save(tmp_path / "picture.png")
         shutil.move(tmp_path / "picture.png", folder / os.fsdecode(name))
-    monkeypatch.setattr(cli, "_load", lambda _: talk.groma())
+    monkeypatch.setattr(annotate, "load_model", lambda _: talk.groma())
     for _ in range(2):
         assert cli.main(["annotate", str(folder), "--save", str(save)]) == 0
     assert "3 pictures: 3 accepted" in capsys.readouterr().out

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from app.chat.talk_files import read_talk
+from app.shared.picture_files import displayable
 from groma.checkpoint import load as loading
 from groma.checkpoint.load import weight_files
 from groma.data.records.left_out import list_pictures
@@ -33,8 +35,6 @@ from groma.instruction_sets.readers.set_items import left_out, to_samples
 from groma.instruction_sets.readers.writing import to_json
 from groma.run_journal import RunJournal
 from groma.types import GromaError
-from groma_app.chat.talk_files import read_talk
-from groma_app.shared.picture_files import displayable
 from tests.groma.data.reading import read
 from tests.hostile.mutations import BYTES, VALUES, Step, mutate, steps
 

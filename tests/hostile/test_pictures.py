@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
+from app.finetune.own_examples import _take_picture
+from app.shared.picture_files import displayable
 from groma.image import is_shown_alike, load_image
 from groma.limits import MOST_BYTES
-from groma_app.finetune.own_examples import _take_picture
-from groma_app.shared.picture_files import displayable
 
 TURN = 6
 """Orientation of a phone that is held upright."""

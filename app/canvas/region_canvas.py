@@ -11,7 +11,8 @@ from pydantic import Field
 
 from groma.config import NUM_REGION_TOKENS
 from groma.types import Box
-from groma_app.shared.scripts import starting
+
+from ..shared.scripts import starting
 
 HERE = Path(__file__).parent
 NOTHING_SHOWN = {"regions": [], "proposals": [], "named": False, "next": 1, "colours": []}

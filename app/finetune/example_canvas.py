@@ -8,8 +8,9 @@ from pydantic import Field
 
 from groma.config import NUM_REGION_TOKENS
 from groma.data.sample import GroundedSample, Phrase, Pieces, join_pieces, plain_text
-from groma_app.canvas.region_canvas import Canvas, CanvasValue
-from groma_app.finetune.own_examples import Draft
+
+from ..canvas.region_canvas import Canvas, CanvasValue
+from .own_examples import Draft
 
 HERE = Path(__file__).parent
 LONGEST = 4000

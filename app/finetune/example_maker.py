@@ -7,13 +7,14 @@ from typing import Any
 import gradio as gr
 
 from groma.types import GromaError
-from groma_app.canvas.shown_boxes import shown_boxes
-from groma_app.finetune.example_canvas import ExampleCanvas
-from groma_app.finetune.finetune_html import render_made
-from groma_app.finetune.finetune_tab import Desk, FinetuneTab
-from groma_app.finetune.own_examples import Draft, OwnSet
-from groma_app.shared.error_border import note, sentence_about, tab_of, told, warn
-from groma_app.shared.gradio_components import Kept
+
+from ..canvas.shown_boxes import shown_boxes
+from ..shared.error_border import note, sentence_about, tab_of, told, warn
+from ..shared.gradio_components import Kept
+from .example_canvas import ExampleCanvas
+from .finetune_html import render_made
+from .finetune_tab import Desk, FinetuneTab
+from .own_examples import Draft, OwnSet
 
 SECONDS_TO_KEEP = 6 * 3600
 """What a visitor made or uploaded, after the last change."""

@@ -11,8 +11,9 @@ from PIL import Image
 
 from groma.instruct.conversation_review import Review
 from groma.types import GromaError
-from groma_app.shared.error_border import told, warn
-from groma_app.shared.gradio_components import Kept
+
+from ..shared.error_border import told, warn
+from ..shared.gradio_components import Kept
 
 HELP = (
     "A question says <3> for a region that is pointed at; an answer says [the red kite](3) for "

@@ -7,7 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from groma_app.finetune.example_maker import (
+from ..shared.error_border import sentence_about, tab_of, told, warn
+from ..shared.gradio_components import Kept, SendButton, SentFile
+from .example_maker import (
     PLAIN,
     PRIVATE,
     SECONDS_TO_KEEP,
@@ -15,10 +17,8 @@ from groma_app.finetune.example_maker import (
     Event,
     ExampleMaker,
 )
-from groma_app.finetune.finetune_html import render_comparison
-from groma_app.finetune.finetune_tab import BASE, Comparison, Desk, FinetuneTab
-from groma_app.shared.error_border import sentence_about, tab_of, told, warn
-from groma_app.shared.gradio_components import Kept, SendButton, SentFile
+from .finetune_html import render_comparison
+from .finetune_tab import BASE, Comparison, Desk, FinetuneTab
 
 SECONDS_BETWEEN_LOOKS = 2.0
 CLICKS = """element.addEventListener("click", (event) => {

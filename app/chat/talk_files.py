@@ -20,10 +20,11 @@ from groma.foreign import load_json
 from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
 from groma.types import GromaError, RegionRef
-from groma_app.canvas.shown_boxes import colour_id, find_twins, region_key, shown_boxes
-from groma_app.chat.talk_html import render_talk
-from groma_app.shared.picture_files import add_folder, read_picture
-from groma_app.shared.style_sheets import read_styles
+
+from ..canvas.shown_boxes import colour_id, find_twins, region_key, shown_boxes
+from ..shared.picture_files import add_folder, read_picture
+from ..shared.style_sheets import read_styles
+from .talk_html import render_talk
 
 HERE = Path(__file__).parent
 

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from groma.chat.chat import Boxes, Chat, Groma
 from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.types import GromaError, Region
-from groma_app.shared.gpu_memory import free_memory, retrying, stream_retrying
-from groma_app.shared.models_at_hand import Models
-from groma_app.shared.picture_files import keep_file, read_picture
-from groma_app.shared.tickets import Tickets
+
+from .gpu_memory import free_memory, retrying, stream_retrying
+from .models_at_hand import Models
+from .picture_files import keep_file, read_picture
+from .tickets import Tickets
 
 Clock = Callable[[], float]
 """Seconds of a clock that never goes back."""

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from groma.finetune.lora_settings import LoraSettings
-    from groma_app.shared.models_at_hand import Models
-    from groma_app.shared.sessions import Sessions
+
+    from .shared.models_at_hand import Models
+    from .shared.sessions import Sessions
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "app.py") -> int
     if is_space():
         import spaces  # noqa: F401  (before torch, which it prepares for borrowed GPUs)
     from groma.types import GromaError
-    from groma_app.shared.work_folder import work_folder
+
+    from .shared.work_folder import work_folder
 
     # Whoever ends the process finds it as orderly as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -201,8 +203,9 @@ def serve(options: argparse.Namespace) -> None:
     """
     import groma
     from groma.machine import resolve_device
-    from groma_app.shared.models_at_hand import Models, embedded_loaders, title_of
-    from groma_app.shared.request_border import is_allowed
+
+    from .shared.models_at_hand import Models, embedded_loaders, title_of
+    from .shared.request_border import is_allowed
 
     resolve_device(options.device)
     finetune, notice = finetuning(options)
@@ -235,8 +238,9 @@ def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]"
         GromaError: if the environment says something odd.
     """
     from groma.finetune.lora_settings import LoraSettings
-    from groma_app.shared.request_border import is_allowed
-    from groma_app.shared.zero_gpu_sessions import is_zero_gpu
+
+    from .shared.request_border import is_allowed
+    from .shared.zero_gpu_sessions import is_zero_gpu
 
     allowed = is_allowed("GROMA_FINETUNE", is_public(options))
     if is_zero_gpu():
@@ -286,17 +290,18 @@ def launch(
         MOST_SETS_BYTES,
         MOST_TEACHING_BYTES,
     )
-    from groma_app.chat.chat_page import Page
-    from groma_app.chat.chat_tab import ChatTab
-    from groma_app.chat.example_strip import PHOTOGRAPHS, SCENES
-    from groma_app.chat.status_line import describe
-    from groma_app.finetune.finetune_tab import FinetuneTab
-    from groma_app.review.review_page import add_page, open_review
-    from groma_app.shared.request_border import borders
-    from groma_app.shared.scripts import script_route
-    from groma_app.shared.sessions import Sessions
-    from groma_app.shared.style_sheets import read_styles
-    from groma_app.shared.zero_gpu_sessions import ZeroGpuSessions, is_zero_gpu
+
+    from .chat.chat_page import Page
+    from .chat.chat_tab import ChatTab
+    from .chat.example_strip import PHOTOGRAPHS, SCENES
+    from .chat.status_line import describe
+    from .finetune.finetune_tab import FinetuneTab
+    from .review.review_page import add_page, open_review
+    from .shared.request_border import borders
+    from .shared.scripts import script_route
+    from .shared.sessions import Sessions
+    from .shared.style_sheets import read_styles
+    from .shared.zero_gpu_sessions import ZeroGpuSessions, is_zero_gpu
 
     sessions = ZeroGpuSessions(models) if is_zero_gpu() else Sessions(models, budget)
     teaching = None

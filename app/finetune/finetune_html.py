@@ -13,9 +13,10 @@ from groma.finetune.scores import Score, score_replies, verdict
 from groma.image import load_image
 from groma.instruction_sets.doctor.finding import Finding
 from groma.types import Box, Size
-from groma_app.canvas.shown_boxes import user_colours
-from groma_app.finetune.own_examples import Kept, OwnSet
-from groma_app.shared.picture_files import to_thumbnail
+
+from ..canvas.shown_boxes import user_colours
+from ..shared.picture_files import to_thumbnail
+from .own_examples import Kept, OwnSet
 
 MOST_FINDINGS = 200
 """Rows of the table; a page with more helps nobody."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from gradio.context import LocalContext
 
-from groma_app.shared.sessions import Sessions
+from ..shared.sessions import Sessions
 
 
 def describe(sessions: Sessions) -> str:

@@ -11,12 +11,13 @@ from typing import Any, ParamSpec
 from groma.chat.conversation import Conversation, GroundedReply, check_question
 from groma.chat.settings import GenerationSettings
 from groma.types import Box, GromaError
-from groma_app.canvas.region_canvas import Drawing
-from groma_app.canvas.shown_boxes import Pending, shown_boxes
-from groma_app.chat.talk_html import render_talk
-from groma_app.shared.error_border import sentence_about
-from groma_app.shared.picture_files import displayable
-from groma_app.shared.sessions import Session, Sessions
+
+from ..canvas.region_canvas import Drawing
+from ..canvas.shown_boxes import Pending, shown_boxes
+from ..shared.error_border import sentence_about
+from ..shared.picture_files import displayable
+from ..shared.sessions import Session, Sessions
+from .talk_html import render_talk
 
 _Inputs = ParamSpec("_Inputs")
 

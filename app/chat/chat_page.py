@@ -8,18 +8,19 @@ from typing import Any
 import gradio as gr
 
 from groma.limits import HIGHEST_TEMPERATURE, LONGEST_QUESTION, MOST_NEW_TOKENS, MOST_WAITING
-from groma_app.canvas.region_canvas import Canvas
-from groma_app.canvas.shown_boxes import shown_boxes
-from groma_app.chat import named_endpoints as api
-from groma_app.chat import talk_files as export
-from groma_app.chat.chat_tab import ChatTab, Settings, View
-from groma_app.chat.example_strip import examples_of, pick, strip_of
-from groma_app.chat.talk_html import render_talk
-from groma_app.finetune.finetune_page import FinetunePage
-from groma_app.finetune.finetune_tab import FinetuneTab
-from groma_app.shared.error_border import tab_of, told, warn
-from groma_app.shared.gradio_components import SendButton
-from groma_app.shared.scripts import starting
+
+from ..canvas.region_canvas import Canvas
+from ..canvas.shown_boxes import shown_boxes
+from ..finetune.finetune_page import FinetunePage
+from ..finetune.finetune_tab import FinetuneTab
+from ..shared.error_border import tab_of, told, warn
+from ..shared.gradio_components import SendButton
+from ..shared.scripts import starting
+from . import named_endpoints as api
+from . import talk_files as export
+from .chat_tab import ChatTab, Settings, View
+from .example_strip import examples_of, pick, strip_of
+from .talk_html import render_talk
 
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """Everything that computes with the model waits in one line."""

@@ -35,7 +35,8 @@ from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.writing import NAME, write_set
 from groma.instruction_sets.talks import talk_to_sample
 from groma.types import Box, GromaError, Size
-from groma_app.shared.picture_files import displayable, read_picture, to_thumbnail
+
+from ..shared.picture_files import displayable, read_picture, to_thumbnail
 
 ZIP_NAME = "my-examples.zip"
 _SAME = 1e-3

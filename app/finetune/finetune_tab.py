@@ -39,7 +39,11 @@ from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.instruction_sets.readers.writing import write_set
 from groma.model.quantization import stored_quantization
 from groma.types import GromaError, Region
-from groma_app.finetune.finetune_html import (
+
+from ..shared.error_border import without_folders
+from ..shared.picture_files import displayable, read_picture
+from ..shared.sessions import Sessions
+from .finetune_html import (
     render_estimate,
     render_findings,
     render_note,
@@ -47,10 +51,7 @@ from groma_app.finetune.finetune_html import (
     render_scores,
     render_supervised,
 )
-from groma_app.finetune.own_examples import Draft, OwnSet
-from groma_app.shared.error_border import without_folders
-from groma_app.shared.picture_files import displayable, read_picture
-from groma_app.shared.sessions import Sessions
+from .own_examples import Draft, OwnSet
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")
 BASE = "The base model"

@@ -16,16 +16,17 @@ from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply, check_question
 from groma.chat.settings import GenerationSettings
 from groma.types import GromaError
-from groma_app.shared.error_border import answered
-from groma_app.shared.gpu_memory import (
+
+from ..shared.error_border import answered
+from ..shared.gpu_memory import (
     SECONDS_TO_START,
     free_memory,
     retrying,
     seconds_to_answer,
     stream_retrying,
 )
-from groma_app.shared.gradio_components import SentFile
-from groma_app.shared.picture_files import read_picture
+from ..shared.gradio_components import SentFile
+from ..shared.picture_files import read_picture
 
 SECONDS_BETWEEN_LOOKS = 0.5
 """For whoever asked."""

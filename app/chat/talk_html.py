@@ -10,7 +10,8 @@ from groma.chat.conversation import Conversation, GroundedReply
 from groma.config import NUM_REGION_TOKENS
 from groma.drawing.boxes import text_colour
 from groma.types import GroundedSpan
-from groma_app.canvas.shown_boxes import (
+
+from ..canvas.shown_boxes import (
     NO_TWINS,
     Pending,
     certainty,

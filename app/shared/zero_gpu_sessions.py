@@ -19,10 +19,11 @@ import torch
 from groma.chat.chat import Boxes
 from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.types import GromaError, Region
-from groma_app.shared.gpu_memory import SECONDS_TO_START, seconds_to_answer, too_little_memory
-from groma_app.shared.models_at_hand import Models
-from groma_app.shared.picture_files import read_picture
-from groma_app.shared.sessions import Fields, Seen, Session, Sessions
+
+from .gpu_memory import SECONDS_TO_START, seconds_to_answer, too_little_memory
+from .models_at_hand import Models
+from .picture_files import read_picture
+from .sessions import Fields, Seen, Session, Sessions
 
 Parts = Generator[GroundedReply | Conversation | GromaError]
 """An answer as it comes from the GPU: the talk with its beginning, how it grows, the whole talk."""
