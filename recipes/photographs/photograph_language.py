@@ -1,24 +1,20 @@
 """Language pretraining for the photograph model: talk about what was seen, without pictures."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from groma.config import NUM_REGION_TOKENS
 from groma.data.mixture import Mixture
-from groma.data.tokenise import write
+from groma.data.sample import GroundedSample
 from groma.dice import Dice
 from groma.model.region_code import RegionCode
-from groma.model.splice import expand_with_labels, name_boxes
 from groma.text.template import Template
-from groma.tokens import GROUND_BOX, NEW_TOKENS, REFER_BOX, TokenIds
+from groma.tokens import NEW_TOKENS, TokenIds
 from groma.train import starting
 from groma.train.paper_jobs import Job, fuse
 from recipes.photographs.photograph_scenes import (
@@ -29,15 +25,17 @@ from recipes.photographs.photograph_scenes import (
 )
 from recipes.photographs.photograph_talk import KINDS, talk, tempting_nouns
 from recipes.photographs.vocabulary import CERTAINTIES, COLOURS, NOUNS, PHOTOGRAPHS, SIZES
-from recipes.scenes.language.conversations import language_dice
 from recipes.scenes.objectives import language_metrics
 from recipes.scenes.objectives.looking import Looking, telling_tokens
 from recipes.scenes.objectives.symbolic_pretraining import (
     SymbolicCollator,
+    SymbolicConversations,
     SymbolicPretraining,
+    Symbolism,
     speak,
 )
 from recipes.scenes.region_words import REGIONS_NAME
+from recipes.scenes.scene import Scene
 from recipes.scenes.scene_configuration import SceneConfiguration
 from recipes.scenes.scene_jobs import ENDLESS
 
@@ -49,8 +47,6 @@ PARTS = {
     "features": NUM_FEATURES,
 }
 """Of the photograph model's region code."""
-TURNS = 12
-"""Most turns of a conversation; those that do not fit its tokens are cut off."""
 _FEW = 4
 _FEATURE_SHARE = 0.35
 """Length of what features add to a region token, in words."""
@@ -79,56 +75,6 @@ def region_code(table: Tensor, tokenizer: PreTrainedTokenizerBase) -> RegionCode
     return code
 
 
-@dataclass(frozen=True)
-class PhotographConversations(Dataset):
-    """Conversations about photographs without pixels; the same index is always the same sample.
-
-    Attributes:
-        scenes: where they come from.
-        template: of the language model.
-        length: how many conversations count as one pass.
-        limit: most tokens before the regions are listed.
-        easy: how many conversations at the beginning are about few things.
-    """
-
-    scenes: PhotographScenes
-    template: Template
-    length: int
-    limit: int = 384
-    easy: int = 0
-
-    def __len__(self) -> int:
-        """Conversations of one pass."""
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """One conversation, as `SymbolicConversations` gives it."""
-        scenes = self.scenes
-        scene = scenes[index]
-        easy = index < self.easy
-        while easy and not 0 < len(scene.things) <= _FEW:
-            index += self.easy
-            scene = scenes[index]
-        dice = Dice.of(scenes.split, scenes.seed, index, stream=13)
-        sample = talk(scene, language_dice(scenes.split, scenes.seed, index), (TURNS, TURNS))
-        regions = seen_regions(scene, dice, tempting_nouns(sample))
-        written = write(sample, self.template, self.limit)
-        rows = torch.from_numpy(regions.source).argsort(stable=True)[(regions.source < 0).sum() :]
-        referred, tokens = rows[written.refer], self.template.tokens
-        names = draw_names(len(regions), referred, dice)
-        ids = name_boxes(written.ids, REFER_BOX, names[referred], tokens)
-        named = name_boxes(ids, GROUND_BOX, names[rows[written.ground]], tokens)
-        labels = torch.where(written.labels == written.ids, named, written.labels)
-        ids, labels = expand_with_labels(named, labels, names, tokens, num_image_tokens=0)
-        return {
-            "regions": _tensors(regions),
-            "ids": ids,
-            "labels": labels,
-            "referred": referred,
-            "kinds": language_metrics.kind_indices([turn.kind for turn in sample.turns], KINDS),
-        }
-
-
 def draw_names(count: int, referred: Tensor, dice: Dice) -> Tensor:
     """(N,) numbers of region names: ascending, but the user's regions got theirs last.
 
@@ -147,8 +93,24 @@ def draw_names(count: int, referred: Tensor, dice: Dice) -> Tensor:
     return names
 
 
-def _tensors(regions: SeenRegions) -> dict[str, Tensor]:
-    return {part: torch.from_numpy(getattr(regions, part)) for part in ("boxes", *PARTS)}
+def _is_easy(scene: Scene) -> bool:
+    return 0 < len(scene.things) <= _FEW
+
+
+def _regions(scene: Scene, dice: Dice, sample: GroundedSample) -> SeenRegions:
+    return seen_regions(scene, dice, tempting_nouns(sample))
+
+
+PHOTOGRAPHED = Symbolism(
+    stream=13,
+    is_easy=_is_easy,
+    talk=talk,
+    regions=_regions,
+    names=draw_names,
+    parts=tuple(PARTS),
+    kinds=KINDS,
+)
+"""Photographs without pixels."""
 
 
 def language_job(c: SceneConfiguration, mixture: Mixture | None, processes: int) -> Job:  # noqa: ARG001
@@ -164,8 +126,8 @@ def language_job(c: SceneConfiguration, mixture: Mixture | None, processes: int)
     code = read_code(c.model.folder, model, tokenizer)
     template = Template(tokenizer, tokens)
     train, unseen = (
-        PhotographConversations(
-            PhotographScenes(split, scenes.seed), template, length, c.run.limit, easy
+        SymbolicConversations(
+            PHOTOGRAPHED, PhotographScenes(split, scenes.seed), template, length, c.run.limit, easy
         )
         for split, length, easy in (
             ("train", ENDLESS, scenes.easy),

@@ -17,11 +17,12 @@ from groma.checkpoint.load import load, load_tokenizer
 from groma.text.template import GREETING, SYSTEM
 from groma.tokens import NEW_TOKENS
 from groma.types import GromaError
-from recipes.photographs.photograph_language import TURNS, region_code
+from recipes.photographs.photograph_language import region_code
 from recipes.photographs.photograph_scenes import PhotographScenes
 from recipes.photographs.photograph_talk import talk
 from recipes.scenes.base_language_model import prune, read_gguf, said_in, spoken
 from recipes.scenes.language.conversations import language_dice
+from recipes.scenes.objectives.symbolic_pretraining import TURNS
 from recipes.scenes.region_words import REGIONS_NAME
 from recipes.scenes.small_language_model import BASE_VOCABULARY
 

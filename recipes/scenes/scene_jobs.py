@@ -33,6 +33,7 @@ from recipes.scenes.objectives.seen_instruction import (
     SeenScenes,
 )
 from recipes.scenes.objectives.symbolic_pretraining import (
+    ILLUSTRATED,
     SymbolicCollator,
     SymbolicConversations,
     SymbolicPretraining,
@@ -87,7 +88,7 @@ def symbolic_job(c: SceneConfiguration, mixture: Mixture | None, processes: int)
     template = Template(tokenizer, tokens)
     train, unseen = (
         SymbolicConversations(
-            SymbolicScenes(split, c.scenes.seed), template, length, c.run.limit, easy
+            ILLUSTRATED, SymbolicScenes(split, c.scenes.seed), template, length, c.run.limit, easy
         )
         for split, length, easy in (
             ("train", ENDLESS, c.scenes.easy),

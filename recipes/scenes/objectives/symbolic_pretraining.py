@@ -4,7 +4,7 @@ The paper's language model, Vicuna-7B, learns to point from pictures alone; one 
 needs many more examples, which annotations give without an image encoder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from groma.config import NUM_REGION_TOKENS
 from groma.data.batches import pad_conversations
+from groma.data.sample import GroundedSample
 from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.model.region_code import RegionCode
@@ -26,9 +27,10 @@ from groma.tokens import GROUND_BOX, PAD, REFER_BOX, TokenIds
 from groma.types import IGNORED
 from recipes.scenes.language.conversations import converse, language_dice
 from recipes.scenes.nouns import COLOURS, NOUNS, SIZES, STUFF
-from recipes.scenes.objectives.language_metrics import count_answers, kind_indices
+from recipes.scenes.objectives.language_metrics import ALL_KINDS, count_answers, kind_indices
 from recipes.scenes.objectives.looking import Looking
-from recipes.scenes.symbols import SymbolicRegions, SymbolicScenes, symbolic_regions
+from recipes.scenes.scene import Scene
+from recipes.scenes.symbols import SymbolicRegions, symbolic_regions
 
 WORDS = (*NOUNS, *STUFF)
 """What a region can be called: things, then stuff."""
@@ -85,18 +87,44 @@ def speak(
 
 
 @dataclass(frozen=True)
+class Symbolism:
+    """What one kind of scenes without pictures is told by, and how one talks about it.
+
+    Attributes:
+        stream: of the dice.
+        is_easy: whether a scene holds few things.
+        talk: (scene, dice, least and most turns) -> conversation.
+        regions: (scene, dice, conversation) -> regions, with `boxes` (N, 4), `source` (N,) and the
+            parts of their code.
+        names: (N, (K,) rows of the user's regions, dice) -> (N,) numbers of region names.
+        parts: of the code.
+        kinds: of questions.
+    """
+
+    stream: int
+    is_easy: Callable[[Scene], bool]
+    talk: Callable[[Scene, Dice, tuple[int, int]], GroundedSample]
+    regions: Callable[[Scene, Dice, GroundedSample], Any]
+    names: Callable[[int, Tensor, Dice], Tensor]
+    parts: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SymbolicConversations(Dataset):
     """Conversations about scenes without pictures; the same index is always the same sample.
 
     Attributes:
-        scenes: where they come from.
+        symbolism: what kind of scenes they are about.
+        scenes: where they come from, by index, with their `split` and `seed`.
         template: of the language model.
         length: how many conversations count as one pass.
         limit: most tokens before the regions are listed.
         easy: how many conversations at the beginning are about few things.
     """
 
-    scenes: SymbolicScenes
+    symbolism: Symbolism
+    scenes: Any
     template: Template
     length: int
     limit: int = 384
@@ -114,48 +142,57 @@ class SymbolicConversations(Dataset):
             of their names: `boxes` (N, 4) and the parts of their code; `referred` (K,) rows of the
             regions that the user points at; `kinds` (turns,) of the questions.
         """
-        scenes = self.scenes
+        scenes, how = self.scenes, self.symbolism
         scene = scenes[index]
         if index < self.easy:
-            while len(scene.things) > _FEW:
+            while not how.is_easy(scene):
                 index += self.easy
                 scene = scenes[index]
-        dice = Dice.of(scenes.split, scenes.seed, index, stream=3)
-        sample = converse(scene, language_dice(scenes.split, scenes.seed, index), (TURNS, TURNS))
-        regions = symbolic_regions(scene, dice)
+        dice = Dice.of(scenes.split, scenes.seed, index, stream=how.stream)
+        sample = how.talk(scene, language_dice(scenes.split, scenes.seed, index), (TURNS, TURNS))
+        regions = how.regions(scene, dice, sample)
         written = write(sample, self.template, self.limit)
         rows = torch.from_numpy(regions.source).argsort(stable=True)[(regions.source < 0).sum() :]
         referred, tokens = rows[written.refer], self.template.tokens
-        names = draw_names(len(regions), dice)
-        ids, labels = written.ids, written.labels
-        ids = name_boxes(ids, REFER_BOX, names[referred], tokens)
+        names = how.names(len(regions), referred, dice)
+        ids = name_boxes(written.ids, REFER_BOX, names[referred], tokens)
         named = name_boxes(ids, GROUND_BOX, names[rows[written.ground]], tokens)
-        labels = torch.where(labels == ids, named, labels)
+        labels = torch.where(written.labels == ids, named, written.labels)
         ids, labels = expand_with_labels(named, labels, names, tokens, num_image_tokens=0)
-        kinds = kind_indices([turn.kind for turn in sample.turns])
         return {
-            "regions": _region_tensors(regions),
+            "regions": {p: torch.from_numpy(getattr(regions, p)) for p in ("boxes", *how.parts)},
             "ids": ids,
             "labels": labels,
             "referred": referred,
-            "kinds": kinds,
+            "kinds": kind_indices([turn.kind for turn in sample.turns], how.kinds),
         }
 
 
-def draw_names(count: int, dice: Dice) -> Tensor:
+def draw_names(count: int, referred: Tensor, dice: Dice) -> Tensor:  # noqa: ARG001
     """(N,) numbers of region names in ascending order: 0 to N - 1, now and then with gaps."""
     if dice.maybe(1 - _SCATTERED_SHARE):
         return torch.arange(count)
     return torch.tensor(sorted(dice.sample(range(NUM_REGION_TOKENS), count)))
 
 
-def _region_tensors(regions: SymbolicRegions) -> dict[str, Tensor]:
-    return {
-        "boxes": torch.from_numpy(regions.boxes),
-        "names": torch.from_numpy(regions.names),
-        "colours": torch.from_numpy(regions.colours),
-        "sizes": torch.from_numpy(regions.sizes),
-    }
+def _is_easy(scene: Scene) -> bool:
+    return len(scene.things) <= _FEW
+
+
+def _regions(scene: Scene, dice: Dice, sample: GroundedSample) -> SymbolicRegions:  # noqa: ARG001
+    return symbolic_regions(scene, dice)
+
+
+ILLUSTRATED = Symbolism(
+    stream=3,
+    is_easy=_is_easy,
+    talk=converse,
+    regions=_regions,
+    names=draw_names,
+    parts=("names", "colours", "sizes"),
+    kinds=ALL_KINDS,
+)
+"""Illustrated scenes."""
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,24 @@ from groma.tokens import REGION
 from recipes.photographs.photograph_language import (
     KINDS,
     PARTS,
-    PhotographConversations,
+    PHOTOGRAPHED,
     count,
     draw_names,
     region_code,
 )
 from recipes.photographs.photograph_scenes import PhotographScenes
-from recipes.scenes.objectives.symbolic_pretraining import SymbolicCollator, SymbolicPretraining
+from recipes.scenes.objectives.symbolic_pretraining import (
+    SymbolicCollator,
+    SymbolicConversations,
+    SymbolicPretraining,
+)
 from tests.groma.train import tiny_language
 
 
-def conversations() -> PhotographConversations:
-    return PhotographConversations(PhotographScenes("train", 0), tiny_language.template(), 10, 200)
+def conversations() -> SymbolicConversations:
+    return SymbolicConversations(
+        PHOTOGRAPHED, PhotographScenes("train", 0), tiny_language.template(), 10, 200
+    )
 
 
 def test_a_sample_lists_its_regions_and_names_them_in_answers():

@@ -18,6 +18,7 @@ from recipes.scenes.objectives.language_metrics import (
     kind_indices,
 )
 from recipes.scenes.objectives.symbolic_pretraining import (
+    ILLUSTRATED,
     SymbolicCollator,
     SymbolicConversations,
     SymbolicPretraining,
@@ -32,7 +33,9 @@ from tests.groma.train.test_trainer import QUIET, losses, stop_after
 
 @pytest.fixture(scope="module")
 def conversations() -> SymbolicConversations:
-    return SymbolicConversations(SymbolicScenes(), tiny_language.template(), 64, limit=600)
+    return SymbolicConversations(
+        ILLUSTRATED, SymbolicScenes(), tiny_language.template(), 64, limit=600
+    )
 
 
 @pytest.fixture(scope="module")
