@@ -345,6 +345,9 @@ def tidying(
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
     """For as long as the server runs, free what was left alone for too long.
 
+    What requests freed goes back to the system too: pieces of it would stay in the heap, and the
+    application would grow by a third of a megabyte a request.
+
     Args:
         sessions: of all visitors.
         seconds: between two looks.
@@ -353,10 +356,13 @@ def tidying(
         A lifespan, as FastAPI calls it.
     """
 
+    from groma.machine import trim_memory
+
     async def tidy_again() -> None:
         while True:
             await asyncio.sleep(seconds)
             await asyncio.to_thread(sessions.tidy)
+            await asyncio.to_thread(trim_memory)
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncGenerator[None]:
