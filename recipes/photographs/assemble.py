@@ -28,6 +28,7 @@ def assemble(language: Path, detector: Path, classifier: Path, out: Path) -> Non
         out: new or empty folder.
     """
     words = LlamaForCausalLM.from_pretrained(language, dtype=torch.float32)
+    words.config.name_or_path = ""  # where it lay on the machine that trained it
     model = GromaForConditionalGeneration(configuration(words)).eval()
     model.language_model.load_state_dict(words.state_dict())
     model.image_encoder.detector.load_state_dict(load_file(detector))
