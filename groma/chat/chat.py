@@ -53,12 +53,13 @@ class Groma:
         tokenizer: of the language model's base vocabulary.
     """
 
+    _step: Step | None = None
+
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
     ) -> None:
         self.model = model
         self.template = Template(tokenizer, TokenIds.of(model.config))
-        self._step: Step | None = None
 
     @property
     def config(self) -> GromaConfig:
