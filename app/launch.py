@@ -355,7 +355,6 @@ def tidying(
     Returns:
         A lifespan, as FastAPI calls it.
     """
-
     from groma.machine import trim_memory
 
     async def tidy_again() -> None:

@@ -26,9 +26,14 @@ class AdapterObjective(nn.Module):
     Args:
         model: with the adapter.
         vision: of the training set.
+
+    Attributes:
+        varies: whether training leaves regions out and names the others at random; runs that are
+            compared with one another do neither.
     """
 
     main_input_name = "input_ids"
+    varies = True
 
     def __init__(self, model: GromaForConditionalGeneration, vision: TrainingVision) -> None:
         super().__init__()
@@ -78,9 +83,10 @@ class AdapterObjective(nn.Module):
         pictures = [
             self.vision.encode(i, time) for i, time in zip(indices.tolist(), times, strict=True)
         ]
-        if self.training:
+        varies = self.training and self.varies
+        if varies:
             pictures = [_leave_out_some(picture) for picture in pictures]
-        return self.model(input_ids, pictures, labels=labels, shuffle_regions=self.training)
+        return self.model(input_ids, pictures, labels=labels, shuffle_regions=varies)
 
 
 def _leave_out_some(picture: TrainingPicture) -> TrainingPicture:

@@ -146,7 +146,10 @@ def by_ordinal(facts: Facts, dice: Dice, index: int) -> Reference | None:
         return None
     if end in ("right", "below"):
         ranked = ranked[::-1]
-    ordinal, head = ORDINALS[ranked.index(index)], _head(facts, noun, dice)
+    rank = ranked.index(index)
+    if rank >= len(ORDINALS):
+        return None  # nobody counts so far
+    ordinal, head = ORDINALS[rank], _head(facts, noun, dice)
     return _reference(f"the {ordinal} {head} {expressions.ORDINAL_ENDS[end]}", index)
 
 

@@ -12,7 +12,7 @@ from tests.groma.train import tiny_language
 
 @pytest.fixture(autouse=True)
 def _tiny_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_load_template", lambda _: tiny_language.template())
+    monkeypatch.setattr(cli, "load_template", lambda _: tiny_language.template())
 
 
 def test_stats_count_everything(public: Path, capsys: pytest.CaptureFixture) -> None:

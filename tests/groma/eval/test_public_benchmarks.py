@@ -214,7 +214,7 @@ def test_four_bits_are_compared_with_sixteen(model, tmp_path, capsys, monkeypatc
     """The whole way: two models answer the same subset, and the table shows what that changes."""
     sixteen, four = tmp_path / "sixteen.jsonl", tmp_path / "four.jsonl"
     # Long answers, for the two to differ.
-    subset = ("--limit", 6, "--seed", 1, "--max-new-tokens", 24, "--score-threshold", 0)
+    subset = ("--limit", 6, "--seed", 1, "--max-new-tokens", 96, "--score-threshold", 0)
     run(capsys, *asked(tmp_path, model, *subset, "--save", sixteen))
     more = ("--quantization", "4bit", "--save", four, "--compare", sixteen)
     found = run(capsys, *asked(tmp_path, model, *subset, *more))

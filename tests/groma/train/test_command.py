@@ -119,7 +119,7 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, capsys) -> None:
     assert train("alignment", file) == 2
     assert "run the stage before" in capsys.readouterr().err
     assert train("detection", "groma-7b/detection", "--data", tmp_path) == 2
-    assert "Source coco" in capsys.readouterr().err
+    assert "There is no file or folder" in capsys.readouterr().err
 
 
 def test_public_data_trains_the_stages_of_the_paper(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def learnt(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_log, "plot", lambda *_: None)
         patch.setattr(GroundedConversations, "shuffle_regions", False)
-        patch.setattr(AdapterObjective, "shuffle_regions", False)
+        patch.setattr(AdapterObjective, "varies", False)
         files = learn_alone(folder)
         teach_alone(folder)
     start_two(["--multi_gpu", "--dynamo_backend=no"], "share", folder, *files[:2])

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from groma.cli import main as cli
 from groma.data.sample import QA, Expected, GroundedSample, Mention
 from groma.eval.harness.conversing import hold, new_boxes
 from groma.run_journal import RunJournal
 from groma.types import GromaError
+from recipes.scenes import __main__ as cli
 from recipes.scenes.evaluation.answering import answer_scene
 from recipes.scenes.evaluation.records import SceneRecord
 from recipes.scenes.evaluation.scene_questions import ALL_KINDS, Questionnaire
@@ -204,7 +204,7 @@ def test_a_conversation_that_grows_too_long_ends_empty():
 
 
 def test_a_tiny_model_from_end_to_end(model, path, capsys):
-    arguments = ["eval", "scenes", "-n", "3", "--model", model, "--save", str(path), *SAVED]
+    arguments = ["evaluate", "-n", "3", "--model", model, "--save", str(path), *SAVED]
     assert cli.main([*arguments, "--json"]) == 0
     output = capsys.readouterr()
     result = json.loads(output.out)
@@ -215,9 +215,9 @@ def test_a_tiny_model_from_end_to_end(model, path, capsys):
         *("label", "value", "low", "high", "cases", "target")
     }
     assert 0 <= result["figures"]["proposals_50"]["value"] < 1
-    assert cli.main(["eval", "scenes", "--predictions", str(path), "--json"]) == 0
+    assert cli.main(["evaluate", "--predictions", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == result
-    assert cli.main(["eval", "scenes", "--predictions", str(path)]) == 0
+    assert cli.main(["evaluate", "--predictions", str(path)]) == 0
     head, *tables = capsys.readouterr().out.split("\n\n")
     assert head == f"{model}: 3 scenes, test split, seed 2, 96 px, every style of training".replace(
         "seed 2", "seed 0"
@@ -226,7 +226,7 @@ def test_a_tiny_model_from_end_to_end(model, path, capsys):
 
 
 def test_other_scenes_and_few_kinds(model, capsys):
-    arguments = ["eval", "scenes", "-n", "2", "--scenes", "other", "--model", model, *SAVED]
+    arguments = ["evaluate", "-n", "2", "--scenes", "other", "--model", model, *SAVED]
     assert cli.main([*arguments, "--kinds", "count", "chat", "--style", "twemoji"]) == 0
     head, *tables = capsys.readouterr().out.split("\n\n")
     assert "2 scenes of other making, test split, seed 0, 96 px, twemoji" in head
@@ -246,7 +246,7 @@ def test_other_scenes_and_few_kinds(model, capsys):
     ],
 )
 def test_mistakes_cost_one_sentence(arguments, message, model, capsys):
-    assert cli.main(["eval", "scenes", "--model", model, *SAVED, *arguments]) == 2
+    assert cli.main(["evaluate", "--model", model, *SAVED, *arguments]) == 2
     output = capsys.readouterr()
     assert output.out == ""
     (sentence,) = [line for line in output.err.splitlines() if line.startswith("groma: ")]
@@ -254,7 +254,7 @@ def test_mistakes_cost_one_sentence(arguments, message, model, capsys):
 
 
 def test_scenes_are_written(tmp_path, capsys):
-    arguments = ["data", "scenes", "--save", str(tmp_path / "x"), "-n", "2", "--size", "96"]
+    arguments = ["write", "--save", str(tmp_path / "x"), "-n", "2", "--size", "96"]
     assert cli.main(arguments) == 0
     assert capsys.readouterr().out.startswith("2 scenes are in ")
     assert len(list((tmp_path / "x").glob("*-boxes.png"))) == 2
