@@ -14,6 +14,7 @@ from app.chat.talk_html import render_talk
 from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma
 from tests.attacks.caller import SETTINGS, Caller
+from tests.paths import ROOT
 
 MARKUP = "<img src=//evil.example/x onerror=alert(1)><a href=//evil.example>log in</a>"
 
@@ -80,7 +81,7 @@ def test_what_is_quoted_is_escaped(caller: Caller, scene: Path) -> None:
 
 def test_every_message_passes_the_border() -> None:
     speakers = {"Warning", "Info", "Success", "Error"}
-    for file in (Path(export.__file__).parent).glob("*.py"):
+    for file in (ROOT / "app").rglob("*.py"):
         spoken = [
             node.attr
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
@@ -90,7 +91,9 @@ def test_every_message_passes_the_border() -> None:
         ]
         named = speakers & set(spoken)
         # ZeroGPU's own errors are read, not raised.
-        assert file.name == "mistakes.py" or named <= ({"Error"} if "zero" in file.name else set())
+        assert file.name == "error_border.py" or named <= (
+            {"Error"} if "zero" in file.name else set()
+        )
 
 
 def test_the_name_of_a_model_is_text(caller: Caller) -> None:
