@@ -176,12 +176,13 @@ class Page:
         asking = [self.canvas, self.question, *settings]
         for event in (self.question.submit, self.regenerate.click, self.canvas.quick):
             event(None, None, self.question, js=STOPPABLE, **quick)
+            event(_at_tab(chat.begin), **quick)
         answering = [
             self.question.submit(self._stream(chat.ask), asking, **work),
             self.regenerate.click(self._stream(chat.regenerate), settings, **work),
             self.canvas.quick(told(self._ask_quickly), [self.canvas, *settings], **work),
         ]
-        self.question.stop(_stop(chat), **quick)
+        self.question.stop(_at_tab(chat.stop), **quick)
         # An answer is stopped, and stays; a question that still waits is taken out of the line.
         self.canvas.withdraw(_askable, None, self.question, cancels=answering, **quick)
         self.undo.click(self._once(chat.undo), settings, **work)
@@ -299,11 +300,11 @@ def _with_settings(values: tuple) -> tuple:
     return (*values[:-count], Settings(*values[-count:]))
 
 
-def _stop(chat: ChatTab) -> Callable[..., None]:
-    def stop(request: gr.Request) -> None:
-        chat.stop(tab_of(request))
+def _at_tab(action: Callable[[str], None]) -> Callable[..., None]:
+    def act(request: gr.Request) -> None:
+        action(tab_of(request))
 
-    return told(stop)
+    return told(act)
 
 
 def _save(chat: ChatTab) -> Callable[..., Any]:

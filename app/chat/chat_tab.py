@@ -253,6 +253,10 @@ class ChatTab:
         except Exception as error:
             yield self._failed(session, settings, error)
 
+    def begin(self, tab: str) -> None:
+        """A question is on its way: from now on `stop` means its answer, even before it starts."""
+        self.sessions.get(tab).stopping.clear()
+
     def stop(self, tab: str) -> None:
         """End the answer that is being made; what was said so far stays."""
         self.sessions.get(tab).stopping.set()

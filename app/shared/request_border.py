@@ -5,20 +5,19 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groma.foreign import clean_json, decode_text
+from groma.serve.gate import TOO_MUCH, bounded
 from groma.types import GromaError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 """Names of this machine that no other one can have."""
 
 FOREIGN = "Another website asked for this; open the page itself, or name that site in GROMA_HOSTS."
-TOO_MUCH = "This request brings more than can be asked at once; please send less."
 
 
 class Borders:
@@ -57,9 +56,9 @@ class Borders:
         elif not said.isdecimal() or int(said) > most:
             await JSONResponse({"detail": TOO_MUCH}, 413)(scope, receive, send)
         else:
-            bounded = _bounded(receive, most)
+            limited = bounded(receive, most)
             says_text = scope["method"] == "POST" and most == self._most
-            await self._app(scope, _cleaned(bounded) if says_text else bounded, send)
+            await self._app(scope, _cleaned(limited) if says_text else limited, send)
 
 
 def borders(hosts: Sequence[str] | None, most_bytes: int, most_upload: int) -> list[Middleware]:
@@ -101,21 +100,6 @@ def _is_foreign(headers: Headers, friends: Sequence[str]) -> bool:
         return False
     asking = urlsplit(origin)
     return asking.netloc != headers.get("host") and asking.hostname not in friends
-
-
-def _bounded(receive: Receive, most: int) -> Receive:
-    """Read no more than so many bytes, whatever the request said of its length."""
-    left = most
-
-    async def read() -> Message:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise HTTPException(413, TOO_MUCH)
-        return message
-
-    return read
 
 
 def _cleaned(receive: Receive) -> Receive:

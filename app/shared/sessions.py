@@ -305,12 +305,12 @@ class Sessions:
         session = self.require(tab)
         try:
             with _exclusive(session):
-                session.stopping.clear()
                 chat = session.chat = session.chat or self._open_again(session)
                 try:
                     yield chat
                 finally:
                     session.conversation = chat.conversation
+                    session.stopping.clear()
         finally:
             if session.is_left:
                 _free(session)
@@ -361,7 +361,8 @@ class Sessions:
             session = self._sessions.get(tab)
         if session:
             session.is_left = True
-            session.stopping.set()
+            if session.busy.locked():
+                session.stopping.set()
             _free(session)
 
     def _stream_once(

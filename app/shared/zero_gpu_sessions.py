@@ -109,11 +109,13 @@ class ZeroGpuSessions(Sessions):
             last, before = before.turns[-1], before.without_last()
             text = last.question if text is None else text
             boxes = last.boxes if boxes is None else boxes
-        session.stopping.clear()
         about = (session.model, session.picture, before)
         parts = self._answer(*about, text or "", boxes or (), fields)
-        with _sentences(), closing(parts):
-            yield from _follow(parts, session)
+        try:
+            with _sentences(), closing(parts):
+                yield from _follow(parts, session)
+        finally:
+            session.stopping.clear()
 
     def _find(
         self, session: Session, picture: Path, conversation: Conversation | None, fields: Fields

@@ -141,7 +141,7 @@ class Engine:
 
         If it is remembered, its answers stand in their exact tokens and cost nothing to read
         again; else it is put together from what was said. Nobody else gets it meanwhile, and it
-        is remembered afterwards.
+        is remembered afterwards, unless an answer came with the question.
 
         Args:
             data: of the picture's file.
@@ -153,15 +153,15 @@ class Engine:
         picture, encoded = self.picture(data)
         with self._lock:
             chat = self._kept.talks.pop((picture, _said(before)), None)
+        # An answer that a program made up is remembered for nobody: it may lie.
+        is_ours = chat is not None or all(asked.reply is None for asked in before)
         if chat is None:
             chat = self.groma.chat(encoded, self._recall(encoded, before))
         try:
             yield chat
         finally:
-            said = [Asked(t.question, t.boxes, t.reply.text) for t in chat.conversation.turns]
-            with self._lock:
-                self._kept.talks[picture, _said(said)] = chat
-                self._kept.tidy()
+            if is_ours:
+                self._remember(picture, chat)
 
     def stream(
         self, chat: Chat, question: str, boxes: Boxes, settings: GenerationSettings
@@ -180,6 +180,12 @@ class Engine:
         finally:
             with self._lock:
                 self.counts.answering -= 1
+
+    def _remember(self, picture: str, chat: Chat) -> None:
+        said = [Asked(t.question, t.boxes, t.reply.text) for t in chat.conversation.turns]
+        with self._lock:
+            self._kept.talks[picture, _said(said)] = chat
+            self._kept.tidy()
 
     def _recall(self, encoded: EncodedImage, before: Sequence[Asked]) -> Conversation:
         chat = self.groma.chat(encoded)

@@ -84,7 +84,8 @@ class Service:
     async def chat(self, body: ChatRequest, request: Request) -> Any:
         """Answer the last message."""
         if body.model != self.name:
-            raise HTTPException(404, f"There is no model {body.model[:80]!r}; it is {self.name!r}.")
+            sentence = f"There is no model {body.model[:80]!r}; it is {self.name!r}."
+            return JSONResponse(error(sentence, code="model_not_found"), 404)
         settings, question = body.settings(), read_question(body.messages)
         picture = await self._read(question.picture)
         replies = self._replies(partial(self._answer, picture, question, settings))
@@ -218,6 +219,7 @@ class Service:
                 reply, usage = await anext(replies)
         except GromaError as mistake:
             yield _event(error(str(mistake)))
+            return
         finally:
             await replies.aclose()
         last = {"groma": reply.to_dict()}
@@ -270,8 +272,7 @@ async def _tell_kind(_: Request, mistake: Exception) -> JSONResponse:
 
 async def _tell_http(_: Request, mistake: Exception) -> JSONResponse:
     assert isinstance(mistake, HTTPException)
-    code = "model_not_found" if mistake.status_code == 404 else None
-    return JSONResponse(error(str(mistake.detail), code=code), mistake.status_code)
+    return JSONResponse(error(str(mistake.detail)), mistake.status_code)
 
 
 async def _tell_busy(_: Request, mistake: Exception) -> JSONResponse:  # noqa: ARG001

@@ -148,6 +148,21 @@ def test_stop_keeps_what_was_said(tab: ChatTab, drawing: Drawing) -> None:
     assert "stopped" not in ask(tab, drawing)[-1].talk.rpartition("groma-question")[2]
 
 
+def test_stop_before_the_answer_starts(tab: ChatTab, drawing: Drawing) -> None:
+    drawing = opened(tab, drawing)
+    tab.begin("me")
+    tab.stop("me")
+    assert "stopped" in ask(tab, drawing, "a long story")[-1].talk
+    assert "stopped" not in ask(tab, drawing)[-1].talk.rpartition("groma-question")[2]
+
+
+def test_stop_after_the_answer_does_not_stop_the_next(tab: ChatTab, drawing: Drawing) -> None:
+    drawing = opened(tab, drawing)
+    tab.stop("me")
+    tab.begin("me")
+    assert "stopped" not in ask(tab, drawing)[-1].talk
+
+
 def test_regenerate_replaces_the_answer(tab: ChatTab, drawing: Drawing) -> None:
     assert "choose a picture" in list(tab.regenerate("me", Settings()))[-1].warning
     opened(tab, drawing)

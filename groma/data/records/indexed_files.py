@@ -7,6 +7,7 @@ item costs one seek. What is kept holds paths alone, so that it can be sent to l
 import csv
 import hashlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -31,7 +32,7 @@ _KEYS = {"images": "id", "annotations": "image_id", "categories": "id"}
 _logger = logging.getLogger(__name__)
 
 
-class _IndexedFile:
+class _IndexedFile(ABC):
     """A file with tables of numbers that say where its items are.
 
     Args:
@@ -66,8 +67,8 @@ class _IndexedFile:
         """Without the tables, which every process maps for itself."""
         return {name: value for name, value in vars(self).items() if name != "tables"}
 
-    def _build(self) -> dict[str, _Table]:
-        raise NotImplementedError
+    @abstractmethod
+    def _build(self) -> dict[str, _Table]: ...
 
     def _read(self, spans: Iterable[Sequence[int]]) -> list[bytes]:
         """Parts of the file, each given by its first byte and its length."""

@@ -100,6 +100,18 @@ def test_a_lie_about_an_earlier_answer_is_a_mistake(engine: Engine) -> None:
         pass
 
 
+def test_what_a_program_says_was_answered_is_kept_for_nobody(engine: Engine) -> None:
+    said = Asked(
+        "What is this?",
+        (DOG,),
+        "A dog.",
+        GroundedReply("A dog.", (), talk.picture(3).size[::-1], "stop"),
+    )
+    with engine.talk(file(3), (said,)) as chat:
+        chat.ask("Where?", max_new_tokens=4)
+    assert not engine._kept.talks
+
+
 def test_what_is_kept_stays_within_the_budget() -> None:
     small = Engine(talk.tiny_groma(), budget=1)
     for seed in range(3):
