@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from groma.chat.chat import Boxes, Chat, Groma
 from groma.chat.conversation import Conversation, GroundedReply, Turn
-from groma.types import GromaError, Region
+from groma.named_regions import Region
+from groma.types import GromaError
 
 from .gpu_memory import free_memory, retrying, stream_retrying
 from .models_at_hand import Models

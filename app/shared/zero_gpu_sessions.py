@@ -18,7 +18,8 @@ import torch
 
 from groma.chat.chat import Boxes
 from groma.chat.conversation import Conversation, GroundedReply, Turn
-from groma.types import GromaError, Region
+from groma.named_regions import Region
+from groma.types import GromaError
 
 from .gpu_memory import SECONDS_TO_START, seconds_to_answer, too_little_memory
 from .models_at_hand import Models
