@@ -83,7 +83,7 @@ def ask(
         groma: the model.
         image: an uploaded file.
         message: the question; `[K]` means region K.
-        regions: boxes xyxy in pixels of the picture, or other shapes, see `groma.shapes.parse_shape`.
+        regions: see `groma.shapes.parse_shape`.
         settings: fields of `GenerationSettings`.
         free: frees memory where there is too little.
 

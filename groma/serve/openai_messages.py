@@ -2,8 +2,8 @@
 
 Added to a user's message: `bbox_list`, boxes xyxy in pixels of the picture, and `regions`, which
 may be other shapes too; the text calls them `[1]`, `[2]`, …, boxes first. Added to an answer:
-`groma`, what `GroundedReply.to_dict` gives; whoever sends it back in the next request lets the model
-know what its phrases meant.
+`groma`, what `GroundedReply.to_dict` gives; whoever sends it back in the next request lets the
+model know what its phrases meant.
 """
 
 import base64

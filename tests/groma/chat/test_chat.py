@@ -229,7 +229,7 @@ def test_the_same_box_gives_the_same_features_wherever_it_stands() -> None:
 
 LINE = Scribble((((12, 12), (30, 40)),), width=4)
 LINE_MASK = Mask.of(LINE.mask(SIZE))
-PLACE = Point(20, 20)
+PLACE = talk.place()
 
 
 def test_any_shape_is_a_region_and_numbers_go_over_all_of_them() -> None:
