@@ -151,7 +151,7 @@ class Service:
         """Growing replies and how many tokens they took."""
         start = time.perf_counter()
         with self.engine.talk(picture, question.before) as chat:
-            for reply in self.engine.stream(chat, question.text, question.boxes, settings):
+            for reply in self.engine.stream(chat, question.text, question.drawn, settings):
                 self.metrics.see(reply, time.perf_counter() - start)
                 yield reply, usage_of(chat)
 
