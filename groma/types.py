@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -89,12 +90,14 @@ class EncodedImage:
         image_tokens: (P, D) in the text width.
         feature_maps: the region encoder's fused maps, finest first, each (C, h, w).
         proposals: all Q of them, best first.
+        masks: the picture as a maker of masks sees it (`groma.masks.maker.PictureMasks`), or None.
     """
 
     original_size: Size
     image_tokens: Tensor
     feature_maps: tuple[Tensor, ...]
     proposals: Proposals
+    masks: Any = None
 
 
 def scale_box(box: Box, size: Size) -> Box:

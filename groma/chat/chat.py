@@ -26,6 +26,7 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
+from groma.masks.maker import MaskMaker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
@@ -59,6 +60,7 @@ class Groma:
     """
 
     _step: Step | None = None
+    _mask_maker: MaskMaker | None = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -101,6 +103,16 @@ class Groma:
         stepping._step = step
         return stepping
 
+    def with_masks(self, maker: MaskMaker) -> "Groma":
+        """This model with a maker of masks, which sees every picture that is encoded from now on.
+
+        Args:
+            maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
+        """
+        masking = copy.copy(self)
+        masking._mask_maker = maker
+        return masking
+
     @torch.inference_mode()
     def encode_image(
         self, image: Picture, objectness_mix: ObjectnessMix | None = None
@@ -116,10 +128,13 @@ class Groma:
         """
         if isinstance(image, EncodedImage):
             return image
-        picture = to_pixels(load_image(image), self.config.image_size)
+        loaded = load_image(image)
+        picture = to_pixels(loaded, self.config.image_size)
         parameter = next(self.model.image_encoder.parameters())
         pixels = picture.pixels[None].to(parameter.device, parameter.dtype)
-        return self.model.encode_image(pixels, [picture.original_size], objectness_mix)[0]
+        (encoded,) = self.model.encode_image(pixels, [picture.original_size], objectness_mix)
+        masks = self._mask_maker.look(loaded) if self._mask_maker else None
+        return replace(encoded, masks=masks)
 
     def regions(self, image: Picture, **settings: Unpack[SettingValues]) -> tuple[Region, ...]:
         """The regions a conversation about a picture starts with, best first.
@@ -336,6 +351,21 @@ class Chat:
         before, last = self._conversation.without_last(), self._conversation.turns[-1]
         self._conversation = before
         return last
+
+    def make_masks(self) -> Conversation:
+        """Make the masks of all regions that answers mean, where they have none yet.
+
+        Returns:
+            The conversation, which has them from now on.
+
+        Raises:
+            GromaError: if the picture was encoded without a maker of masks, see `Groma.with_masks`.
+        """
+        self._check_idle()
+        if self.image.masks is None:
+            raise GromaError("There is nothing to make masks with; see --masks.")
+        self._conversation = self._conversation.masked(self.image.masks)
+        return self._conversation
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation, JSON-ready; `Conversation.from_dict` and `Groma.chat` continue it."""
