@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor
 
@@ -14,6 +14,9 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 ObjectnessMix = tuple[float, float]
 """Exponents of the two objectness heads, sigmoid(coco) and sigmoid(sa1b)."""
+Detail = Literal["auto", 1, 2, 3]
+"""How many tiles in a row and in a column a picture is looked at in, besides the whole of it; 1 is
+the whole alone, "auto" as many as keep its pixels."""
 
 
 class GromaError(ValueError):
@@ -27,10 +30,14 @@ class PixelInput:
     Attributes:
         pixels: (3, S, S) normalised.
         original_size: (H, W) of the picture the user knows, in pixels, after EXIF rotation.
+        windows: (T, 4) xyxy in [0, 1] of tiles that are looked at besides, T may be 0.
+        tiles: (T, 3, S, S) normalised.
     """
 
     pixels: Tensor
     original_size: Size
+    windows: Tensor
+    tiles: Tensor
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,19 @@ class ImageFeatures:
 
 
 @dataclass(frozen=True)
+class EncodedTiles:
+    """Parts of a picture that were looked at by themselves.
+
+    Attributes:
+        windows: (T, 4) xyxy in [0, 1] of the picture.
+        feature_maps: as of an `EncodedImage`, each (T, C, h, w).
+    """
+
+    windows: Tensor
+    feature_maps: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
 class EncodedImage:
     """Everything about one picture that does not depend on the conversation.
 
@@ -90,12 +110,21 @@ class EncodedImage:
         image_tokens: (P, D) in the text width.
         feature_maps: the region encoder's fused maps, finest first, each (C, h, w).
         proposals: all Q of them, best first.
+        tiles: for small regions, where the picture was looked at in more detail.
     """
 
     original_size: Size
     image_tokens: Tensor
     feature_maps: tuple[Tensor, ...]
     proposals: Proposals
+    tiles: EncodedTiles | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory it takes."""
+        maps = (*self.feature_maps, *(self.tiles.feature_maps if self.tiles else ()))
+        tensors = (self.image_tokens, *maps, self.proposals.boxes, self.proposals.scores)
+        return sum(tensor.nbytes for tensor in tensors)
 
 
 @dataclass(frozen=True)

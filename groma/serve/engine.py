@@ -78,7 +78,7 @@ class _Kept:
     def num_bytes(self) -> int:
         """Memory of all."""
         talks = sum(chat.num_cached_bytes for chat in self.talks.values())
-        return talks + sum(map(_bytes_of, self.pictures.values()))
+        return talks + sum(picture.num_bytes for picture in self.pictures.values())
 
 
 class Engine:
@@ -217,8 +217,3 @@ class Engine:
 def _said(turns: Sequence[Asked]) -> tuple:
     """What tells one talk from another."""
     return tuple((turn.question, turn.boxes, turn.answer) for turn in turns)
-
-
-def _bytes_of(encoded: EncodedImage) -> int:
-    tensors = (encoded.image_tokens, *encoded.feature_maps, encoded.proposals.boxes)
-    return sum(tensor.nbytes for tensor in tensors)
