@@ -154,7 +154,7 @@ def check_boxes(boxes_px: Sequence[Sequence[float]], size: Size, limit: int) -> 
     """
     if len(boxes_px) > limit:
         raise GromaError(f"{len(boxes_px)} boxes are too many: at most {limit} can be given.")
-    return [_check_box(box, size, number) for number, box in enumerate(boxes_px, start=1)]
+    return [check_box(box, size, number) for number, box in enumerate(boxes_px, start=1)]
 
 
 def normalise_boxes(boxes_px: Sequence[Sequence[float]], size: Size) -> Tensor:
@@ -191,8 +191,8 @@ def _scale(size: Size) -> Tensor:
     return torch.tensor([width, height, width, height], dtype=torch.float64)
 
 
-def _check_box(box_px: Sequence[float], size: Size, number: int) -> Box:
-    """Validate and clip one box; `number` counts from 1 and names it in messages."""
+def check_box(box_px: Sequence[float], size: Size, number: int) -> Box:
+    """Validate one box, see `check_boxes`; `number` counts from 1 and names it in messages."""
     try:
         x1, y1, x2, y2 = (float(value) for value in box_px)
     except (TypeError, ValueError, OverflowError) as error:

@@ -11,6 +11,15 @@ LONGEST_QUESTION = 4000
 MOST_BOXES = NUM_REGION_TOKENS
 """Drawn with one question: the model has no more names."""
 
+MOST_STROKES = 100
+"""Of one scribble."""
+
+MOST_POINTS = 2000
+"""Of all strokes of a scribble, or of one polygon."""
+
+LONGEST_MASK = 1_000_000
+"""Letters or numbers of a mask's run lengths."""
+
 MOST_NEW_TOKENS = 1024
 """Of one answer."""
 

@@ -217,6 +217,12 @@ class GroundedSpan:
         return cls(int(data["start"]), int(data["end"]), regions)
 
 
+def scale_box(box: Box, size: Size) -> Box:
+    """A box xyxy in [0, 1] in pixels of a picture of size (H, W)."""
+    (height, width), (x1, y1, x2, y2) = size, box
+    return x1 * width, y1 * height, x2 * width, y2 * height
+
+
 def to_box(values: Sequence[float]) -> Box:
     """Read a box from a file.
 

@@ -107,7 +107,7 @@ def _summarise(reports: Sequence[_Report]) -> dict[str, Any]:
 
 def _to_text(reports: Sequence[_Report]) -> str:
     """A table in Markdown, and what to know of it."""
-    from groma.eval.harness.table import NONE, markdown
+    from groma.eval.harness.benchmark_result import NONE, markdown
 
     found = _summarise(reports)
     lines = [*found["sets"], found["mean"]]

@@ -1,14 +1,11 @@
 """`groma serve`: an OpenAI-compatible endpoint; heavy imports wait until it runs."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from groma.cli.model_options import add_adapter_option, add_model_options, load_model
 
-KEYS = "GROMA_SERVE_KEYS"
-"""Variable of the environment: keys that open the endpoint, with commas between them."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -28,7 +25,9 @@ def add(commands: Any) -> None:
         "--remote-pictures", action="store_true", help="fetch pictures from public addresses too"
     )
     parser.add_argument(
-        "--no-key", action="store_true", help=f"let everybody in who reaches it, without {KEYS}"
+        "--no-key",
+        action="store_true",
+        help="let everybody in who reaches it, without GROMA_SERVE_KEYS",
     )
     add_model_options(parser)
     add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
@@ -44,10 +43,11 @@ def _run(options: argparse.Namespace) -> None:
     import uvicorn
 
     from groma.serve.engine import Engine
+    from groma.serve.gate import KEYS, read_keys
     from groma.serve.openai_routes import Service, make_app
     from groma.types import GromaError
 
-    keys = tuple(key.strip() for key in os.environ.get(KEYS, "").split(",") if key.strip())
+    keys = read_keys()
     if not keys and not options.no_key and options.host not in _LOOPBACK:
         raise GromaError(f"Others can reach {options.host}: set {KEYS}, or say --no-key.")
     if options.at_once < 1:

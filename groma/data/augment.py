@@ -34,15 +34,10 @@ _SIDED = re.compile(
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often a picture is changed.
+    """How often a picture is changed."""
 
-    Attributes:
-        flip: probability of mirroring, where the words stay true.
-        crop: probability of showing only a part, for detection alone.
-    """
-
-    flip: float = 0.0
-    crop: float = 0.0
+    flip: float = 0.0  # probability of mirroring, where the words stay true
+    crop: float = 0.0  # probability of showing only a part, for detection alone
 
     def draw(self, sample: Sample, dice: Dice) -> "View":
         """Decide what is done to one sample."""
@@ -54,15 +49,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class View:
-    """A window of a picture, perhaps mirrored.
+    """A window of a picture, perhaps mirrored."""
 
-    Attributes:
-        window: xyxy in [0, 1] of the picture.
-        flip: whether it is mirrored after cutting.
-    """
-
-    window: Box = _WHOLE
-    flip: bool = False
+    window: Box = _WHOLE  # xyxy in [0, 1] of the picture
+    flip: bool = False  # whether it is mirrored after cutting
 
     def picture(self, image: Image.Image, side: int) -> Image.Image:
         """What is seen, as a square of `side` pixels."""

@@ -29,13 +29,9 @@ def pad_conversations(
 
 @dataclass(frozen=True)
 class ExampleCollator:
-    """Stacks conversations.
+    """Stacks conversations."""
 
-    Attributes:
-        tokens: ids of the new tokens.
-    """
-
-    tokens: TokenIds
+    tokens: TokenIds  # ids of the new tokens
 
     def __call__(self, examples: Sequence[Example]) -> Example:
         """A batch.

@@ -46,25 +46,15 @@ from groma.types import GromaError
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """One entry of `[[sources]]`.
+    """One entry of `[[sources]]`."""
 
-    Attributes:
-        name: what tables call it.
-        format: one of `FORMATS`.
-        annotations: file or folder.
-        images: folder of the pictures.
-        ratio: share of its items that counts as one pass; 2 is twice.
-        options: of the format.
-        without: lists of pictures to be left out.
-    """
-
-    name: str
-    format: str
-    annotations: Path
-    images: Path
-    ratio: float = 1.0
-    options: Mapping[str, Any] = field(default_factory=dict)
-    without: tuple[Path, ...] = ()
+    name: str  # what tables call it
+    format: str  # one of `FORMATS`
+    annotations: Path  # file or folder
+    images: Path  # folder of the pictures
+    ratio: float = 1.0  # share of its items that counts as one pass; 2 is twice
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the format
+    without: tuple[Path, ...] = ()  # lists of pictures to be left out
 
     def open(self, cache: Path | None, without: frozenset[str] = frozenset()) -> Source:
         """All its samples; the index is made where there is none.
@@ -87,25 +77,17 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Sources to train on together; every batch comes from one of them.
+    """Sources to train on together; every batch comes from one of them."""
 
-    Attributes:
-        sources: at least one.
-        seed: of order, phrasings and augmentation.
-        augmentation: how often pictures are changed.
-        cache: folder of indexes; None is beside each annotation file.
-        without: lists of pictures to be left out of all sources.
-        image_data: of Visual Genome, whose pictures of these lists are left out too.
-        validation: what is never learnt from.
-    """
-
-    sources: tuple[SourceConfig, ...]
-    seed: int = 0
+    sources: tuple[SourceConfig, ...]  # at least one
+    seed: int = 0  # of order, phrasings and augmentation
+    # How often pictures are changed.
     augmentation: Augmentation = field(default_factory=Augmentation)
-    cache: Path | None = None
-    without: tuple[Path, ...] = ()
+    cache: Path | None = None  # folder of indexes; None is beside each annotation file
+    without: tuple[Path, ...] = ()  # lists of pictures to be left out of all sources
+    # Of Visual Genome, whose pictures of these lists are left out too.
     image_data: Path | None = None
-    validation: "Mixture | None" = None
+    validation: "Mixture | None" = None  # what is never learnt from
 
     @cached_property
     def opened(self) -> tuple[Source, ...]:

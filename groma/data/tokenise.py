@@ -13,20 +13,14 @@ from groma.types import IGNORED
 
 @dataclass(frozen=True)
 class Written:
-    """A conversation in tokens, with placeholders for what depends on the proposals.
+    """A conversation in tokens, with placeholders for what depends on the proposals."""
 
-    Attributes:
-        ids: (T,) with one `<image>`, one `<region>`, and a `<refer_box>` or `<ground_box>` wherever
-            a region is named.
-        labels: (T,) the id where it is supervised, -100 elsewhere.
-        refer: (K,) for each `<refer_box>`, the index of its box in the sample.
-        ground: (G,) for each `<ground_box>`, the index of its box in the sample.
-    """
-
+    # (T,) with one `<image>`, one `<region>`, and a `<refer_box>` or `<ground_box>` wherever a
+    # region is named.
     ids: Tensor
-    labels: Tensor
-    refer: Tensor
-    ground: Tensor
+    labels: Tensor  # (T,) the id where it is supervised, -100 elsewhere
+    refer: Tensor  # (K,) for each `<refer_box>`, the index of its box in the sample
+    ground: Tensor  # (G,) for each `<ground_box>`, the index of its box in the sample
 
 
 def write(sample: GroundedSample, template: Template, limit: int) -> Written:

@@ -26,17 +26,11 @@ _LONGEST_SIDE = 1280
 
 @dataclass(frozen=True)
 class ReviewedItem:
-    """One conversation in its present form.
+    """One conversation in its present form."""
 
-    Attributes:
-        picture: name of the file.
-        text: the conversation as a person edits it, see `write_conversation`.
-        verdict: "accepted", "edited", "rejected" or "undecided".
-    """
-
-    picture: str
-    text: str
-    verdict: str
+    picture: str  # name of the file
+    text: str  # the conversation as a person edits it, see `write_conversation`
+    verdict: str  # "accepted", "edited", "rejected" or "undecided"
 
 
 class Review:

@@ -16,7 +16,7 @@ from groma.data.sources.visual_genome import open_visual_genome, read_pictures
 from groma.foreign import load_json, printable_name, to_identifier
 from groma.image import PICTURE_ENDINGS, normalise_boxes
 from groma.instruct.region_choice import RegionChoice, choose_regions, merge_texts
-from groma.types import Box, EncodedImage, GromaError, Size, to_box
+from groma.types import Box, EncodedImage, GromaError, Size, scale_box, to_box
 
 _MOST_CAPTIONS = 3
 _MOST_QUESTIONS = 6
@@ -28,30 +28,19 @@ _CAPTION = "Describe the picture in one sentence."
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A picture's marked regions and all that is known about it.
+    """A picture's marked regions and all that is known about it."""
 
-    Attributes:
-        picture: name of the file, below the folder of pictures.
-        size: (H, W) in pixels.
-        boxes: xyxy in [0, 1]; region K, whose mark says K, is `boxes[K - 1]`.
-        descriptions: for every region what it shows, the best one first; may be empty.
-        captions: of the whole picture.
-        questions: about the picture, with their answers.
-    """
-
-    picture: str
-    size: Size
-    boxes: tuple[Box, ...]
+    picture: str  # name of the file, below the folder of pictures
+    size: Size  # (H, W) in pixels
+    boxes: tuple[Box, ...]  # xyxy in [0, 1]; region K, whose mark says K, is `boxes[K - 1]`
+    # For every region what it shows, the best one first; may be empty.
     descriptions: tuple[tuple[str, ...], ...]
-    captions: tuple[str, ...] = ()
-    questions: tuple[tuple[str, str], ...] = ()
+    captions: tuple[str, ...] = ()  # of the whole picture
+    questions: tuple[tuple[str, str], ...] = ()  # about the picture, with their answers
 
     def boxes_in(self, size: Size) -> tuple[Box, ...]:
         """The same boxes in pixels of the picture at a size (H, W)."""
-        height, width = size
-        return tuple(
-            (x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in self.boxes
-        )
+        return tuple(scale_box(box, size) for box in self.boxes)
 
 
 class Source(Protocol):

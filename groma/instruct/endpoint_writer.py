@@ -27,14 +27,10 @@ INSTRUCTIONS = (_FOLDER / "prompt_instructions.txt").read_text(encoding="utf-8")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Something to write about, and what was written; both made for this project.
+    """Something to write about, and what was written; both made for this project."""
 
-    Attributes:
-        material: its picture exists in words only.
-        conversation: "question" and "answer" of every round, see `groma.instruct.draft_notation`.
-    """
-
-    material: Material
+    material: Material  # its picture exists in words only
+    # "question" and "answer" of every round, see `groma.instruct.draft_notation`.
     conversation: Sequence[Mapping[str, str]]
 
     @property
@@ -61,17 +57,11 @@ EXAMPLES = tuple(
 
 @dataclass(frozen=True)
 class Estimate:
-    """What asking would take.
+    """What asking would take."""
 
-    Attributes:
-        requests: how many requests are sent.
-        input_tokens: of all of them.
-        output_tokens: of all answers, at most.
-    """
-
-    requests: int
-    input_tokens: int
-    output_tokens: int
+    requests: int  # how many requests are sent
+    input_tokens: int  # of all of them
+    output_tokens: int  # of all answers, at most
 
     @classmethod
     def total(cls, estimates: Iterable["Estimate"]) -> "Estimate":

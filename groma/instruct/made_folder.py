@@ -18,20 +18,14 @@ _REVIEW = "review.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one picture.
+    """What became of one picture."""
 
-    Attributes:
-        key: what its source calls it.
-        status: accepted; rejected for good; or failed, because its writer gave no answer.
-        reasons: one sentence each, where it is not accepted.
-        item: in Groma-Instruct JSON, where it is.
-        annotation: its `size`, `caption` and `boxes`, where a model of ours told them.
-    """
-
-    key: str
+    key: str  # what its source calls it
+    # Accepted; rejected for good; or failed, because its writer gave no answer.
     status: Literal["accepted", "rejected", "failed"]
-    reasons: tuple[str, ...] = ()
-    item: Fields | None = None
+    reasons: tuple[str, ...] = ()  # one sentence each, where it is not accepted
+    item: Fields | None = None  # in Groma-Instruct JSON, where it is
+    # Its `size`, `caption` and `boxes`, where a model of ours told them.
     annotation: Fields | None = None
 
 

@@ -15,21 +15,13 @@ _SAME = 0.5
 
 @dataclass(frozen=True)
 class RegionChoice:
-    """How regions are chosen.
+    """How regions are chosen."""
 
-    Attributes:
-        fewest: a picture with fewer is not used.
-        most: the best ones are kept.
-        max_iou: a region that overlaps a better one more than this is dropped.
-        min_area: least share of the picture; smaller ones cannot be recognised.
-        max_area: largest share of the picture; a larger one is the picture itself.
-    """
-
-    fewest: int = 3
-    most: int = 10
-    max_iou: float = 0.3
-    min_area: float = 0.001
-    max_area: float = 0.9
+    fewest: int = 3  # a picture with fewer is not used
+    most: int = 10  # the best ones are kept
+    max_iou: float = 0.3  # a region that overlaps a better one more than this is dropped
+    min_area: float = 0.001  # least share of the picture; smaller ones cannot be recognised
+    max_area: float = 0.9  # largest share of the picture; a larger one is the picture itself
 
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to choose.

@@ -27,16 +27,11 @@ _HIDING, _CLASHING, _STRANGE, _OUTSIDE = 100.0, 1000.0, 3.0, 2.0
 
 @dataclass(frozen=True)
 class Mark:
-    """One number on the picture.
+    """One number on the picture."""
 
-    Attributes:
-        number: from 1.
-        box_px: the mark itself, xyxy in pixels.
-        tip_px: (x, y) where a line from the mark leads to, or None where it stands in its region.
-    """
-
-    number: int
-    box_px: Box
+    number: int  # from 1
+    box_px: Box  # the mark itself, xyxy in pixels
+    # (x, y) where a line from the mark leads to, or None where it stands in its region.
     tip_px: tuple[float, float] | None
 
 

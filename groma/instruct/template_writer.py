@@ -29,17 +29,11 @@ _FOUND = ("I found ", "Here I see ", "You can see ")
 
 @dataclass(frozen=True, slots=True)
 class _Thing:
-    """A region whose description can be used.
+    """A region whose description can be used."""
 
-    Attributes:
-        region: index into the boxes.
-        name: what it is, a noun phrase.
-        rest: the rest of its description where that is a sentence: "is riding a wave".
-    """
-
-    region: int
-    name: str
-    rest: str | None
+    region: int  # index into the boxes
+    name: str  # what it is, a noun phrase
+    rest: str | None  # the rest of its description where that is a sentence: "is riding a wave"
 
     @property
     def phrase(self) -> Phrase:

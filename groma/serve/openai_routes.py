@@ -39,6 +39,8 @@ from groma.types import GromaError
 
 MOST_REQUEST_BYTES = MOST_BYTES * 4 // 3 + 1_000_000
 """A picture in base64, and words."""
+PATHS = ("/v1/{rest:path}", "/health", "/metrics")
+"""All that is answered."""
 _T = TypeVar("_T")
 
 

@@ -70,7 +70,7 @@ class ScriptedGroma(Groma):
 
 
 class _ScriptedDecoder:
-    num_bytes = 1_000_000
+    num_bytes, num_tokens = 1_000_000, 400
 
     def __init__(self, groma: ScriptedGroma) -> None:
         self._groma = groma

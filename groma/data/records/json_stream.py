@@ -19,19 +19,12 @@ _DECODER = json.JSONDecoder()
 
 
 class _Element(NamedTuple):
-    """An element of a list in a file.
+    """An element of a list in a file."""
 
-    Attributes:
-        table: what the list is called; "" where the file is one list.
-        value: its strings are not decoded from UTF-8 yet.
-        start: its first byte.
-        text: its bytes.
-    """
-
-    table: str
-    value: Any
-    start: int
-    text: bytes
+    table: str  # what the list is called; "" where the file is one list
+    value: Any  # its strings are not decoded from UTF-8 yet
+    start: int  # its first byte
+    text: bytes  # its bytes
 
 
 def stream_elements(path: Path) -> Iterator[_Element]:

@@ -67,19 +67,12 @@ _DIGITS = 3
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side says.
+    """What one side says."""
 
-    Attributes:
-        role: `HUMAN`, `GPT`, or what else a file has.
-        text: in which tags mean boxes.
-        boxes: indices into the item's boxes, its `box_inds`.
-        grounding: of a question, whether its answer may point at boxes.
-    """
-
-    role: str
-    text: str
-    boxes: tuple[int, ...] = ()
-    grounding: bool = True
+    role: str  # `HUMAN`, `GPT`, or what else a file has
+    text: str  # in which tags mean boxes
+    boxes: tuple[int, ...] = ()  # indices into the item's boxes, its `box_inds`
+    grounding: bool = True  # of a question, whether its answer may point at boxes
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -23,21 +23,13 @@ UNKNOWN_SIZE: Size = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class DetectionSample:
-    """A picture's boxes for detection pretraining (paper 3.3).
+    """A picture's boxes for detection pretraining (paper 3.3)."""
 
-    Attributes:
-        picture: file name, below the folder of the source's pictures.
-        size: (H, W) in pixels, or `UNKNOWN_SIZE`.
-        boxes: xyxy in [0, 1], at least one.
-        names: what each box holds; empty where the data has no classes.
-        head: which objectness head they train: `coco` for whole objects, `sa1b` for any segment.
-    """
-
-    picture: str
-    size: Size
-    boxes: tuple[Box, ...]
-    names: tuple[str, ...]
-    head: Head
+    picture: str  # file name, below the folder of the source's pictures
+    size: Size  # (H, W) in pixels, or `UNKNOWN_SIZE`
+    boxes: tuple[Box, ...]  # xyxy in [0, 1], at least one
+    names: tuple[str, ...]  # what each box holds; empty where the data has no classes
+    head: Head  # which objectness head they train: `coco` for whole objects, `sa1b` for any segment
 
 
 Sample = GroundedSample | DetectionSample
@@ -75,20 +67,14 @@ class _Records(Protocol):
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of one source by index.
+    """The samples of one source by index."""
 
-    Attributes:
-        records: where raw items come from.
-        parse: makes a sample of one; picklable.
-        kind: what the samples are for.
-        turns: most questions about one picture that one sample keeps; None keeps all.
-        without: keys of pictures that are left out, as `picture_key` makes them.
-    """
-
-    records: _Records
-    parse: _Parser
-    kind: Kind
+    records: _Records  # where raw items come from
+    parse: _Parser  # makes a sample of one; picklable
+    kind: Kind  # what the samples are for
+    # Most questions about one picture that one sample keeps; None keeps all.
     turns: int | None = None
+    # Keys of pictures that are left out, as `picture_key` makes them.
     without: frozenset[str] = frozenset()
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -343,7 +344,7 @@ def save_answers(path, benchmark, limit, wrong):
         "model": path.stem,
         "quantization": "4bit" if path.stem == "four" else None,
         "dtype": "auto",
-        "protocol": Protocol("words", 64).to_dict(),
+        "protocol": asdict(Protocol("words", 64)),
     }
     file = RunJournal.resume(path, header)
     for index in choose(len(benchmark.cases), limit, 0):
