@@ -92,6 +92,8 @@ class ConvolutionalEncoderConfig(PreTrainedConfig):
         small_side: what is found at the picture's full size counts where the square root of its
             share of the picture is below this; what is larger is seen better in the whole.
         small_trust: probabilities of small things are multiplied by this.
+        tile_trust: and so are those of things that tiles of a picture show, where it is looked at
+            in more detail.
         num_candidates: Q, the best cells of both looks, before any are suppressed.
         certainty: weights of the logit of the best class's probability, of lying in (or around)
             a better region of that class and of the logarithm of the size, and a constant.
@@ -107,6 +109,7 @@ class ConvolutionalEncoderConfig(PreTrainedConfig):
     view_size: int = 416
     small_side: float = 0.15
     small_trust: float = 0.85
+    tile_trust: float = 0.5
     num_candidates: int = 1000
     certainty: list[float] | tuple[float, ...] = (2.58, -0.35, 0.24, 1.43)
 

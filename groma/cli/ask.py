@@ -54,6 +54,7 @@ def _run(options: argparse.Namespace) -> None:
         grounding=options.grounding,
         score_threshold=options.score_threshold,
         max_regions=options.max_regions,
+        detail=options.detail,
     )
     image = read_picture(options)
     groma = load_model(options)

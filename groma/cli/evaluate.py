@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.picture_options import add_detail_option
+
 if TYPE_CHECKING:
     from groma.chat.chat import Groma
     from groma.eval.benchmarks.chat_judge import Judge
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     asked.add_argument("--max-new-tokens", type=int, metavar="N")
     asked.add_argument("--score-threshold", type=float, metavar="X", help="least objectness")
     asked.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+    add_detail_option(asked)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--save", type=Path, metavar="FILE", help="keep all answers; go on if there are some"
@@ -244,7 +247,14 @@ def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol"
     if wording == "auto":
         is_released = loading.read_config(loading.resolve(options.model)).compat
         wording = "tags" if is_released else "words"
-    names = ("max_new_tokens", "score_threshold", "max_regions", "grounding", "objectness")
+    names = (
+        "max_new_tokens",
+        "score_threshold",
+        "max_regions",
+        "detail",
+        "grounding",
+        "objectness",
+    )
     chosen = {name: getattr(options, name, None) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}
     return replace(benchmark.protocol(wording), **given)

@@ -55,13 +55,19 @@ class RegionEncoder(nn.Module):
         """
         return self.fusion(hidden_states)
 
-    def forward(self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
+    def forward(
+        self,
+        feature_maps: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        in_maps: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
         """Encode regions of pictures that are already fused.
 
         Args:
             feature_maps: what `fuse` returned for B pictures.
             boxes: for each picture (N_i, 4) xyxy in [0, 1]; N_i may be 0. Keep them in float32:
                 a 16-bit corner is off by pixels.
+            in_maps: the same boxes in [0, 1] of what the maps show, where those are of a tile.
 
         Returns:
             For each picture (N_i, text width) region tokens.
@@ -71,7 +77,8 @@ class RegionEncoder(nn.Module):
         owners = torch.arange(len(counts), device=all_boxes.device).repeat_interleave(
             torch.tensor(counts, device=all_boxes.device)
         )
-        appearance = self._appearance(feature_maps, self.windows(all_boxes), owners)
+        shown = all_boxes if in_maps is None else torch.cat(list(in_maps))
+        appearance = self._appearance(feature_maps, self.windows(shown), owners)
         # The place is given as centre and size in every checkpoint; only the windows differ.
         position = self.box_embedding(box_xyxy_to_cxcywh(all_boxes).to(appearance.dtype))
         return list(self.projection(self.norm(appearance) + position).split(counts))
