@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -125,96 +125,6 @@ class EncodedImage:
         maps = (*self.feature_maps, *(self.tiles.feature_maps if self.tiles else ()))
         tensors = (self.image_tokens, *maps, self.proposals.boxes, self.proposals.scores)
         return sum(tensor.nbytes for tensor in tensors)
-
-
-@dataclass(frozen=True)
-class RegionRef:
-    """A region a phrase points to.
-
-    Attributes:
-        id: N of `<rN>`; stable for a whole conversation.
-        box: xyxy in pixels of the original picture.
-        score: probability of this region's token among all regions at that step.
-        objectness: the proposer's score; 1.0 for a user region.
-        user: number K of the user's region `[K]` (from 1), or None for a proposal.
-    """
-
-    id: int
-    box: Box
-    score: float
-    objectness: float
-    user: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the inverse of `from_dict`."""
-        return asdict(self) | {"box": list(self.box)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        user = None if data["user"] is None else int(data["user"])
-        score, objectness = float(data["score"]), float(data["objectness"])
-        return cls(int(data["id"]), to_box(data["box"]), score, objectness, user)
-
-
-@dataclass(frozen=True)
-class Region:
-    """A box that has the name `<rN>` for as long as its conversation lasts.
-
-    Attributes:
-        id: N of `<rN>`.
-        box: xyxy in pixels of the original picture, inside it.
-        extent: xyxy in [0, 1] as the region encoder sees it; a proposal may reach over the edge.
-        objectness: the proposer's score; 1.0 for a user region.
-        user: number K of the user's region `[K]` (from 1), or None for a proposal.
-    """
-
-    id: int
-    box: Box
-    extent: Box
-    objectness: float
-    user: int | None = None
-
-    def ref(self, score: float) -> RegionRef:
-        """This region as something a phrase points to with probability `score`."""
-        return RegionRef(self.id, self.box, score, self.objectness, self.user)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the inverse of `from_dict`."""
-        return asdict(self) | {"box": list(self.box), "extent": list(self.extent)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        user = None if data["user"] is None else int(data["user"])
-        box, extent = to_box(data["box"]), to_box(data["extent"])
-        return cls(int(data["id"]), box, extent, float(data["objectness"]), user)
-
-
-@dataclass(frozen=True)
-class GroundedSpan:
-    """Characters [start, end) of a reply's text and the regions they mean.
-
-    `start == end` where the model gave regions without a phrase.
-    """
-
-    start: int
-    end: int
-    regions: tuple[RegionRef, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the inverse of `from_dict`."""
-        return {
-            "start": self.start,
-            "end": self.end,
-            "regions": [region.to_dict() for region in self.regions],
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        regions = tuple(RegionRef.from_dict(region) for region in data["regions"])
-        return cls(int(data["start"]), int(data["end"]), regions)
 
 
 def scale_box(box: Box, size: Size) -> Box:

@@ -182,7 +182,9 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         tiles = EncodedTiles(windows, tile_maps)
         return replace(image, feature_maps=maps, proposals=proposals, tiles=tiles)
 
-    def encode_regions(self, image: EncodedImage, boxes: Tensor) -> Tensor:
+    def encode_regions(
+        self, image: EncodedImage, boxes: Tensor, masks: Tensor | None = None
+    ) -> Tensor:
         """Region tokens of any boxes of an encoded picture (paper 3.1, Region Encoder).
 
         A small one is pooled from the tile that shows it best, if there are tiles.
@@ -190,21 +192,25 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Args:
             image: from `encode_image` or `add_tiles`.
             boxes: (N, 4) xyxy in [0, 1].
+            masks: (N, M, M) how much each cell of a box counts, 0 to 1; None is all alike.
+                Released checkpoints know boxes alone.
 
         Returns:
             (N, D) in the text width.
         """
         maps = [level[None] for level in image.feature_maps]
-        boxes = boxes.to(maps[0].device)
-        tokens = self.region_encoder(maps, [boxes])[0]
+        device = maps[0].device
+        boxes, masks = boxes.to(device), None if masks is None else masks.to(device)
+        tokens = self.region_encoder(maps, [boxes], None if masks is None else [masks])[0]
         if image.tiles is None:
             return tokens
-        shown = best_tiles(boxes, image.tiles.windows)
-        for tile in shown[shown >= 0].unique().tolist():
-            rows, window = shown == tile, image.tiles.windows[tile, None]
+        best = best_tiles(boxes, image.tiles.windows)
+        for tile in best[best >= 0].unique().tolist():
+            rows, window = best == tile, image.tiles.windows[tile, None]
             maps = [level[tile, None] for level in image.tiles.feature_maps]
-            in_tile = to_tile(boxes[rows], window)
-            tokens[rows] = self.region_encoder(maps, [boxes[rows]], [in_tile])[0]
+            shown = None if masks is None else [masks[rows]]
+            in_tile = [to_tile(boxes[rows], window)]
+            tokens[rows] = self.region_encoder(maps, [boxes[rows]], shown, in_tile)[0]
         return tokens
 
     def detect(self, pixel_values: Tensor) -> "DetectorOutput":
