@@ -292,21 +292,13 @@ class _Answers:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why an attempt brought no answer.
+    """Why an attempt brought no answer."""
 
-    Attributes:
-        reason: half a sentence about the server.
-        may_pass: whether another attempt could succeed.
-        is_unusable: whether other requests would fail as well.
-        status: of the response, if there was one.
-        pause: seconds the server wants to be left alone.
-    """
-
-    reason: str
-    may_pass: bool = True
-    is_unusable: bool = False
-    status: int | None = None
-    pause: float = 0.0
+    reason: str  # half a sentence about the server
+    may_pass: bool = True  # whether another attempt could succeed
+    is_unusable: bool = False  # whether other requests would fail as well
+    status: int | None = None  # of the response, if there was one
+    pause: float = 0.0  # seconds the server wants to be left alone
 
 
 def _refusal(response: httpx.Response, said: str) -> _Failure:

@@ -1,11 +1,14 @@
-"""The frozen data that flows between Groma's parts; no nn.Module, no I/O."""
+"""The frozen data that flows between Groma's parts; no nn.Module, no I/O, no torch to wait for."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORED = -100
 """Label of a position that is not supervised."""
@@ -22,44 +25,28 @@ class GromaError(ValueError):
 
 @dataclass(frozen=True)
 class PixelInput:
-    """One picture as the image encoder sees it.
+    """One picture as the image encoder sees it."""
 
-    Attributes:
-        pixels: (3, S, S) normalised.
-        original_size: (H, W) of the picture the user knows, in pixels, after EXIF rotation.
-    """
-
-    pixels: Tensor
-    original_size: Size
+    pixels: Tensor  # (3, S, S) normalised
+    original_size: Size  # (H, W) of the picture the user knows, in pixels, after EXIF rotation
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """What the region proposer found in one picture, best first (paper 3.1).
+    """What the region proposer found in one picture, best first (paper 3.1)."""
 
-    Attributes:
-        boxes: (Q, 4) xyxy in [0, 1].
-        scores: (Q,) objectness in [0, 1].
-    """
-
-    boxes: Tensor
-    scores: Tensor
+    boxes: Tensor  # (Q, 4) xyxy in [0, 1]
+    scores: Tensor  # (Q,) objectness in [0, 1]
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Proposals and user boxes that have a name `<rN>` and a region token; row N is `<rN>`.
+    """Proposals and user boxes that have a name `<rN>` and a region token; row N is `<rN>`."""
 
-    Attributes:
-        boxes: (N, 4) xyxy in [0, 1].
-        scores: (N,) objectness; 1.0 for a user region.
-        is_user: (N,) bool.
-        tokens: (N, D) region tokens in the text width, or None before they are encoded.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    is_user: Tensor
+    boxes: Tensor  # (N, 4) xyxy in [0, 1]
+    scores: Tensor  # (N,) objectness; 1.0 for a user region
+    is_user: Tensor  # (N,) bool
+    # (N, D) region tokens in the text width, or None before they are encoded.
     tokens: Tensor | None = None
 
     def __len__(self) -> int:
@@ -69,52 +56,34 @@ class Regions:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """A batch of pictures after image encoder and region proposer (paper 3.1).
+    """A batch of pictures after image encoder and region proposer (paper 3.1)."""
 
-    Attributes:
-        hidden: of the image encoder, each (B, D, g, g): the levels that the region encoder fuses,
-            then the one that image tokens are made of.
-        proposals: per picture, best first.
-    """
-
+    # Of the image encoder, each (B, D, g, g): the levels that the region encoder fuses, then the
+    # one that image tokens are made of.
     hidden: tuple[Tensor, ...]
-    proposals: tuple[Proposals, ...]
+    proposals: tuple[Proposals, ...]  # per picture, best first
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """Everything about one picture that does not depend on the conversation.
+    """Everything about one picture that does not depend on the conversation."""
 
-    Attributes:
-        original_size: (H, W) in pixels.
-        image_tokens: (P, D) in the text width.
-        feature_maps: the region encoder's fused maps, finest first, each (C, h, w).
-        proposals: all Q of them, best first.
-    """
-
-    original_size: Size
-    image_tokens: Tensor
+    original_size: Size  # (H, W) in pixels
+    image_tokens: Tensor  # (P, D) in the text width
+    # The region encoder's fused maps, finest first, each (C, h, w).
     feature_maps: tuple[Tensor, ...]
-    proposals: Proposals
+    proposals: Proposals  # all Q of them, best first
 
 
 @dataclass(frozen=True)
 class RegionRef:
-    """A region a phrase points to.
+    """A region a phrase points to."""
 
-    Attributes:
-        id: N of `<rN>`; stable for a whole conversation.
-        box: xyxy in pixels of the original picture.
-        score: probability of this region's token among all regions at that step.
-        objectness: the proposer's score; 1.0 for a user region.
-        user: number K of the user's region `[K]` (from 1), or None for a proposal.
-    """
-
-    id: int
-    box: Box
-    score: float
-    objectness: float
-    user: int | None = None
+    id: int  # N of `<rN>`; stable for a whole conversation
+    box: Box  # xyxy in pixels of the original picture
+    score: float  # probability of this region's token among all regions at that step
+    objectness: float  # the proposer's score; 1.0 for a user region
+    user: int | None = None  # number K of the user's region `[K]` (from 1), or None for a proposal
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
@@ -130,21 +99,13 @@ class RegionRef:
 
 @dataclass(frozen=True)
 class Region:
-    """A box that has the name `<rN>` for as long as its conversation lasts.
+    """A box that has the name `<rN>` for as long as its conversation lasts."""
 
-    Attributes:
-        id: N of `<rN>`.
-        box: xyxy in pixels of the original picture, inside it.
-        extent: xyxy in [0, 1] as the region encoder sees it; a proposal may reach over the edge.
-        objectness: the proposer's score; 1.0 for a user region.
-        user: number K of the user's region `[K]` (from 1), or None for a proposal.
-    """
-
-    id: int
-    box: Box
-    extent: Box
-    objectness: float
-    user: int | None = None
+    id: int  # N of `<rN>`
+    box: Box  # xyxy in pixels of the original picture, inside it
+    extent: Box  # xyxy in [0, 1] as the region encoder sees it; a proposal may reach over the edge
+    objectness: float  # the proposer's score; 1.0 for a user region
+    user: int | None = None  # number K of the user's region `[K]` (from 1), or None for a proposal
 
     def ref(self, score: float) -> RegionRef:
         """This region as something a phrase points to with probability `score`."""

@@ -42,19 +42,12 @@ _PLAIN_LORA = {"peft_type": "LORA", "bias": "none", "use_dora": False, "lora_bia
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells one base model from another, however it is quantised or rounded.
+    """What tells one base model from another, however it is quantised or rounded."""
 
-    Attributes:
-        name: what the base was called.
-        sizes: some sizes in words, for people.
-        structure: hash of the configuration and of the names and shapes of all weights.
-        sample: some of the weights that quantisation leaves alone.
-    """
-
-    name: str
-    sizes: Mapping[str, int]
-    structure: str
-    sample: tuple[float, ...]
+    name: str  # what the base was called
+    sizes: Mapping[str, int]  # some sizes in words, for people
+    structure: str  # hash of the configuration and of the names and shapes of all weights
+    sample: tuple[float, ...]  # some of the weights that quantisation leaves alone
 
     @classmethod
     def of(cls, model: GromaForConditionalGeneration, name: str = "") -> Self:
@@ -86,24 +79,15 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A saved adapter, as far as its files' heads tell.
+    """A saved adapter, as far as its files' heads tell."""
 
-    Attributes:
-        folder: holds `adapter_config.json` and `adapter_model.safetensors`.
-        base: the model it belongs to.
-        rank: of the low-rank matrices.
-        alpha: they are scaled by alpha / rank.
-        linears: names of the linear layers that have them.
-        whole: which of `WHOLE_PARTS` it replaces.
-        card: what is known of its training, JSON-ready.
-    """
-
-    folder: Path
-    base: Fingerprint
-    rank: int
-    alpha: float
-    linears: tuple[str, ...]
-    whole: tuple[str, ...]
+    folder: Path  # holds `adapter_config.json` and `adapter_model.safetensors`
+    base: Fingerprint  # the model it belongs to
+    rank: int  # of the low-rank matrices
+    alpha: float  # they are scaled by alpha / rank
+    linears: tuple[str, ...]  # names of the linear layers that have them
+    whole: tuple[str, ...]  # which of `WHOLE_PARTS` it replaces
+    # What is known of its training, JSON-ready.
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @property

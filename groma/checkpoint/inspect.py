@@ -31,19 +31,12 @@ _SAFETENSORS_TYPES = {
 
 @dataclass
 class PartInfo:
-    """What one part of a checkpoint holds on disk.
+    """What one part of a checkpoint holds on disk."""
 
-    Attributes:
-        name: the part, in this project's words.
-        parameters: how many numbers it stands for (a packed 4-bit byte counts as two).
-        size: bytes on disk, which are also its bytes in memory when loaded as stored.
-        dtypes: the stored types.
-    """
-
-    name: str
-    parameters: int = 0
-    size: int = 0
-    dtypes: set[str] = field(default_factory=set)
+    name: str  # the part, in this project's words
+    parameters: int = 0  # how many numbers it stands for (a packed 4-bit byte counts as two)
+    size: int = 0  # bytes on disk, which are also its bytes in memory when loaded as stored
+    dtypes: set[str] = field(default_factory=set)  # the stored types
 
 
 def info(source: str | Path) -> list[PartInfo]:

@@ -1,16 +1,16 @@
 """`groma ask IMAGE QUESTION`: one question about one picture."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from groma.cli.model_options import add_adapter_option, add_model_options, load_model
 from groma.cli.picture_options import add_picture_options, read_picture
 from groma.cli.terminal import format_box, format_table, printable, show
+from groma.types import RegionRef
 
 if TYPE_CHECKING:
     from groma.chat.conversation import GroundedReply
-    from groma.types import RegionRef
 
 
 def add(commands: Any) -> None:
@@ -46,20 +46,14 @@ def _run(options: argparse.Namespace) -> None:
 
     # Whatever is wrong with the question is said before a model is loaded.
     check_question(options.question, options.boxes)
-    settings = GenerationSettings(
-        max_new_tokens=options.max_new_tokens,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        seed=options.seed,
-        grounding=options.grounding,
-        score_threshold=options.score_threshold,
-        max_regions=options.max_regions,
-    )
+    names = (field.name for field in fields(GenerationSettings))
+    settings = GenerationSettings(**{name: getattr(options, name) for name in names})
     image = read_picture(options)
-    groma = load_model(options)
-    if options.adapter:
-        groma = groma.with_adapter(options.adapter)
-    reply = groma.chat(image, **asdict(settings)).ask(options.question, options.boxes)
+    reply = (
+        load_model(options, options.adapter)
+        .chat(image, **asdict(settings))
+        .ask(options.question, options.boxes)
+    )
     show(reply.to_dict() if options.json else format_reply(reply))
     if options.save:
         reply.draw(image).save(options.save)
@@ -75,31 +69,18 @@ def format_reply(reply: "GroundedReply") -> str:
     text = printable((text + reply.text[at:]).strip())
     if not reply.spans:
         return text
-    rows = [
-        _format_region(region, reply.phrase(span))
-        for span in reply.spans
-        for region in span.regions
-    ]
+    rows = [_row(region, reply.phrase(span)) for span in reply.spans for region in span.regions]
     return f"{text}\n\n{format_table(('id', 'phrase', 'box', 'score', 'objectness'), rows)}"
 
 
-def _format_region(region: "RegionRef", phrase: str) -> tuple[str, ...]:
+def _row(region: RegionRef, phrase: str) -> tuple[str, ...]:
     name = f"r{region.id}" if region.user is None else f"r{region.id} = [{region.user}]"
-    return (
-        name,
-        printable(phrase),
-        format_box(region.box),
-        f"{region.score:.3f}",
-        f"{region.objectness:.3f}",
-    )
+    scores = f"{region.score:.3f}", f"{region.objectness:.3f}"
+    return name, printable(phrase), format_box(region.box), *scores
 
 
 def _parse_box(text: str) -> tuple[float, ...]:
-    """Read "x1,y1,x2,y2".
-
-    Raises:
-        ArgumentTypeError: if it is not four numbers.
-    """
+    """Read "x1,y1,x2,y2"; raises `ArgumentTypeError` if it is not four numbers."""
     try:
         box = tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from groma.cli.model_options import add_adapter_option, add_model_options, load_model
+from groma.types import GromaError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -35,26 +36,19 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Serve until interrupted.
-
-    Raises:
-        GromaError: if others could reach it without a key, or an option makes no sense.
-    """
+    """Serve until interrupted, unless others could reach it without a key."""
     import uvicorn
 
     from groma.serve.engine import Engine
     from groma.serve.gate import KEYS, read_keys
     from groma.serve.openai_routes import Service, make_app
-    from groma.types import GromaError
 
     keys = read_keys()
     if not keys and not options.no_key and options.host not in _LOOPBACK:
         raise GromaError(f"Others can reach {options.host}: set {KEYS}, or say --no-key.")
     if options.at_once < 1:
         raise GromaError("--at-once must be 1 or more.")
-    groma = load_model(options)
-    if options.adapter:
-        groma = groma.with_adapter(options.adapter)
+    groma = load_model(options, options.adapter)
     name = options.name or Path(options.model).name
     service = Service(Engine(groma, options.at_once), name, options.remote_pictures)
     app = make_app(service, keys, options.requests_per_minute)

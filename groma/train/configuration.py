@@ -25,67 +25,43 @@ _Configuration = TypeVar("_Configuration", bound="Configuration")
 
 @dataclass(frozen=True, config=TABLE)
 class Start:
-    """What a stage starts from; which fields are needed depends on the stage.
+    """What a stage starts from; which fields are needed depends on the stage."""
 
-    Attributes:
-        sizes: sizes of the model, arguments of `GromaConfig`.
-        image_encoder: folder or Hub id of a pretrained DINOv2.
-        folder: folder or Hub id of the model; of the language model, if `visual` is given.
-        visual: what detection pretraining left: a model or a checkpoint.
-    """
-
+    # Sizes of the model, arguments of `GromaConfig`.
     sizes: Mapping[str, Any] = field(default_factory=dict)
-    image_encoder: str | None = None
+    image_encoder: str | None = None  # folder or Hub id of a pretrained DINOv2
+    # Folder or Hub id of the model; of the language model, if `visual` is given.
     folder: str | None = None
-    visual: Path | None = None
+    visual: Path | None = None  # what detection pretraining left: a model or a checkpoint
 
 
 @dataclass(frozen=True, config=TABLE)
 class Run:
-    """How a stage runs, which changes nothing that is learnt but for `seed` and `limit`.
+    """How a stage runs, which changes nothing that is learnt but for `seed` and `limit`."""
 
-    Attributes:
-        save_steps: steps between checkpoints.
-        eval_steps: steps between evaluations.
-        log_steps: steps between lines of the log.
-        evaluated: how many examples of `[[validation]]` each evaluation reads.
-        workers: processes that load data.
-        limit: most tokens of a conversation, image and regions not counted.
-        seed: of initial weights and all that is random.
-        checkpointing: recompute activations in the backward pass, which saves memory.
-        compile: fuse the language model's operations, a third faster on a CPU, where there is a
-            C++ compiler.
-    """
-
-    save_steps: int = 250
-    eval_steps: int = 250
-    log_steps: int = 20
-    evaluated: int = 256
-    workers: int = 1
-    limit: int = 384
-    seed: int = 0
-    checkpointing: bool = False
+    save_steps: int = 250  # steps between checkpoints
+    eval_steps: int = 250  # steps between evaluations
+    log_steps: int = 20  # steps between lines of the log
+    evaluated: int = 256  # how many examples of `[[validation]]` each evaluation reads
+    workers: int = 1  # processes that load data
+    limit: int = 384  # most tokens of a conversation, image and regions not counted
+    seed: int = 0  # of initial weights and all that is random
+    checkpointing: bool = False  # recompute activations in the backward pass, which saves memory
+    # Fuse the language model's operations, a third faster on a CPU, where there is a C++ compiler.
     compile: bool = False
 
 
 @dataclass(frozen=True, config=TABLE, kw_only=True)
 class Configuration:
-    """Everything about one run of a stage but the public data it learns from.
-
-    Attributes:
-        out: folder of the run.
-        stage: what learns, and how fast.
-        model: what it starts from.
-        run: how it runs.
-    """
+    """Everything about one run of a stage but the public data it learns from."""
 
     others: ClassVar[frozenset[str]] = frozenset(("mixture", "sources", "validation"))
     """Tables of the same file that `groma.data.mixture` reads."""
 
-    out: Path
-    stage: Stage
-    model: Start = field(default_factory=Start)
-    run: Run = field(default_factory=Run)
+    out: Path  # folder of the run
+    stage: Stage  # what learns, and how fast
+    model: Start = field(default_factory=Start)  # what it starts from
+    run: Run = field(default_factory=Run)  # how it runs
 
 
 def shipped(folder: Path = FOLDER) -> list[str]:
