@@ -78,8 +78,7 @@ class View:
     def keep(self, sample: DetectionSample) -> tuple[Self, list[Box]]:
         """Boxes to learn from, and the view; without a crop if it would show none.
 
-        Raises:
-            BrokenItem: if there is none even so.
+        Raises `BrokenItem` if there is none even so.
         """
         for view in (self, replace(self, window=_WHOLE)):
             shown = [view.box(box) for box in sample.boxes if view._shows(box)]

@@ -34,11 +34,10 @@ class ExampleCollator:
     tokens: TokenIds  # ids of the new tokens
 
     def __call__(self, examples: Sequence[Example]) -> Example:
-        """A batch.
+        """A batch, as `GromaForConditionalGeneration.forward` takes it.
 
-        Returns:
-            `pixels` (B, 3, S, S) uint8, `input_ids` and `labels` (B, T), and per row `refer_boxes`
-            and `ground_boxes`, as `GromaForConditionalGeneration.forward` takes them.
+        `pixels` (B, 3, S, S) uint8, `input_ids` and `labels` (B, T), and per row `refer_boxes` and
+        `ground_boxes`.
         """
         ids, labels = ([example[part] for example in examples] for part in ("ids", "labels"))
         return {
@@ -52,14 +51,10 @@ class ExampleCollator:
 
 
 def collate_detection(examples: Sequence[Example]) -> Example:
-    """Stack detection examples.
+    """Stack detection examples, as `GromaForConditionalGeneration.detection_loss` takes them.
 
-    Returns:
-        `pixels` (B, 3, S, S) uint8, `boxes` per row, and the one `head` of the batch, as
-        `GromaForConditionalGeneration.detection_loss` takes them.
-
-    Raises:
-        ValueError: if the examples train different heads: a batch comes from one source.
+    `pixels` (B, 3, S, S) uint8, `boxes` per row, and the one `head` of the batch. Raises
+    `ValueError` if the examples train different heads: a batch comes from one source.
     """
     heads = {example["head"] for example in examples}
     if len(heads) > 1:

@@ -71,12 +71,9 @@ PHRASINGS = {
 
 
 def pose(sample: GroundedSample, dice: Dice, turns: int | None = None) -> GroundedSample:
-    """Word the questions of a sample.
+    """Word the questions of a sample, with phrasings that the dice pick.
 
-    Args:
-        sample: from a parser.
-        dice: picks the phrasings, and which questions stay.
-        turns: most questions that stay, where they are ours; None keeps all.
+    `turns` is how many questions stay at most, where they are ours; None keeps all.
     """
     kept = sample.turns
     if turns is not None and all(turn.kind in PHRASINGS for turn in kept):

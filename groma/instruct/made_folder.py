@@ -32,10 +32,6 @@ class Outcome:
 class MadeFolder:
     """What becomes of a picture is on disk at once.
 
-    Args:
-        path: of the folder.
-        journal: of the outcomes in it.
-
     Attributes:
         settings: how the run was started.
         outcomes: what became of the pictures, by key.
@@ -55,21 +51,13 @@ class MadeFolder:
 
     @classmethod
     def begin(cls, path: Path, settings: Fields) -> Self:
-        """Begin a run, or go on with it.
-
-        Raises:
-            GromaError: if the folder holds a run with other settings.
-        """
+        """Begin a run, or go on with it; raises `GromaError` if the folder's has other settings."""
         path.mkdir(parents=True, exist_ok=True)
         return cls(path, RunJournal.resume(path / _JOURNAL, settings))
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read what a run has made so far.
-
-        Raises:
-            GromaError: if there is none.
-        """
+        """Read what a run has made so far; raises `GromaError` if there is none."""
         if not (path / _JOURNAL).exists():
             raise GromaError(f"{path} holds nothing that `groma instruct` made.")
         return cls(path, RunJournal.read(path / _JOURNAL))
@@ -80,12 +68,7 @@ class MadeFolder:
         self.outcomes[outcome.key] = outcome
 
     def left(self, keys: Iterable[str], retry: bool = False) -> list[str]:
-        """Pictures that are still to do.
-
-        Args:
-            keys: of all of them.
-            retry: whether those whose writer failed are to do again.
-        """
+        """Pictures that are still to do, on `retry` also those whose writer failed."""
         done = {
             key for key, made in self.outcomes.items() if not (retry and made.status == "failed")
         }
@@ -98,11 +81,7 @@ class MadeFolder:
     def write(self, keys: Iterable[str]) -> None:
         """Write accepted items, as somebody may have reviewed them, and the list of refused ones.
 
-        Args:
-            keys: of all pictures, in the order of the files.
-
-        Raises:
-            GromaError: if the folder cannot be written.
+        The order is that of the keys; raises `GromaError` if the folder cannot be written.
         """
         items: list[Fields] = []
         refused: list[Fields] = []

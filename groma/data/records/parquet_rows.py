@@ -24,13 +24,7 @@ _BUFFER = 1 << 20
 
 
 class ParquetRows:
-    """The rows of one Parquet file, or of all in a folder in the order of their names.
-
-    Args:
-        path: of the file or folder.
-        columns: those that are needed; others are not read.
-        cache: folder of indexes; None is as in `cache_stem`.
-    """
+    """Some columns of one Parquet file, or of all in a folder in the order of their names."""
 
     def __init__(self, path: Path, columns: Sequence[str], cache: Path | None = None) -> None:
         if find_spec("pyarrow") is None:
@@ -55,8 +49,7 @@ class ParquetRows:
     def _table(self) -> "pa.Table":
         """The copy, mapped into memory; made on first use.
 
-        Raises:
-            GromaError: if there is no Parquet file, or it is damaged or has other columns.
+        Raises `GromaError` if there is no Parquet file, or it is damaged or has other columns.
         """
         import pyarrow as pa
 
