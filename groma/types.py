@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORED = -100
-"""Label of a position that is not supervised."""
+IGNORED = -100  # label of a position that is not supervised
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -156,11 +155,7 @@ def scale_box(box: Box, size: Size) -> Box:
 
 
 def to_box(values: Sequence[float]) -> Box:
-    """Read a box from a file.
-
-    Raises:
-        ValueError: if it is not four finite numbers.
-    """
+    """Read a box from a file; raises `ValueError` if it is not four finite numbers."""
     x1, y1, x2, y2 = (float(value) for value in values)
     if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
         raise ValueError("a box must hold finite numbers")
@@ -168,11 +163,7 @@ def to_box(values: Sequence[float]) -> Box:
 
 
 def to_size(values: Sequence[int]) -> Size:
-    """Read (H, W) from a file.
-
-    Raises:
-        ValueError: if it is not two positive numbers.
-    """
+    """Read (H, W) from a file; raises `ValueError` if it is not two positive numbers."""
     height, width = (int(value) for value in values)
     if height <= 0 or width <= 0:
         raise ValueError("a picture must have a size")

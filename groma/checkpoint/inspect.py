@@ -40,11 +40,7 @@ class PartInfo:
 
 
 def info(source: str | Path) -> list[PartInfo]:
-    """Describe a checkpoint without loading it: parameters, bytes and types per part.
-
-    Raises:
-        GromaError: as `resolve`.
-    """
+    """Describe a checkpoint without loading it: parameters, bytes and types per part."""
     parts: dict[str, PartInfo] = {}
     for tensor in _stored_tensors(weight_files(resolve(source))):
         part = next(part for part, pattern in _PARTS.items() if re.search(pattern, tensor.name))
@@ -58,11 +54,7 @@ def info(source: str | Path) -> list[PartInfo]:
 
 
 def automatic(source: str | Path) -> tuple[str, str]:
-    """The device and the number type that "auto" means for a checkpoint on this machine.
-
-    Raises:
-        GromaError: as `resolve` and `read_config`.
-    """
+    """The device and the number type that "auto" means for a checkpoint on this machine."""
     device = machine.resolve_device("auto")
     width = read_config(resolve(source)).text_config.hidden_size
     return device, str(machine.resolve_dtype("auto", device, width)).removeprefix("torch.")

@@ -8,8 +8,7 @@ from typing import Any
 
 from groma.types import GromaError
 
-_APPLICATION = ("groma_app", "app")
-"""What it is called where it is installed, and in a checkout."""
+_APPLICATION = ("groma_app", "app")  # what it is called where it is installed, and in a checkout
 _NEEDED = ("gradio", "spaces")
 
 

@@ -21,8 +21,7 @@ _HEAD = (
     *("left out", "broken", "why"),
 )
 _REASONS = 3
-_UNSEEN = "validation: "
-"""Stands before the name of a source that is never learnt from."""
+_UNSEEN = "validation: "  # stands before the name of a source that is never learnt from
 
 
 def add(commands: Any) -> None:

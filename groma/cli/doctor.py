@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from groma.text.template import Template
 
 _HEAD = ("item", "", "kind", "what is wrong", "fix")
-_OF_A_KIND = 5
-"""So many findings of a kind are listed."""
+_OF_A_KIND = 5  # so many findings of a kind are listed
 
 
 def add(actions: Any) -> None:

@@ -17,8 +17,7 @@ _SAME = ("model", "quantization", "dtype", "protocol")
 _ENDS = ("value", "low", "high")
 _FIELDS = {*_ENDS, "cases", "published"}
 
-_Report = Mapping[str, Any]
-"""What `groma eval rec --report FILE.md` writes to FILE.json."""
+_Report = Mapping[str, Any]  # what `groma eval rec --report FILE.md` writes to FILE.json
 
 
 def add(benchmarks: Any) -> None:

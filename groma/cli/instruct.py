@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from groma.instruct.region_choice import RegionChoice
     from groma.instruct.template_writer import TemplateWriter
 
-_SAMPLE = 8
-"""Requests that are written out to estimate all of them."""
+_SAMPLE = 8  # requests that are written out to estimate all of them
 
 
 def add(commands: Any) -> None:

@@ -11,8 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from groma.tokens import PAD, TokenIds
 from groma.types import IGNORED
 
-Example = dict[str, Any]
-"""What is learnt from one sample; `groma.data.dataset` says what is in it."""
+Example = dict[str, Any]  # what is learnt from one sample; `groma.data.dataset` says what is in it
 
 
 def pad(rows: Sequence[Tensor], value: int) -> Tensor:

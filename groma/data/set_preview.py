@@ -15,8 +15,7 @@ from groma.text.template import Template
 from groma.tokens import GROUND_BOX, NEW_TOKENS, REFER_BOX
 from groma.types import IGNORED
 
-LEARNT = ("⟦", "⟧")
-"""What stands around text that is learnt."""
+LEARNT = ("⟦", "⟧")  # what stands around text that is learnt
 
 
 def draw_sample(image: Image.Image, sample: Sample) -> Image.Image:

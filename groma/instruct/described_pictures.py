@@ -19,8 +19,7 @@ from groma.instruct.region_choice import RegionChoice, choose_regions, merge_tex
 from groma.types import Box, EncodedImage, GromaError, Size, scale_box, to_box
 
 _MOST_CAPTIONS = 3
-_MOST_QUESTIONS = 6
-"""Of a picture; the first ones are kept."""
+_MOST_QUESTIONS = 6  # of a picture; the first ones are kept
 
 _DESCRIBE = "What is [1]? Answer with a few words."
 _CAPTION = "Describe the picture in one sentence."
@@ -46,8 +45,7 @@ class Material:
 class Source(Protocol):
     """Pictures to write about."""
 
-    keys: list[str]
-    """What the pictures are called; the order in which they are worked through."""
+    keys: list[str]  # what the pictures are called; the order in which they are worked through
 
     def material(self, key: str) -> Material:
         """What is known about one picture; raises `GromaError` if it cannot be used."""

@@ -1,14 +1,12 @@
 """The folder of a run: what became of every picture, and the files made of it."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from groma.atomic_file import replacing
-from groma.foreign import clean_json
+from groma.atomic_file import write_json
 from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError
 
@@ -94,8 +92,8 @@ class MadeFolder:
                 continue
             reasons = ["It was rejected in review."] if verdict else outcome.reasons
             refused.append({"key": outcome.key, "status": outcome.status, "reasons": reasons})
-        _write_json(self.items_file, items)
-        _write_json(self.refused_file, refused)
+        write_json(self.items_file, items)
+        write_json(self.refused_file, refused)
 
     def write_coco(self, keys: Iterable[str]) -> None:
         """Write annotations: phrases are the categories, boxes x, y, width, height in pixels."""
@@ -124,7 +122,7 @@ class MadeFolder:
                 )
         named = [{"id": number, "name": name} for name, number in categories.items()]
         found = {"images": images, "annotations": annotations, "categories": named}
-        _write_json(self._path / "coco.json", found)
+        write_json(self._path / "coco.json", found)
 
     def summary(self, keys: Iterable[str]) -> str:
         """How many pictures ended how, and the most frequent reasons why not."""
@@ -146,9 +144,3 @@ class MadeFolder:
         path = self._path / _REVIEW
         entries = RunJournal.read(path).entries if path.exists() else []
         return {entry["key"]: entry for entry in entries}
-
-
-def _write_json(path: Path, data: Any) -> None:
-    """Write a file whole or not at all."""
-    with replacing(path) as file:
-        file.write(clean_json(json.dumps(data, indent=1, ensure_ascii=False)).encode())

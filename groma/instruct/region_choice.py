@@ -9,8 +9,7 @@ from torch import Tensor
 from groma.ops.boxes import box_area, nms, pairwise_iou
 from groma.types import GromaError
 
-_SAME = 0.5
-"""IoU from which on two boxes mean one thing."""
+_SAME = 0.5  # ioU from which on two boxes mean one thing
 
 
 @dataclass(frozen=True)

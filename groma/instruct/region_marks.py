@@ -15,11 +15,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from groma.drawing.boxes import region_colour, text_colour
 from groma.types import Box, Size
 
-HIDDEN = 0.12
-"""Share of any region that a mark may hide where there is another place for it."""
+HIDDEN = 0.12  # share of any region that a mark may hide where there is another place for it
 
-_SMALLEST_SIDE = 640
-"""A picture whose longer side is shorter, in pixels, is enlarged."""
+_SMALLEST_SIDE = 640  # A picture whose longer side is shorter, in pixels, is enlarged
 
 _HIDING, _CLASHING, _STRANGE, _OUTSIDE = 100.0, 1000.0, 3.0, 2.0
 """What a place costs beside its distance from the centre in heights of a mark."""

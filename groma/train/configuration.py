@@ -73,14 +73,9 @@ def shipped(folder: Path = FOLDER) -> list[str]:
 
 
 def find(name: str, folder: Path = FOLDER) -> Path:
-    """The file of a configuration.
+    """The file of a shipped configuration by its name, or of another by its path.
 
-    Args:
-        name: of a shipped one, or a path.
-        folder: of those that are shipped.
-
-    Raises:
-        GromaError: if there is neither.
+    Raises `GromaError` if there is neither.
     """
     for path in (Path(name), folder / f"{name}.toml"):
         if path.is_file():
@@ -94,15 +89,9 @@ def read_configuration(
     stage: str | None = None,
     kind: type[_Configuration] = Configuration,  # ty: ignore[invalid-parameter-default]
 ) -> _Configuration:
-    """Read and check a configuration.
+    """Read and check a configuration of a stage, by default of any.
 
-    Args:
-        path: the file.
-        stage: the stage it must be of; by default any.
-        kind: with the tables that it may have.
-
-    Raises:
-        GromaError: if it is no TOML, or a setting is unknown, missing or wrong.
+    Raises `GromaError` if it is no TOML, or a setting is unknown, missing or wrong.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -122,15 +111,9 @@ def change(table: _Table, **changes: Any) -> _Table:
 
 
 def from_table(cls: type[_Table], table: Any, where: str) -> _Table:
-    """Build a dataclass from a TOML table, which holds what JSON can hold.
+    """Build a dataclass from a TOML table, which holds what JSON can hold; `where` is for messages.
 
-    Args:
-        cls: the dataclass.
-        table: its fields by name.
-        where: file and table, for messages.
-
-    Raises:
-        GromaError: if a field is unknown, missing or of another type.
+    Raises `GromaError` if a field is unknown, missing or of another type.
     """
     try:
         return TypeAdapter(cls).validate_json(json.dumps(table, default=str), strict=True)

@@ -10,8 +10,7 @@ from typing import Any
 from groma.atomic_file import replacing
 from groma.types import GromaError
 
-FOLDER_NAME = ".groma-index"
-"""Where it goes if nobody says otherwise: beside the data."""
+FOLDER_NAME = ".groma-index"  # where it goes if nobody says otherwise: beside the data
 _VERSION = 2
 
 keeping = partial(replacing, advice="name another folder as `cache` in the configuration")

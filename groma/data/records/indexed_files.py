@@ -24,8 +24,7 @@ from groma.foreign import load_json, to_identifier
 from groma.types import GromaError
 
 _Table = NDArray[np.int64]
-_NO_KEY = -(1 << 63)
-"""Stands for a number that an entry should have, and has not."""
+_NO_KEY = -(1 << 63)  # stands for a number that an entry should have, and has not
 _KEYS = {"images": "id", "annotations": "image_id", "categories": "id"}
 """Lists of a COCO-like file, and which number of an entry joins images and annotations."""
 
@@ -35,8 +34,7 @@ _logger = logging.getLogger(__name__)
 class _IndexedFile(ABC):
     """A file with tables of numbers that say where its items are; `cache` as in `cache_stem`."""
 
-    purpose: str
-    """What the tables are called; another purpose is another index of the same file."""
+    purpose: str  # what the tables are called; another purpose is another index of the same file
     names: tuple[str, ...]
 
     def __init__(self, path: Path, cache: Path | None = None) -> None:

@@ -17,10 +17,8 @@ from groma.types import GromaError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS = 1 << 14
-"""Rows of a batch, which are in memory at once while they are copied."""
-_BUFFER = 1 << 20
-"""Bytes of each column that are read at once."""
+_ROWS = 1 << 14  # rows of a batch, which are in memory at once while they are copied
+_BUFFER = 1 << 20  # bytes of each column that are read at once
 
 
 class ParquetRows:

@@ -44,25 +44,21 @@ HUMAN, GPT = "human", "gpt"
 ROLES = {HUMAN: HUMAN, "user": HUMAN, GPT: GPT, "assistant": GPT}
 """What files call who speaks, and what we do."""
 
-UNNAMED = "region"
-"""Name of a box that no phrase means."""
+UNNAMED = "region"  # name of a box that no phrase means
 
-TAG = re.compile(r"</?(?:p|roi)>|<(?:ground_box|refer_box|refer_feat)>")
-"""All the tags there are."""
+TAG = re.compile(r"</?(?:p|roi)>|<(?:ground_box|refer_box|refer_feat)>")  # all the tags there are
 PHRASE = re.compile(
     r"(?:<p>(?P<words>(?:(?!</?p>).)*)</p>\s*)?<roi>\s*(?P<boxes>(?:<ground_box>\s*)+)</roi>", re.S
 )
 """Words of an answer and the boxes they mean."""
 POINTER = re.compile(r"<roi>\s*<refer_box>\s*</roi>(?:\s*<refer_feat>)?")
 """A box a question points at."""
-NUMBER = re.compile(r"\[([1-9][0-9]{0,2})\]")
-"""A box a question points at, as people write it."""
+NUMBER = re.compile(r"\[([1-9][0-9]{0,2})\]")  # A box a question points at, as people write it
 
 _NAMES = r"(/?(?:p|roi)>|ground_box>|refer_box>|refer_feat>)"
 _TAG_NAME = re.compile(f"<{_NAMES}")
 _ENTITY = re.compile(f"&((?:amp;)*)lt;{_NAMES}")
-_DIGITS = 3
-"""Decimals of pixels that are written."""
+_DIGITS = 3  # decimals of pixels that are written
 
 
 @dataclass(frozen=True, slots=True)
