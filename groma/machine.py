@@ -25,11 +25,16 @@ def resolve_device(device: str) -> str:
     try:
         torch.device(device)
     except RuntimeError as error:
-        raise GromaError(f"There is no device {device!r}; use auto, cpu or cuda.") from error
+        raise GromaError(f"There is no device {device!r}; use auto, cpu, cuda or mps.") from error
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise GromaError(
             f"Device {device!r} was asked for, but this PyTorch sees no CUDA GPU; use --device cpu "
             "or install a CUDA build of PyTorch."
+        )
+    if device.startswith("mps") and not torch.backends.mps.is_available():
+        raise GromaError(
+            f"Device {device!r} was asked for, but this PyTorch sees no GPU of Apple's; use "
+            "--device cpu."
         )
     return device
 
@@ -41,7 +46,7 @@ def computes_in_bf16(device: str) -> bool:
     """
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported()
-    return (
+    return device == "cpu" and (
         torch.cpu._is_avx512_bf16_supported()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -59,7 +64,7 @@ def resolve_dtype(dtype: str | torch.dtype, device: str, width: int) -> torch.dt
             return torch.float32
         if computes_in_bf16(device):
             return torch.bfloat16
-        return torch.float16 if device.startswith("cuda") else torch.float32
+        return torch.float32 if device == "cpu" else torch.float16
     kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
         raise GromaError(f"{dtype!r} is no floating point type; use float32, bfloat16 or float16.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,80 +72,6 @@ class EncodedImage:
     # The region encoder's fused maps, finest first, each (C, h, w).
     feature_maps: tuple[Tensor, ...]
     proposals: Proposals  # all Q of them, best first
-
-
-@dataclass(frozen=True)
-class RegionRef:
-    """A region a phrase points to."""
-
-    id: int  # N of `<rN>`; stable for a whole conversation
-    box: Box  # xyxy in pixels of the original picture
-    score: float  # probability of this region's token among all regions at that step
-    objectness: float  # the proposer's score; 1.0 for a user region
-    user: int | None = None  # number K of the user's region `[K]` (from 1), or None for a proposal
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the inverse of `from_dict`."""
-        return asdict(self) | {"box": list(self.box)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        user = None if data["user"] is None else int(data["user"])
-        score, objectness = float(data["score"]), float(data["objectness"])
-        return cls(int(data["id"]), to_box(data["box"]), score, objectness, user)
-
-
-@dataclass(frozen=True)
-class Region:
-    """A box that has the name `<rN>` for as long as its conversation lasts."""
-
-    id: int  # N of `<rN>`
-    box: Box  # xyxy in pixels of the original picture, inside it
-    extent: Box  # xyxy in [0, 1] as the region encoder sees it; a proposal may reach over the edge
-    objectness: float  # the proposer's score; 1.0 for a user region
-    user: int | None = None  # number K of the user's region `[K]` (from 1), or None for a proposal
-
-    def ref(self, score: float) -> RegionRef:
-        """This region as something a phrase points to with probability `score`."""
-        return RegionRef(self.id, self.box, score, self.objectness, self.user)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the inverse of `from_dict`."""
-        return asdict(self) | {"box": list(self.box), "extent": list(self.extent)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        user = None if data["user"] is None else int(data["user"])
-        box, extent = to_box(data["box"]), to_box(data["extent"])
-        return cls(int(data["id"]), box, extent, float(data["objectness"]), user)
-
-
-@dataclass(frozen=True)
-class GroundedSpan:
-    """Characters [start, end) of a reply's text and the regions they mean.
-
-    `start == end` where the model gave regions without a phrase.
-    """
-
-    start: int
-    end: int
-    regions: tuple[RegionRef, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the inverse of `from_dict`."""
-        return {
-            "start": self.start,
-            "end": self.end,
-            "regions": [region.to_dict() for region in self.regions],
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        regions = tuple(RegionRef.from_dict(region) for region in data["regions"])
-        return cls(int(data["start"]), int(data["end"]), regions)
 
 
 def scale_box(box: Box, size: Size) -> Box:

@@ -4,6 +4,7 @@ Heavy imports wait until a subcommand runs, so that `groma --help` is quick.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, 2 after a mistake that one sentence on stderr explains, 130 after Ctrl-C.
     """
+    # What Apple's GPUs cannot compute is computed on the CPU; PyTorch asks when it is imported.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     return run(build_parser().parse_args(arguments))
 
 

@@ -20,7 +20,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="groma-photo, groma-mini, a folder or a Hugging Face id (%(default)s)",
     )
     group.add_argument("--quantization", choices=("none", "8bit", "4bit"))
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
 
 

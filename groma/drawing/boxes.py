@@ -7,7 +7,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image, ImageFont
 
-from groma.types import RegionRef
+from groma.named_regions import RegionRef
 
 # Luminance 0.13 or 0.28: each stands out on white (3.1:1 at least) and on black (3.5:1 at least).
 # Ordered so that the first few are far apart.

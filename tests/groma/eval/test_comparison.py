@@ -17,7 +17,8 @@ from groma.eval.harness.adapter_comparison import (
     word_changes,
 )
 from groma.finetune.run_folder import RunFolder
-from groma.types import GromaError, GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import GromaError
 from tests import talk
 from tests.groma.finetune import lora_case
 

@@ -23,7 +23,8 @@ from groma.eval.benchmarks.photos.photo_questions import (
 from groma.eval.harness.asker import Asker, Protocol
 from groma.eval.harness.benchmark_result import make_lines
 from groma.eval.harness.benchmark_run import Shard, predict
-from groma.types import GromaError, GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import GromaError
 from tests import talk
 from tests.groma.eval import benchmark_files as files
 
