@@ -59,15 +59,9 @@ def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) ->
 
 
 def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[str]) -> Image.Image:
-    """Draw boxes with labels, sized to the picture.
+    """Draw N boxes, xyxy in pixels of an RGB picture, with N labels, sized to it, on a new one.
 
-    Args:
-        image: RGB, in the frame of the boxes.
-        detections: N boxes xyxy in pixels; `class_id` holds their region ids.
-        labels: N texts.
-
-    Returns:
-        A new picture.
+    The boxes' `class_id` holds their region ids.
     """
     # Large boxes first, so that a small one inside stays visible.
     order = np.argsort(np.negative(detections.area), kind="stable")
