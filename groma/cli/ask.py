@@ -1,7 +1,7 @@
 """`groma ask IMAGE QUESTION`: one question about one picture."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,21 +51,12 @@ def _run(options: argparse.Namespace) -> None:
 
     # Whatever is wrong with the question is said before a model is loaded.
     check_question(options.question, options.drawn)
-    settings = GenerationSettings(
-        max_new_tokens=options.max_new_tokens,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        seed=options.seed,
-        grounding=options.grounding,
-        score_threshold=options.score_threshold,
-        max_regions=options.max_regions,
-    )
+    names = (field.name for field in fields(GenerationSettings))
+    settings = GenerationSettings(**{name: getattr(options, name) for name in names})
     image = read_picture(options)
     maker = load_mask_maker(options)
     drawn = [Mask.of(load_mask(d)) if isinstance(d, Path) else d for d in options.drawn]
-    groma = load_model(options)
-    if options.adapter:
-        groma = groma.with_adapter(options.adapter)
+    groma = load_model(options, options.adapter)
     if maker:
         groma = groma.with_masks(maker)
     chat = groma.chat(image, **asdict(settings))
@@ -87,42 +78,25 @@ def format_reply(reply: "GroundedReply") -> str:
     text = printable((text + reply.text[at:]).strip())
     if not reply.spans:
         return text
-    rows = [
-        _format_region(region, reply.phrase(span))
-        for span in reply.spans
-        for region in span.regions
-    ]
+    rows = [_row(region, reply.phrase(span)) for span in reply.spans for region in span.regions]
     table = format_table(("id", "phrase", "box", "score", "objectness"), rows)
     masks = f"\n\nMasks by {reply.masks_by}." if reply.masks_by else ""
     return f"{text}\n\n{table}{masks}"
 
 
-def _format_region(region: "RegionRef", phrase: str) -> tuple[str, ...]:
+def _row(region: "RegionRef", phrase: str) -> tuple[str, ...]:
     name = f"r{region.id}" if region.user is None else f"r{region.id} = [{region.user}]"
-    return (
-        name,
-        printable(phrase),
-        format_box(region.box),
-        f"{region.score:.3f}",
-        f"{region.objectness:.3f}",
-    )
+    scores = f"{region.score:.3f}", f"{region.objectness:.3f}"
+    return name, printable(phrase), format_box(region.box), *scores
 
 
 def _parse_box(text: str) -> list[float]:
-    """Read "x1,y1,x2,y2".
-
-    Raises:
-        ArgumentTypeError: if it is not four numbers.
-    """
+    """Read "x1,y1,x2,y2"; raises `ArgumentTypeError` if it is not four numbers."""
     return _parse_numbers(text, 4, "four numbers x1,y1,x2,y2")
 
 
 def _parse_point(text: str) -> dict[str, list[float]]:
-    """Read "x,y".
-
-    Raises:
-        ArgumentTypeError: if it is not two numbers.
-    """
+    """Read "x,y"; raises `ArgumentTypeError` if it is not two numbers."""
     return {"point": _parse_numbers(text, 2, "two numbers x,y")}
 
 

@@ -66,15 +66,11 @@ def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) ->
 
 
 def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[str]) -> Image.Image:
-    """Draw boxes, or the contours of masks where there are any, with labels sized to the picture.
+    """Draw N boxes, or the contours of masks where there are any, with N labels on a new picture.
 
-    Args:
-        image: RGB, in the frame of the boxes.
-        detections: N boxes xyxy in pixels; `class_id` holds their region ids.
-        labels: N texts.
+    Boxes are xyxy in pixels of an RGB picture; what is drawn is sized to it.
 
-    Returns:
-        A new picture.
+    The boxes' `class_id` holds their region ids.
     """
     # Large boxes first, so that a small one inside stays visible.
     order = np.argsort(np.negative(detections.area), kind="stable")

@@ -78,8 +78,9 @@ class EmbeddedPicture:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that it holds besides the picture."""
-        return sum(level.nbytes for level in self._embeddings)
+        """Memory that it holds."""
+        height, width = self._size
+        return 3 * height * width + sum(level.nbytes for level in self._embeddings)
 
     @torch.inference_mode()
     def masks(self, prompts: Sequence[Box | Point]) -> list[Mask]:

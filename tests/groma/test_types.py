@@ -109,7 +109,7 @@ def test_an_answer_has_a_mask_for_every_region() -> None:
         for region in span["regions"]:
             pixels = coco_mask.decode(region["mask"]).astype(bool)
             assert pixels.sum() == coco_mask.area(region["mask"])
-            x1, y1, x2, y2 = region["box"]
+            x1, y1, x2, _ = region["box"]
             assert pixels[int(y1) + 1, int(x1) + 1]
             assert not pixels[int(y1) + 1, int(x2) - 2]
     assert masked.masked(Halves()) is masked

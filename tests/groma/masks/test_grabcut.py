@@ -69,14 +69,12 @@ def test_nothing_to_tell_apart_is_the_whole_box() -> None:
 
 
 def test_illustrated_things_are_found_better_than_by_their_boxes() -> None:
-    scenes = SceneGenerator("test", 0, 224)
-    overlaps, boxes = [], []
-    for scene in (scenes[0], scenes[1]):
-        overlaps += scene_overlaps(scene, GrabCut())
-        for number, thing in enumerate(scene.things, start=1):
-            box, true = Box(*thing.box).mask(scene.size), scene.owner == number
-            boxes.append((box & true).sum() / (box | true).sum())
-    assert np.mean(overlaps) > np.mean(boxes) + 0.1
+    scene = SceneGenerator("test", 0, 224)[0]
+    boxes = []
+    for number, thing in enumerate(scene.things, start=1):
+        box, true = Box(*thing.box).mask(scene.size), scene.owner == number
+        boxes.append((box & true).sum() / (box | true).sum())
+    assert np.mean(scene_overlaps(scene, GrabCut())) > np.mean(boxes) + 0.1
 
 
 def test_it_is_there_by_name_and_says_that_it_is_rough(monkeypatch: pytest.MonkeyPatch) -> None:
