@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from groma.foreign import printable
+
 IGNORED = -100
 """Label of a position that is not supervised."""
 
@@ -18,6 +20,9 @@ ObjectnessMix = tuple[float, float]
 
 class GromaError(ValueError):
     """Something the user can mend; the message is one sentence that says what and how."""
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(sentence))
 
 
 @dataclass(frozen=True)
