@@ -52,6 +52,8 @@ _PILLOW_ERRORS = (
     *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
 )
 
+_BICUBIC = Image.Resampling.BICUBIC
+
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 
@@ -78,6 +80,32 @@ def load_image(source: ImageSource) -> Image.Image:
         return _convert(source, "The picture")
     with _open(source) as image:
         return _convert(image, _name(source))
+
+
+def load_mask(source: str | Path | bytes) -> np.ndarray:
+    """Read a mask from a file of any size: what is opaque, or else what is bright.
+
+    Args:
+        source: a path or the bytes of a file. Where nothing of it is transparent, the thing is
+            what is brighter than half of the brightest.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        GromaError: as `load_image`.
+    """
+    name = _name(source)
+    with _open(source) as image:
+        _check_size(image, name)
+        try:
+            image.load()
+            upright = _upright(image)
+            alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
+            levels = np.asarray(upright.convert("L")) if alpha.all() else alpha
+        except _PILLOW_ERRORS as error:
+            raise GromaError(_damaged(name)) from error
+    return levels > levels.max() / 2
 
 
 def is_shown_alike(source: str | Path | bytes) -> bool:
@@ -111,19 +139,25 @@ def is_photograph(source: str | Path | bytes) -> bool:
         return image.format in (*_JPEG, "WEBP", "AVIF", "JPEG2000", "HEIF")
 
 
-def to_pixels(image: Image.Image, image_size: int) -> PixelInput:
+def to_pixels(image: Image.Image, image_size: int, windows: Tensor | None = None) -> PixelInput:
     """Resize to the image encoder's square and normalise with the ImageNet statistics.
 
     Args:
         image: an RGB picture, as `load_image` returns it.
         image_size: S, the side in pixels; the aspect ratio is not kept.
+        windows: (T, 4) xyxy in [0, 1], tiles of the picture that are wanted besides.
 
     Returns:
-        Pixels (3, S, S) float32 and the (H, W) of `image`.
+        Pixels in float32 and the (H, W) of `image`.
     """
-    resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-    pixels = normalise_pixels(torch.from_numpy(np.array(resized)).permute(2, 0, 1))
-    return PixelInput(pixels=pixels.contiguous(), original_size=(image.height, image.width))
+    size = image.height, image.width
+    windows = torch.zeros(0, 4) if windows is None else windows
+    whole, *tiles = (
+        torch.from_numpy(np.array(image.resize((image_size, image_size), _BICUBIC, box)))
+        for box in (None, *boxes_to_pixels(windows, size))
+    )
+    pixels = normalise_pixels(torch.stack([whole, *tiles]).permute(0, 3, 1, 2)).contiguous()
+    return PixelInput(pixels[0], size, windows, pixels[1:])
 
 
 def normalise_pixels(pixels: Tensor) -> Tensor:
@@ -159,7 +193,7 @@ def check_boxes(boxes_px: Sequence[Sequence[float]], size: Size, limit: int) -> 
     """
     if len(boxes_px) > limit:
         raise GromaError(f"{len(boxes_px)} boxes are too many: at most {limit} can be given.")
-    return [_check_box(box, size, number) for number, box in enumerate(boxes_px, start=1)]
+    return [check_box(box, size, number) for number, box in enumerate(boxes_px, start=1)]
 
 
 def normalise_boxes(boxes_px: Sequence[Sequence[float]], size: Size) -> Tensor:
@@ -196,8 +230,8 @@ def _scale(size: Size) -> Tensor:
     return torch.tensor([width, height, width, height], dtype=torch.float64)
 
 
-def _check_box(box_px: Sequence[float], size: Size, number: int) -> Box:
-    """Validate and clip one box; `number` counts from 1 and names it in messages."""
+def check_box(box_px: Sequence[float], size: Size, number: int) -> Box:
+    """Validate one box, see `check_boxes`; `number` counts from 1 and names it in messages."""
     try:
         x1, y1, x2, y2 = (float(value) for value in box_px)
     except (TypeError, ValueError, OverflowError) as error:
