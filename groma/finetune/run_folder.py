@@ -6,7 +6,6 @@
 Whoever trains in a folder holds its lock; a process that is killed lets go of it.
 """
 
-import json
 import os
 import shutil
 import time
