@@ -80,6 +80,8 @@ class ConvolutionalEncoderConfig(PreTrainedConfig):
     # picture is below this; what is larger is seen better in the whole.
     small_side: float = 0.15
     small_trust: float = 0.85  # probabilities of small things are multiplied by this
+    # And so are those of things that tiles of a picture show, where it is looked at in more detail.
+    tile_trust: float = 0.5
     num_candidates: int = 1000  # Q, the best cells of both looks, before any are suppressed
     # Weights of the logit of the best class's probability, of lying in (or around) a better region
     # of that class and of the logarithm of the size, and a constant.
@@ -205,7 +207,7 @@ class GromaConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
         """Read our config.json, or the released one (recognised by its `perceiver_cfg`)."""
         if "perceiver_cfg" in config_dict:
-            config_dict = upgrade_released(config_dict)
+            config_dict = _upgrade_released(config_dict)
         return super().from_dict(config_dict, **kwargs)
 
 
@@ -233,7 +235,7 @@ _PROPOSER: dict[str, tuple[str, Any]] = {
 """Of the released region proposer: our name of a setting, and its class default."""
 
 
-def upgrade_released(released: dict[str, Any]) -> dict[str, Any]:
+def _upgrade_released(released: dict[str, Any]) -> dict[str, Any]:
     """Turn the released checkpoint's config.json into the arguments of `GromaConfig`.
 
     Its nested parts hold only differences from the class defaults. Returns keyword arguments with

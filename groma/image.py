@@ -47,6 +47,8 @@ _PILLOW_ERRORS = (
     *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
 )
 
+_BICUBIC = Image.Resampling.BICUBIC
+
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 
@@ -132,19 +134,25 @@ def is_photograph(source: str | Path | bytes) -> bool:
         return image.format in (*_JPEG, "WEBP", "AVIF", "JPEG2000")
 
 
-def to_pixels(image: Image.Image, image_size: int) -> PixelInput:
+def to_pixels(image: Image.Image, image_size: int, windows: Tensor | None = None) -> PixelInput:
     """Resize to the image encoder's square and normalise with the ImageNet statistics.
 
     Args:
         image: an RGB picture, as `load_image` returns it.
         image_size: S, the side in pixels; the aspect ratio is not kept.
+        windows: (T, 4) xyxy in [0, 1], tiles of the picture that are wanted besides.
 
     Returns:
-        Pixels (3, S, S) float32 and the (H, W) of `image`.
+        Pixels in float32 and the (H, W) of `image`.
     """
-    resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-    pixels = normalise_pixels(torch.from_numpy(np.array(resized)).permute(2, 0, 1))
-    return PixelInput(pixels=pixels.contiguous(), original_size=(image.height, image.width))
+    size = image.height, image.width
+    windows = torch.zeros(0, 4) if windows is None else windows
+    whole, *tiles = (
+        torch.from_numpy(np.array(image.resize((image_size, image_size), _BICUBIC, box)))
+        for box in (None, *boxes_to_pixels(windows, size))
+    )
+    pixels = normalise_pixels(torch.stack([whole, *tiles]).permute(0, 3, 1, 2)).contiguous()
+    return PixelInput(pixels[0], size, windows, pixels[1:])
 
 
 def normalise_pixels(pixels: Tensor) -> Tensor:

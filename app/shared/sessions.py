@@ -81,7 +81,7 @@ class Session:
     def num_bytes(self) -> int:
         """Memory of the encoded picture and the caches."""
         chat = self.chat
-        return 0 if chat is None else chat_bytes(chat)
+        return 0 if chat is None else chat.image.num_bytes + chat.num_cached_bytes
 
     def follow(self, former: "Session") -> None:
         """Go on with another session's talk, which goes on by itself as well."""
@@ -461,18 +461,6 @@ class Sessions:
                 if surplus <= 0:
                     return
                 surplus -= _free(session)
-
-
-def chat_bytes(chat: Chat) -> int:
-    """Memory of a conversation: its encoded picture and its caches."""
-    image = chat.image
-    tensors = (
-        image.image_tokens,
-        *image.feature_maps,
-        image.proposals.boxes,
-        image.proposals.scores,
-    )
-    return sum(tensor.nbytes for tensor in tensors) + chat.num_cached_bytes
 
 
 @contextmanager

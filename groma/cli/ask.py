@@ -55,12 +55,12 @@ def _run(options: argparse.Namespace) -> None:
     drawn = [Mask.of(load_mask(d)) if isinstance(d, Path) else d for d in options.drawn]
     chat = load_model(options, options.adapter).chat(image, **asdict(settings))
     reply = chat.ask(options.question, regions=drawn)
-    show(reply.to_dict() if options.json else format_reply(reply))
+    show(reply.to_dict() if options.json else _format_reply(reply))
     if options.save:
         reply.draw(image).save(options.save)
 
 
-def format_reply(reply: "GroundedReply") -> str:
+def _format_reply(reply: "GroundedReply") -> str:
     """A reply for a terminal: the text with region names after phrases, then the regions."""
     text, at = "", 0
     for span in reply.spans:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from groma.cli import evaluate_adapter, evaluate_rec_mean
 from groma.cli.model_options import add_model_options, load_model
+from groma.cli.picture_options import add_detail_option
 from groma.cli.terminal import show
 from groma.types import GromaError
 
@@ -61,6 +62,7 @@ def _add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     asked.add_argument("--max-new-tokens", type=int, metavar="N")
     asked.add_argument("--score-threshold", type=float, metavar="X", help="least objectness")
     asked.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+    add_detail_option(asked)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--save", type=Path, metavar="FILE", help="keep all answers; go on if there are some"
@@ -227,7 +229,14 @@ def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol"
     if wording == "auto":
         is_released = loading.read_config(loading.resolve(options.model)).compat
         wording = "tags" if is_released else "words"
-    names = ("max_new_tokens", "score_threshold", "max_regions", "grounding", "objectness")
+    names = (
+        "max_new_tokens",
+        "score_threshold",
+        "max_regions",
+        "detail",
+        "grounding",
+        "objectness",
+    )
     chosen = {name: getattr(options, name, None) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}
     return replace(benchmark.protocol(wording), **given)

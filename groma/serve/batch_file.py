@@ -102,7 +102,7 @@ def _complete(engine: Engine, line: BatchLine, folder: Path) -> dict[str, Any]:
     request = ChatRequest.model_validate(line.body)
     settings, question = request.settings(), read_question(request.messages)
     picture = _picture(question.picture, folder)
-    with engine.talk(picture, question.before) as chat:
+    with engine.talk(picture, question.before, settings.detail) as chat:
         *_, reply = engine.stream(chat, question.text, question.drawn, settings)
         return completion(new_id(), request.model, reply, usage_of(chat))
 

@@ -68,7 +68,7 @@ def run_stage(
         return out / "model"
     set_seed(configuration.run.seed)
     job = jobs[stage.name](configuration, mixture, process.num_processes)
-    trainer = make_trainer(job, configuration)
+    trainer = _make_trainer(job, configuration)
     if reached is not None and reached[0] >= stage.steps:
         job.objective.load_state_dict(load_file(reached[1] / SAFE_WEIGHTS_NAME))
     else:
@@ -97,7 +97,7 @@ def _where_it_stands(out: Path) -> tuple[int, Path] | None:
     return None if last is None else (int(last.rpartition("-")[2]), Path(last))
 
 
-def make_trainer(job: Job, configuration: Configuration) -> StageTrainer:
+def _make_trainer(job: Job, configuration: Configuration) -> StageTrainer:
     """The trainer of a job."""
     return StageTrainer(
         configuration.stage,

@@ -28,7 +28,7 @@ class StageTrainer(LoggedTrainer):
         if self.optimizer is None:
             target = self.model if model is None else model
             assert target is not None
-            self.optimizer = build_optimizer(target, self.stage)
+            self.optimizer = _build_optimizer(target, self.stage)
         return self.optimizer
 
     def training_step(self, model: nn.Module, *arguments: Any, **options: Any) -> Tensor:
@@ -49,15 +49,15 @@ class StageTrainer(LoggedTrainer):
         super()._save(output_dir, copies)
 
 
-def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
+def _build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     """The optimiser of a stage over all parameters of `model` that learn."""
     if stage.muon_lr is None:
-        return torch.optim.AdamW(adamw_groups(model, stage), lr=stage.lr, fused=True)
+        return torch.optim.AdamW(_adamw_groups(model, stage), lr=stage.lr, fused=True)
     matrices, others = split_parameters(model, getattr(model, "heads", None))
     return MuonAdamW(matrices, others, stage.muon_lr, stage.lr, stage.weight_decay)
 
 
-def adamw_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
+def _adamw_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
     """What learns, by rate and by whether it decays: vectors do not."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():

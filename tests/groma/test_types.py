@@ -6,9 +6,9 @@ from PIL import Image
 
 from groma.chat.conversation import GroundedReply
 from groma.drawing.boxes import (
+    _relative_luminance,
     region_colour,
     regions_to_detections,
-    relative_luminance,
     text_colour,
 )
 from groma.named_regions import GroundedSpan, Region, RegionRef
@@ -91,7 +91,7 @@ def test_another_picture_is_refused() -> None:
 
 
 def contrast(a: str, b: str) -> float:
-    low, high = sorted((relative_luminance(a), relative_luminance(b)))
+    low, high = sorted((_relative_luminance(a), _relative_luminance(b)))
     return (high + 0.05) / (low + 0.05)
 
 

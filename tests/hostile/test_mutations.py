@@ -28,7 +28,7 @@ from groma.eval.benchmarks.detection_benchmark import Detection
 from groma.eval.benchmarks.lvis_ground import LvisGround
 from groma.eval.benchmarks.region_caption import RegionCaption
 from groma.image import load_image
-from groma.instruct.described_pictures import read_captions, read_questions
+from groma.instruct.described_pictures import _read_captions, _read_questions
 from groma.instruction_sets.doctor.checking import check, repair
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import left_out, to_samples
@@ -145,10 +145,10 @@ FILES: dict[str, tuple[Path, Reader]] = {
         _source(partial(vg.open_visual_genome, image_data=VG / "image_data.json")),
     ),
     "vg-pictures": (VG / "image_data.json", lambda path, _: vg.read_pictures(path)),
-    "vg-questions": (VG / "region_descriptions.json", lambda path, _: read_questions(path)),
+    "vg-questions": (VG / "region_descriptions.json", lambda path, _: _read_questions(path)),
     "captions": (
         PUBLIC / "coco/instances.json",
-        lambda path, _: read_captions(path, VG / "image_data.json"),
+        lambda path, _: _read_captions(path, VG / "image_data.json"),
     ),
     "refs": (
         PUBLIC / "refcocog/refs(umd).json",

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from groma.train.optimizer import Muon, MuonAdamW, orthogonalise, split_parameters
-from groma.train.trainer import build_optimizer
+from groma.train.optimizer import Muon, MuonAdamW, _orthogonalise, split_parameters
+from groma.train.trainer import _build_optimizer
 from tests.groma.train.shipped import DETECTION
 
 
@@ -45,7 +45,7 @@ def test_only_hidden_matrices_go_to_muon(net):
 
 def test_it_steps_as_muon_and_adamw_do(net):
     twin = copy.deepcopy(net)
-    run(net, build_optimizer(net, DETECTION), 4)
+    run(net, _build_optimizer(net, DETECTION), 4)
     muon = Muon([twin.hidden.weight], DETECTION.muon_lr, DETECTION.weight_decay)
     rest = [(n, p) for n, p in twin.named_parameters() if n != "hidden.weight"]
     adamw = torch.optim.AdamW(
@@ -88,17 +88,19 @@ def test_orthogonalising_keeps_directions_and_evens_out_their_lengths():
     torch.manual_seed(0)
     left, values, right = torch.linalg.svd(torch.randn(48, 32), full_matrices=False)
     for matrix in (left @ torch.diag(values) @ right, (left @ torch.diag(values) @ right).mT):
-        found = left.mT @ (orthogonalise(matrix) if len(matrix) == 48 else orthogonalise(matrix).mT)
+        found = left.mT @ (
+            _orthogonalise(matrix) if len(matrix) == 48 else _orthogonalise(matrix).mT
+        )
         lengths = (found @ right.mT).diagonal()
         assert 0.5 < lengths.min() < lengths.max() < 1.5
 
 
 def test_its_state_survives_a_checkpoint(net, tmp_path):
-    optimizer = build_optimizer(net, DETECTION)
+    optimizer = _build_optimizer(net, DETECTION)
     run(net, optimizer, 3)
     torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
     twin = copy.deepcopy(net)
-    restored = build_optimizer(twin, DETECTION)
+    restored = _build_optimizer(twin, DETECTION)
     restored.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
     run(net, optimizer, 3)
     run(twin, restored, 3)
@@ -107,7 +109,7 @@ def test_its_state_survives_a_checkpoint(net, tmp_path):
 
 
 def test_a_schedule_moves_both_rates(net):
-    optimizer = build_optimizer(net, DETECTION)
+    optimizer = _build_optimizer(net, DETECTION)
     optimizer.load_state_dict(optimizer.state_dict())
     before = copy.deepcopy(net.state_dict())
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.0)
