@@ -39,7 +39,7 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _computes_in_bf16(device: str) -> bool:
+def computes_in_bf16(device: str) -> bool:
     """Whether bf16 is a fast type of a device: of a CPU that has instructions for it and uses them.
 
     `ATEN_CPU_CAPABILITY` and `ONEDNN_MAX_CPU_ISA` can keep PyTorch from using them.
@@ -62,7 +62,7 @@ def resolve_dtype(dtype: str | torch.dtype, device: str, width: int) -> torch.dt
     if dtype == "auto":
         if width < NARROW:
             return torch.float32
-        if _computes_in_bf16(device):
+        if computes_in_bf16(device):
             return torch.bfloat16
         return torch.float32 if device == "cpu" else torch.float16
     kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -78,12 +78,12 @@ def trains_in_bf16() -> bool:
     2048 x 2048 matrices ran at 26 to 40 GFLOPS in bf16 and at 47 to 67 in fp32 (one Xeon core).
     """
     device = resolve_device("auto")
-    return _computes_in_bf16(device) and (device != "cpu" or torch.cpu._is_amx_tile_supported())
+    return computes_in_bf16(device) and (device != "cpu" or torch.cpu._is_amx_tile_supported())
 
 
 def packs_for_cpu(dtype: torch.dtype) -> bool:
     """Whether 4-bit weights may be repacked for bitsandbytes' CPU kernel: it knows bf16 alone."""
-    if dtype is not torch.bfloat16 or not _computes_in_bf16("cpu"):
+    if dtype is not torch.bfloat16 or not computes_in_bf16("cpu"):
         return False
     from bitsandbytes.functional import has_avx512bf16  # late: it takes a while
 

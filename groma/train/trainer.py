@@ -28,7 +28,7 @@ class StageTrainer(LoggedTrainer):
         if self.optimizer is None:
             target = self.model if model is None else model
             assert target is not None
-            self.optimizer = _build_optimizer(target, self.stage)
+            self.optimizer = build_optimizer(target, self.stage)
         return self.optimizer
 
     def training_step(self, model: nn.Module, *arguments: Any, **options: Any) -> Tensor:
@@ -49,7 +49,7 @@ class StageTrainer(LoggedTrainer):
         super()._save(output_dir, copies)
 
 
-def _build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     """The optimiser of a stage over all parameters of `model` that learn."""
     if stage.muon_lr is None:
         return torch.optim.AdamW(_adamw_groups(model, stage), lr=stage.lr, fused=True)

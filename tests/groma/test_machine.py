@@ -26,7 +26,7 @@ def test_a_cpu_computes_in_bf16_that_can_and_may(monkeypatch, answers: tuple[boo
     capability = "AVX512" if may else "AVX2"
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: does)
-    assert machine._computes_in_bf16("cpu") is all(answers)
+    assert machine.computes_in_bf16("cpu") is all(answers)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_cpu_computes_in_bf16_that_can_and_may(monkeypatch, answers: tuple[boo
 def test_every_cpu_can_be_an_older_one(limit: dict[str, str]) -> None:
     code = (
         "import torch; from groma import machine; "
-        "assert not machine._computes_in_bf16('cpu'); "
+        "assert not machine.computes_in_bf16('cpu'); "
         f"assert machine.resolve_dtype('auto', 'cpu', {LARGE}) is torch.float32; "
         "assert not machine.packs_for_cpu(torch.bfloat16)"
     )

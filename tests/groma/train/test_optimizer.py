@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from groma.train.optimizer import Muon, MuonAdamW, _orthogonalise, split_parameters
-from groma.train.trainer import _build_optimizer
+from groma.train.trainer import build_optimizer
 from tests.groma.train.shipped import DETECTION
 
 
@@ -45,7 +45,7 @@ def test_only_hidden_matrices_go_to_muon(net):
 
 def test_it_steps_as_muon_and_adamw_do(net):
     twin = copy.deepcopy(net)
-    run(net, _build_optimizer(net, DETECTION), 4)
+    run(net, build_optimizer(net, DETECTION), 4)
     muon = Muon([twin.hidden.weight], DETECTION.muon_lr, DETECTION.weight_decay)
     rest = [(n, p) for n, p in twin.named_parameters() if n != "hidden.weight"]
     adamw = torch.optim.AdamW(
@@ -96,11 +96,11 @@ def test_orthogonalising_keeps_directions_and_evens_out_their_lengths():
 
 
 def test_its_state_survives_a_checkpoint(net, tmp_path):
-    optimizer = _build_optimizer(net, DETECTION)
+    optimizer = build_optimizer(net, DETECTION)
     run(net, optimizer, 3)
     torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
     twin = copy.deepcopy(net)
-    restored = _build_optimizer(twin, DETECTION)
+    restored = build_optimizer(twin, DETECTION)
     restored.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
     run(net, optimizer, 3)
     run(twin, restored, 3)
@@ -109,7 +109,7 @@ def test_its_state_survives_a_checkpoint(net, tmp_path):
 
 
 def test_a_schedule_moves_both_rates(net):
-    optimizer = _build_optimizer(net, DETECTION)
+    optimizer = build_optimizer(net, DETECTION)
     optimizer.load_state_dict(optimizer.state_dict())
     before = copy.deepcopy(net.state_dict())
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.0)

@@ -19,7 +19,7 @@ def main() -> None:
     how, folder, configurations = sys.argv[1], Path(sys.argv[2]), map(Path, sys.argv[3:])
     GroundedConversations.shuffle_regions = False
     AdapterObjective.varies = False
-    machine._computes_in_bf16 = lambda _device: False
+    machine.computes_in_bf16 = lambda _device: False
     run_log.plot = lambda *_: None
     if how == "divide":
         pretend_to_have_gpus()

@@ -6,7 +6,7 @@ from groma.model.detection_loss import detection_loss, match_boxes
 from groma.model.region_proposer import DetectorOutput
 from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, pairwise_iou
 from groma.train.stages import freeze_for
-from groma.train.trainer import _build_optimizer
+from groma.train.trainer import build_optimizer
 from groma.types import IGNORED
 from recipes.scenes.objectives.detection_pretraining import (
     QUERY_REPEATS,
@@ -115,7 +115,7 @@ def test_pictures_without_any_name_have_a_loss(tiny_model, words, scenes):
 def test_a_few_steps_on_eight_scenes_lower_every_loss(tiny_model, words, scenes):
     freeze_for(tiny_model, DETECTION)
     objective = DetectionPretraining(tiny_model, words, DETECTION.loss_weights)
-    optimizer = _build_optimizer(objective, DETECTION)
+    optimizer = build_optimizer(objective, DETECTION)
     batch = collate([scenes[i] for i in range(8)])
     history = []
     for _ in range(16):

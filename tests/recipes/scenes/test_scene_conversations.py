@@ -10,7 +10,7 @@ from groma.model.groma import GromaForConditionalGeneration
 from groma.ops.boxes import pairwise_iou
 from groma.tokens import GROUND_BOX, REFER_BOX
 from groma.train.stages import freeze_for
-from groma.train.trainer import StageTrainer, _build_optimizer, training_arguments
+from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from recipes.scenes.objectives.region_regression import RegionRegression, Truth
 from recipes.scenes.objectives.scene_conversations import (
@@ -126,7 +126,7 @@ def test_steps_lower_the_loss_and_touch_only_what_the_stage_trains(
     model = make_model()
     freeze_for(model, stage)
     objective = SceneInstruction(model, regions(), stage.loss_weights)
-    optimizer = _build_optimizer(objective, replace(stage, lr=3e-3))
+    optimizer = build_optimizer(objective, replace(stage, lr=3e-3))
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     totals = losses_of_steps(objective, optimizer, batch)
     assert totals[-1] < totals[0]

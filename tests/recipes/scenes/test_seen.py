@@ -10,7 +10,7 @@ from groma.image import normalise_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.training_forward import encode_pictures
 from groma.train.stages import freeze_for
-from groma.train.trainer import _build_optimizer
+from groma.train.trainer import build_optimizer
 from groma.types import IGNORED, Proposals
 from recipes.scenes.objectives.scene_conversations import SceneInstruction
 from recipes.scenes.objectives.scene_samples import to_planes
@@ -106,7 +106,7 @@ def test_steps_lower_the_loss_of_the_language_model_alone(model, conversations) 
     stage = replace(READING, lr=3e-3)
     freeze_for(model, stage)
     objective = SeenInstruction(model, None, WEIGHTS).train()
-    optimizer = _build_optimizer(objective, stage)
+    optimizer = build_optimizer(objective, stage)
     batch = SeenCollator(model.tokens)([conversations[i] for i in range(4)])
     totals = losses_of_steps(objective, optimizer, batch)
     assert totals[-1] < totals[0]

@@ -8,7 +8,7 @@ from groma.loop.curves import read_log
 from groma.model.region_code import sinusoids
 from groma.text.template import GREETING
 from groma.tokens import IMAGE, PAD, REFER_FEATURE, REGION, TokenIds
-from groma.train.trainer import StageTrainer, _build_optimizer, training_arguments
+from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from recipes.scenes.objectives.language_metrics import (
     ALL_KINDS,
@@ -129,7 +129,7 @@ def test_padding_changes_nothing(conversations) -> None:
 
 def test_steps_lower_the_loss(batch) -> None:
     model = objective()
-    optimizer = _build_optimizer(model, replace(SYMBOLIC, lr=3e-3))
+    optimizer = build_optimizer(model, replace(SYMBOLIC, lr=3e-3))
     before = model(**batch)["loss"]
     for _ in range(3):
         optimizer.zero_grad()
