@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,13 +86,15 @@ class EncodedImage:
     feature_maps: tuple[Tensor, ...]
     proposals: Proposals  # all Q of them, best first
     tiles: EncodedTiles | None = None  # for small regions, where it was looked at in more detail
+    masks: Any = None  # the picture as a maker of masks sees it (`groma.masks.maker.PictureMasks`)
 
     @property
     def num_bytes(self) -> int:
         """Memory it takes."""
         maps = (*self.feature_maps, *(self.tiles.feature_maps if self.tiles else ()))
         tensors = (self.image_tokens, *maps, self.proposals.boxes, self.proposals.scores)
-        return sum(tensor.nbytes for tensor in tensors)
+        masks = self.masks.num_bytes if self.masks else 0
+        return sum(tensor.nbytes for tensor in tensors) + masks
 
 
 def scale_box(box: Box, size: Size) -> Box:

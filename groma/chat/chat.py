@@ -26,6 +26,7 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
+from groma.masks.maker import MaskMaker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
@@ -67,6 +68,7 @@ class Groma:
     """
 
     _step: Step | None = None
+    _mask_maker: MaskMaker | None = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -109,6 +111,16 @@ class Groma:
         stepping._step = step
         return stepping
 
+    def with_masks(self, maker: MaskMaker) -> "Groma":
+        """This model with a maker of masks, which sees every picture that is encoded from now on.
+
+        Args:
+            maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
+        """
+        masking = copy.copy(self)
+        masking._mask_maker = maker
+        return masking
+
     def encode_image(
         self,
         image: Picture,
@@ -127,7 +139,10 @@ class Groma:
         """
         if isinstance(image, EncodedImage):
             return image
-        return self.encode_pixels([self.to_pixels(image, detail)], objectness_mix)[0]
+        picture = load_image(image)
+        (encoded,) = self.encode_pixels([self.to_pixels(picture, detail)], objectness_mix)
+        maker = self._mask_maker
+        return encoded if maker is None else replace(encoded, masks=maker.look(picture))
 
     def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
         """What the model sees of a picture; arguments as in `encode_image`."""
@@ -380,6 +395,21 @@ class Chat:
         before, last = self._conversation.without_last(), self._conversation.turns[-1]
         self._conversation = before
         return last
+
+    def make_masks(self) -> Conversation:
+        """Make the masks of all regions that answers mean, where they have none yet.
+
+        Returns:
+            The conversation, which has them from now on.
+
+        Raises:
+            GromaError: if the picture was encoded without a maker of masks, see `Groma.with_masks`.
+        """
+        self._check_idle()
+        if self.image.masks is None:
+            raise GromaError("There is nothing to make masks with; see --masks.")
+        self._conversation = self._conversation.masked(self.image.masks)
+        return self._conversation
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation, JSON-ready; `Conversation.from_dict` and `Groma.chat` continue it."""
