@@ -29,7 +29,7 @@ from groma.types import GromaError
 
 Message = dict[str, Any]
 
-LONGEST_PAUSE = 300.0  # between two attempts, in seconds, whatever the server asks for
+_LONGEST_PAUSE = 300.0  # between two attempts, in seconds, whatever the server asks for
 
 _MOST_BYTES = 16_000_000
 _MAY_PASS = frozenset({408, 409, 425, 429})
@@ -98,7 +98,7 @@ class ChatEndpoint:
         self._timeout, self._attempts, self._patience = timeout, attempts, patience
         self._resend = resend
         self._stopped = threading.Event()
-        self._pace = Pace(requests_per_minute, sleep=self._stopped.wait)
+        self._pace = _Pace(requests_per_minute, sleep=self._stopped.wait)
         self._answers = _Answers(folder)
         self._locks: dict[str, threading.Lock] = {}
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -209,7 +209,7 @@ def masked(key: str, text: str) -> str:
     return re.sub(spelt, "…", text) if key else text
 
 
-class Pace:
+class _Pace:
     """Spreads requests evenly, over all threads; the clock and sleep are in seconds."""
 
     def __init__(
@@ -233,8 +233,8 @@ class Pace:
             self._sleep(turn - now)
 
     def rest(self, seconds: float, everyone: bool) -> None:
-        """Wait before another attempt, `LONGEST_PAUSE` at most, perhaps with every thread."""
-        seconds = min(seconds, LONGEST_PAUSE)
+        """Wait before another attempt, `_LONGEST_PAUSE` at most, perhaps with every thread."""
+        seconds = min(seconds, _LONGEST_PAUSE)
         if everyone:
             with self._lock:
                 self._next = max(self._next, self._clock() + seconds)
@@ -318,11 +318,11 @@ def _refusal(response: httpx.Response, said: str) -> _Failure:
         may_pass=status in _MAY_PASS or status >= 500,
         is_unusable=status in _UNUSABLE,
         status=status,
-        pause=read_pause(response.headers.get("Retry-After", "")),
+        pause=_read_pause(response.headers.get("Retry-After", "")),
     )
 
 
-def read_pause(header: str) -> float:
+def _read_pause(header: str) -> float:
     """Seconds that a `Retry-After` header asks to wait; 0 where it says nothing usable."""
     try:
         seconds = float(header)
@@ -333,7 +333,7 @@ def read_pause(header: str) -> float:
             return 0.0
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         seconds = (when - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else 0.0
+    return min(max(seconds, 0.0), _LONGEST_PAUSE) if math.isfinite(seconds) else 0.0
 
 
 def _read_key(variable: str) -> str:

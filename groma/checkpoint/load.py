@@ -188,9 +188,9 @@ def weight_files(folder: Path) -> list[Path]:
                     f"{folder} is incomplete: {', '.join(missing)} of {len(files)} weight files "
                     "missing; download it again."
                 )
-            return check_complete(files)
+            return _check_complete(files)
         if (folder / single).is_file():
-            return check_complete([folder / single])
+            return _check_complete([folder / single])
     raise GromaError(f"{folder} holds no weights (no {SAFE_WEIGHTS_NAME}, no {WEIGHTS_NAME}).")
 
 
@@ -210,7 +210,7 @@ def _shard_names(index: Path) -> list[str]:
         raise GromaError(f"{index} is damaged; download it again.") from error
 
 
-def check_complete(files: list[Path]) -> list[Path]:
+def _check_complete(files: list[Path]) -> list[Path]:
     """Refuse weight files that a broken download left shorter than they say, or that are none."""
     for file in files:
         if file.suffix == ".safetensors":

@@ -39,7 +39,7 @@ from groma.eval.benchmarks.region_caption import RegionCaption
 from groma.finetune.run_folder import RunFolder
 from groma.foreign import load_json
 from groma.image import load_image
-from groma.instruct.described_pictures import read_captions, read_questions
+from groma.instruct.described_pictures import _read_captions, _read_questions
 from groma.instruct.draft_notation import read_draft
 from groma.instruction_sets.doctor.checking import check, repair
 from groma.instruction_sets.readers.reading import read_set
@@ -340,8 +340,8 @@ INPUTS: dict[str, Input] = {
         partial(vg.open_visual_genome, image_data=VG / "image_data.json"),
     ),
     "vg-pictures": _plain(VG / "image_data.json", vg.read_pictures),
-    "vg-questions": _plain(VG / "region_descriptions.json", read_questions),
-    "captions": _plain(_INSTANCES, lambda path: read_captions(path, VG / "image_data.json")),
+    "vg-questions": _plain(VG / "region_descriptions.json", _read_questions),
+    "captions": _plain(_INSTANCES, lambda path: _read_captions(path, VG / "image_data.json")),
     "refs": _source(
         PUBLIC / "refcocog/refs(umd).json",
         partial(refer.open_refer, instances=REFCOCO / "instances.json"),
