@@ -45,11 +45,12 @@ from groma.instruction_sets.doctor.checking import check, repair
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import left_out, to_samples
 from groma.instruction_sets.readers.writing import to_json
+from groma.named_regions import GroundedSpan, Region
 from groma.run_journal import RunJournal
 from groma.serve.batch_file import _known, _read_requests
 from groma.serve.openai_messages import ChatRequest, read_data_url, read_question
 from groma.train.configuration import Configuration, read_configuration
-from groma.types import GromaError, GroundedSpan, Region
+from groma.types import GromaError
 
 PUBLIC, EVAL = Path("tests/data/public"), Path("tests/data/eval")
 SETS, CASES = Path("tests/data/sets"), Path("tests/data/cases")
