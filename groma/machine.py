@@ -19,11 +19,7 @@ answer; their 4-bit weights answer faster unpacked."""
 
 
 def resolve_device(device: str) -> str:
-    """Turn "auto" into a device that exists here.
-
-    Raises:
-        GromaError: if there is no such kind of device, or a GPU is asked for and there is none.
-    """
+    """Turn "auto" into a device that exists here; raises `GromaError` if there is none."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -58,15 +54,10 @@ def computes_in_bf16(device: str) -> bool:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: str, width: int) -> torch.dtype:
-    """Turn "auto" into the fastest type that is exact enough.
+    """Turn "auto" into the fastest type that is exact enough on a device of `resolve_device`.
 
-    Args:
-        dtype: "auto", the name of a type, or a type.
-        device: from `resolve_device`.
-        width: of the language model; a narrow one answers in fp32 on every machine.
-
-    Raises:
-        GromaError: for a name that is no floating point type.
+    A language model of small width answers in fp32 on every machine. Raises `GromaError` for a name
+    that is no floating point type.
     """
     if dtype == "auto":
         if width < NARROW:
@@ -91,11 +82,7 @@ def trains_in_bf16() -> bool:
 
 
 def packs_for_cpu(dtype: torch.dtype) -> bool:
-    """Whether 4-bit weights may be repacked for bitsandbytes' CPU kernel, which knows bf16 alone.
-
-    Args:
-        dtype: that the model computes in.
-    """
+    """Whether 4-bit weights may be repacked for bitsandbytes' CPU kernel: it knows bf16 alone."""
     if dtype is not torch.bfloat16 or not computes_in_bf16("cpu"):
         return False
     from bitsandbytes.functional import has_avx512bf16  # late: it takes a while

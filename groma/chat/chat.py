@@ -26,16 +26,25 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
+from groma.masks.maker import MaskMaker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
 from groma.named_regions import Region
+from groma.ops.tiles import tile_windows, tiles_per_side
 from groma.shapes import Shape
 from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import EncodedImage, GromaError, ObjectnessMix
+from groma.types import (
+    Detail,
+    EncodedImage,
+    GromaError,
+    ObjectnessMix,
+    PixelInput,
+    Size,
+)
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""
@@ -59,6 +68,7 @@ class Groma:
     """
 
     _step: Step | None = None
+    _mask_maker: MaskMaker | None = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -101,25 +111,72 @@ class Groma:
         stepping._step = step
         return stepping
 
-    @torch.inference_mode()
+    def with_masks(self, maker: MaskMaker) -> "Groma":
+        """This model with a maker of masks, which sees every picture that is encoded from now on.
+
+        Args:
+            maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
+        """
+        masking = copy.copy(self)
+        masking._mask_maker = maker
+        return masking
+
     def encode_image(
-        self, image: Picture, objectness_mix: ObjectnessMix | None = None
+        self,
+        image: Picture,
+        objectness_mix: ObjectnessMix | None = None,
+        detail: Detail = 1,
     ) -> EncodedImage:
         """Compute everything about a picture that does not depend on the conversation.
 
         Args:
             image: anything `groma.image.load_image` reads; an encoded picture is returned as it is.
             objectness_mix: what ranks proposals, see `RegionProposer.propose`.
+            detail: see `GenerationSettings`.
 
         Raises:
             GromaError: if it is no picture, damaged or too large.
         """
         if isinstance(image, EncodedImage):
             return image
-        picture = to_pixels(load_image(image), self.config.image_size)
-        parameter = next(self.model.image_encoder.parameters())
-        pixels = picture.pixels[None].to(parameter.device, parameter.dtype)
-        return self.model.encode_image(pixels, [picture.original_size], objectness_mix)[0]
+        picture = load_image(image)
+        (encoded,) = self.encode_pixels([self.to_pixels(picture, detail)], objectness_mix)
+        maker = self._mask_maker
+        return encoded if maker is None else replace(encoded, masks=maker.look(picture))
+
+    def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
+        """What the model sees of a picture; arguments as in `encode_image`."""
+        picture = load_image(image)
+        side = self.config.image_size
+        per_side = self.tiles_per_side((picture.height, picture.width), detail)
+        return to_pixels(picture, side, tile_windows(per_side))
+
+    def tiles_per_side(self, size: Size, detail: Detail) -> int:
+        """How many tiles in a row a picture (H, W) is looked at in; 1 is the whole alone."""
+        return tiles_per_side(*size, self.config.image_size) if detail == "auto" else detail
+
+    @torch.inference_mode()
+    def encode_pixels(
+        self, pictures: Sequence[PixelInput], objectness_mix: ObjectnessMix | None = None
+    ) -> list[EncodedImage]:
+        """Encode pictures together, and the tiles of each.
+
+        Args:
+            pictures: from `to_pixels`.
+            objectness_mix: see `encode_image`.
+        """
+        weight = next(self.model.image_encoder.parameters())
+        pixels = torch.stack([picture.pixels for picture in pictures]).to(weight)
+        sizes = [picture.original_size for picture in pictures]
+        encoded = self.model.encode_image(pixels, sizes, objectness_mix)
+        return [
+            self.model.add_tiles(
+                image, picture.tiles.to(weight), picture.windows.to(weight.device), objectness_mix
+            )
+            if len(picture.windows)
+            else image
+            for image, picture in zip(encoded, pictures, strict=True)
+        ]
 
     def regions(self, image: Picture, **settings: Unpack[SettingValues]) -> tuple[Region, ...]:
         """The regions a conversation about a picture starts with, best first.
@@ -128,8 +185,9 @@ class Groma:
             image: see `encode_image`.
             settings: fields of `GenerationSettings`.
         """
-        policy = self.policy(GenerationSettings(**settings))
-        return name_regions((), self.encode_image(image), (), policy, self.config.max_regions)
+        chosen = GenerationSettings(**settings)
+        encoded = self.encode_image(image, detail=chosen.detail)
+        return name_regions((), encoded, (), self.policy(chosen), self.config.max_regions)
 
     def chat(
         self,
@@ -147,7 +205,8 @@ class Groma:
         Raises:
             GromaError: if the conversation is about a picture of another size.
         """
-        encoded = self.encode_image(image)
+        chosen = GenerationSettings(**settings)
+        encoded = self.encode_image(image, detail=chosen.detail)
         if conversation is None:
             conversation = Conversation(encoded.original_size)
         if conversation.image_size != encoded.original_size:
@@ -157,7 +216,7 @@ class Groma:
                     *sizes
                 )
             )
-        return Chat(self, encoded, conversation, GenerationSettings(**settings))
+        return Chat(self, encoded, conversation, chosen)
 
     def policy(self, settings: GenerationSettings) -> SelectionPolicy:
         """The model's own thresholds, where the settings do not replace them."""
@@ -340,6 +399,21 @@ class Chat:
         before, last = self._conversation.without_last(), self._conversation.turns[-1]
         self._conversation = before
         return last
+
+    def make_masks(self) -> Conversation:
+        """Make the masks of all regions that answers mean, where they have none yet.
+
+        Returns:
+            The conversation, which has them from now on.
+
+        Raises:
+            GromaError: if the picture was encoded without a maker of masks, see `Groma.with_masks`.
+        """
+        self._check_idle()
+        if self.image.masks is None:
+            raise GromaError("There is nothing to make masks with; see --masks.")
+        self._conversation = self._conversation.masked(self.image.masks)
+        return self._conversation
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation, JSON-ready; `Conversation.from_dict` and `Groma.chat` continue it."""

@@ -1,10 +1,11 @@
 """`groma ask IMAGE QUESTION`: one question about one picture."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.mask_options import add_masks_option, load_mask_maker
 from groma.cli.model_options import add_adapter_option, add_model_options, load_model
 from groma.cli.picture_options import add_picture_options, read_picture
 from groma.cli.terminal import format_box, format_table, printable, show
@@ -35,6 +36,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--no-grounding", action="store_false", dest="grounding", help="do not ask for boxes"
     )
+    add_masks_option(parser)
     add_picture_options(parser)
     add_model_options(parser)
     add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
@@ -49,27 +51,24 @@ def _run(options: argparse.Namespace) -> None:
 
     # Whatever is wrong with the question is said before a model is loaded.
     check_question(options.question, options.drawn)
-    settings = GenerationSettings(
-        max_new_tokens=options.max_new_tokens,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        seed=options.seed,
-        grounding=options.grounding,
-        score_threshold=options.score_threshold,
-        max_regions=options.max_regions,
-    )
+    names = (field.name for field in fields(GenerationSettings))
+    settings = GenerationSettings(**{name: getattr(options, name) for name in names})
     image = read_picture(options)
+    maker = load_mask_maker(options)
     drawn = [Mask.of(load_mask(d)) if isinstance(d, Path) else d for d in options.drawn]
-    groma = load_model(options)
-    if options.adapter:
-        groma = groma.with_adapter(options.adapter)
-    reply = groma.chat(image, **asdict(settings)).ask(options.question, regions=drawn)
-    show(reply.to_dict() if options.json else format_reply(reply))
+    groma = load_model(options, options.adapter)
+    if maker:
+        groma = groma.with_masks(maker)
+    chat = groma.chat(image, **asdict(settings))
+    reply = chat.ask(options.question, regions=drawn)
+    if maker:
+        reply = chat.make_masks().turns[-1].reply
+    show(reply.to_dict() if options.json else _format_reply(reply))
     if options.save:
         reply.draw(image).save(options.save)
 
 
-def format_reply(reply: "GroundedReply") -> str:
+def _format_reply(reply: "GroundedReply") -> str:
     """A reply for a terminal: the text with region names after phrases, then the regions."""
     text, at = "", 0
     for span in reply.spans:
@@ -79,40 +78,25 @@ def format_reply(reply: "GroundedReply") -> str:
     text = printable((text + reply.text[at:]).strip())
     if not reply.spans:
         return text
-    rows = [
-        _format_region(region, reply.phrase(span))
-        for span in reply.spans
-        for region in span.regions
-    ]
-    return f"{text}\n\n{format_table(('id', 'phrase', 'box', 'score', 'objectness'), rows)}"
+    rows = [_row(region, reply.phrase(span)) for span in reply.spans for region in span.regions]
+    table = format_table(("id", "phrase", "box", "score", "objectness"), rows)
+    masks = f"\n\nMasks by {reply.masks_by}." if reply.masks_by else ""
+    return f"{text}\n\n{table}{masks}"
 
 
-def _format_region(region: "RegionRef", phrase: str) -> tuple[str, ...]:
+def _row(region: "RegionRef", phrase: str) -> tuple[str, ...]:
     name = f"r{region.id}" if region.user is None else f"r{region.id} = [{region.user}]"
-    return (
-        name,
-        printable(phrase),
-        format_box(region.box),
-        f"{region.score:.3f}",
-        f"{region.objectness:.3f}",
-    )
+    scores = f"{region.score:.3f}", f"{region.objectness:.3f}"
+    return name, printable(phrase), format_box(region.box), *scores
 
 
 def _parse_box(text: str) -> list[float]:
-    """Read "x1,y1,x2,y2".
-
-    Raises:
-        ArgumentTypeError: if it is not four numbers.
-    """
+    """Read "x1,y1,x2,y2"; raises `ArgumentTypeError` if it is not four numbers."""
     return _parse_numbers(text, 4, "four numbers x1,y1,x2,y2")
 
 
 def _parse_point(text: str) -> dict[str, list[float]]:
-    """Read "x,y".
-
-    Raises:
-        ArgumentTypeError: if it is not two numbers.
-    """
+    """Read "x,y"; raises `ArgumentTypeError` if it is not two numbers."""
     return {"point": _parse_numbers(text, 2, "two numbers x,y")}
 
 

@@ -29,13 +29,12 @@ def add_adapter_option(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument("--adapter", type=Path, metavar="FOLDER", help=purpose)
 
 
-def load_model(options: argparse.Namespace) -> "Groma":
-    """The model that the options of `add_model_options` name, without an adapter."""
+def load_model(options: argparse.Namespace, adapter: Path | None = None) -> "Groma":
+    """The model that the options of `add_model_options` name."""
     import groma
 
-    return groma.load(
-        options.model, options.quantization, device=options.device, dtype=options.dtype
-    )
+    device, dtype = options.device, options.dtype
+    return groma.load(options.model, options.quantization, device, dtype, adapter=adapter)
 
 
 def load_template(source: str) -> "Template":

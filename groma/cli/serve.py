@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from groma.cli.model_options import add_adapter_option, add_model_options
+from groma.types import GromaError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -41,13 +42,8 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Serve until interrupted.
-
-    Raises:
-        GromaError: if others could reach it without a key, or an option makes no sense.
-    """
+    """Serve until interrupted, unless others could reach it without a key."""
     from groma.serve.gate import KEYS, read_keys
-    from groma.types import GromaError
 
     keys = read_keys()
     if not keys and not options.no_key and options.host not in _LOOPBACK:
@@ -72,8 +68,6 @@ def _run_here(options: argparse.Namespace, keys: tuple[str, ...]) -> None:
 
 
 def _run_replicas(options: argparse.Namespace) -> None:
-    from groma.types import GromaError
-
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     try:
         import ray

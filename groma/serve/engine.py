@@ -15,11 +15,10 @@ from groma.chat.chat import Chat, Drawn, Groma, Stream
 from groma.chat.conversation import Conversation, GroundedReply
 from groma.chat.decoder import read_alone
 from groma.chat.settings import GenerationSettings
-from groma.image import load_image, to_pixels
 from groma.model.batched_step import step_rows
 from groma.serve.together import Line, Together
 from groma.shapes import Shape
-from groma.types import EncodedImage, PixelInput
+from groma.types import Detail, EncodedImage, PixelInput
 
 PATIENCE = 0.003
 """Seconds that a step waits for others; a step of a small model takes about twice as long."""
@@ -88,7 +87,7 @@ class _Kept:
     def num_bytes(self) -> int:
         """Memory of all."""
         talks = sum(chat.num_cached_bytes for chat in self.talks.values())
-        return talks + sum(map(_bytes_of, self.pictures.values()))
+        return talks + sum(picture.num_bytes for picture in self.pictures.values())
 
 
 class Engine:
@@ -131,29 +130,29 @@ class Engine:
         with self._lock:
             return self._kept.num_bytes
 
-    def picture(self, data: bytes) -> tuple[str, EncodedImage]:
+    def picture(self, data: bytes, detail: Detail = 1) -> tuple[str, EncodedImage]:
         """A picture's key and what the model makes of it.
 
         Args:
             data: of a file.
+            detail: see `GenerationSettings`.
 
         Raises:
             GromaError: if it is no picture, damaged or too large.
         """
-        key = hashlib.sha256(data).hexdigest()
+        key = f"{hashlib.sha256(data).hexdigest()} {detail}"
         with self._lock:
             if key in self._kept.pictures:
                 self._kept.pictures.move_to_end(key)
                 return key, self._kept.pictures[key]
-        pixels = to_pixels(load_image(data), self.groma.config.image_size)
-        encoded = self._together("pictures", pixels)
+        encoded = self._together("pictures", self.groma.to_pixels(data, detail))
         with self._lock:
             self._kept.pictures[key] = encoded
             self._kept.tidy()
         return key, encoded
 
     @contextmanager
-    def talk(self, data: bytes, before: Sequence[Asked]) -> Generator[Chat]:
+    def talk(self, data: bytes, before: Sequence[Asked], detail: Detail = 1) -> Generator[Chat]:
         """A conversation about a picture, taken up where it was left.
 
         If it is remembered, its answers stand in their exact tokens and cost nothing to read
@@ -163,11 +162,12 @@ class Engine:
         Args:
             data: of the picture's file.
             before: what was said so far.
+            detail: see `picture`.
 
         Raises:
             GromaError: as `picture`, or if a box or mention of an earlier turn is wrong.
         """
-        picture, encoded = self.picture(data)
+        picture, encoded = self.picture(data, detail)
         with self._lock:
             chat = self._kept.talks.pop((picture, _said(before)), None)
         # An answer that a program made up is remembered for nobody: it may lie.
@@ -226,22 +226,11 @@ class Engine:
         logits = step_rows(self.groma.model.language_model, torch.cat(embeddings), caches)
         return list(logits)
 
-    @torch.inference_mode()
     def _encode(self, pictures: Sequence[PixelInput]) -> Sequence[EncodedImage]:
-        parameter = next(self.groma.model.image_encoder.parameters())
-        pixels = torch.stack([picture.pixels for picture in pictures])
         self.counts.pictures += len(pictures)
-        return self.groma.model.encode_image(
-            pixels.to(parameter.device, parameter.dtype),
-            [picture.original_size for picture in pictures],
-        )
+        return self.groma.encode_pixels(pictures)
 
 
 def _said(turns: Sequence[Asked]) -> tuple:
     """What tells one talk from another."""
     return tuple((turn.question, turn.drawn, turn.answer) for turn in turns)
-
-
-def _bytes_of(encoded: EncodedImage) -> int:
-    tensors = (encoded.image_tokens, *encoded.feature_maps, encoded.proposals.boxes)
-    return sum(tensor.nbytes for tensor in tensors)

@@ -89,11 +89,11 @@ def test_too_little_memory_is_freed_once_and_then_told(
     groma, left, freed = ScriptedGroma(), [None] * failures, []
     encode = groma.encode_image
 
-    def look(*given: object) -> object:
+    def look(*given: object, **options: object) -> object:
         if left:
             left.pop()
             raise torch.OutOfMemoryError("secret")
-        return encode(*given)
+        return encode(*given, **options)
 
     monkeypatch.setattr(groma, "encode_image", look)
     requests = {
@@ -111,7 +111,7 @@ def test_too_little_memory_is_freed_once_and_then_told(
 
 
 def test_what_nobody_foresaw_is_one_sentence(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
     groma = ScriptedGroma()
