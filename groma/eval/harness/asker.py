@@ -78,7 +78,7 @@ class Asker:
             raise GromaError("This model has one objectness alone; leave --objectness out.")
         self._groma = copy.copy(groma)
         if protocol.wording == "tags":
-            self._groma.template = TaggedTemplate.of(groma.template)
+            self._groma.template = _TaggedTemplate.of(groma.template)
         self._path: str | None = None
         self._chat: Chat | None = None
 
@@ -125,7 +125,7 @@ class Asker:
         return self._chat
 
 
-class TaggedTemplate(Template):
+class _TaggedTemplate(Template):
     """Writes `<p>` and `</p>` in a question as the tags that they are."""
 
     @classmethod
