@@ -324,7 +324,7 @@ def launch(
     from .finetune.finetune_tab import FinetuneTab
     from .review.review_page import add_page, open_review
     from .shared.request_border import borders
-    from .shared.scripts import script_route
+    from .shared.scripts import first_script, script_route
     from .shared.sessions import Sessions
     from .shared.style_sheets import read_styles
     from .shared.zero_gpu_sessions import ZeroGpuSessions, is_zero_gpu
@@ -354,7 +354,7 @@ def launch(
     return start(
         blocks,
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
-        head=f"<style>{read_styles()}</style>",
+        head=f"<style>{read_styles()}</style><script>{first_script()}</script>",
         allowed_paths=[str(SCENES), str(PHOTOGRAPHS)],
         max_file_size=MOST_SET_BYTES if finetune else MOST_BYTES,
         state_session_capacity=visitors,

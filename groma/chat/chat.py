@@ -98,11 +98,11 @@ class Groma:
         )
 
         adapted = copy.copy(self)
-        adapted.model = attach(self.model, folder)
+        adapted.model, adapted._step = attach(self.model, folder), None
         return adapted
 
     def with_step(self, step: Step) -> "Groma":
-        """This model with another way to read one token, such as together with other talks.
+        """This model with another way to read tokens, such as together with other talks.
 
         Args:
             step: see `PrefixDecoder`.
@@ -283,6 +283,10 @@ class Chat:
         self._check_idle()
         self._decoder.release()
         self._embedder.release()
+
+    def take_over(self, other: "Chat") -> None:
+        """Read nothing again that another talk about the same picture has read."""
+        self._decoder.take_over(other._decoder)
 
     def ask(
         self,

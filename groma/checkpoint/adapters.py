@@ -186,7 +186,7 @@ def share(model: GromaForConditionalGeneration) -> GromaForConditionalGeneration
     return copy.deepcopy(model, shared)
 
 
-def check_base(adapter: Adapter, base: Fingerprint) -> None:
+def _check_base(adapter: Adapter, base: Fingerprint) -> None:
     """Refuse an adapter that is for another model, with the reason."""
     reason = adapter.base.difference(base)
     if reason is not None:
@@ -242,7 +242,7 @@ def load_weights(adapted: "PeftModel", folder: Path) -> None:
 
 def _load(model: GromaForConditionalGeneration, adapter: str | Path | Adapter) -> "PeftModel":
     adapter = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
-    check_base(adapter, Fingerprint.of(model))
+    _check_base(adapter, Fingerprint.of(model))
     wrapped = _wrap(model, adapter.linears, adapter.rank, adapter.alpha, 0.0, adapter.whole)
     load_weights(wrapped, adapter.folder)
     return wrapped

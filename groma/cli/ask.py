@@ -63,12 +63,12 @@ def _run(options: argparse.Namespace) -> None:
     reply = chat.ask(options.question, regions=drawn)
     if maker:
         reply = chat.make_masks().turns[-1].reply
-    show(reply.to_dict() if options.json else format_reply(reply))
+    show(reply.to_dict() if options.json else _format_reply(reply))
     if options.save:
         reply.draw(image).save(options.save)
 
 
-def format_reply(reply: "GroundedReply") -> str:
+def _format_reply(reply: "GroundedReply") -> str:
     """A reply for a terminal: the text with region names after phrases, then the regions."""
     text, at = "", 0
     for span in reply.spans:

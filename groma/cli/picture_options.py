@@ -2,9 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from groma.types import GromaError
+from groma.types import Detail, GromaError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +28,7 @@ def add_detail_option(parser: Any) -> None:
     parser.add_argument(
         "--detail",
         type=lambda text: int(text) if text.isdecimal() else text,
-        choices=("auto", 1, 2, 3),
+        choices=get_args(Detail),
         default=1,
         help="2 and 3 find small things, in 4 and 9 parts of a picture besides the whole of it; "
         "auto goes by its size (1)",

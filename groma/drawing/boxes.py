@@ -29,10 +29,10 @@ def region_colour(region_id: int) -> str:
 
 def text_colour(background: str) -> str:
     """Black or white, as #rrggbb: whichever reads better on a colour of `region_colour`."""
-    return "#000000" if relative_luminance(background) > 0.18 else "#ffffff"
+    return "#000000" if _relative_luminance(background) > 0.18 else "#ffffff"
 
 
-def relative_luminance(colour: str) -> float:
+def _relative_luminance(colour: str) -> float:
     """Luminance of #rrggbb in [0, 1], as WCAG 2 defines it."""
     values = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)

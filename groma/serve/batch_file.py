@@ -145,4 +145,7 @@ def _known(path: Path) -> set[str]:
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, encoding="utf-8", newline="\n")
-    return {load_json(line)["custom_id"] for line in split_lines(whole)}
+    try:
+        return {load_json(line)["custom_id"] for line in split_lines(whole)}
+    except (ValueError, KeyError, TypeError) as mistake:
+        raise GromaError(f"{path} holds a line that is no answer; name another file.") from mistake

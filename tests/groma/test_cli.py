@@ -8,7 +8,7 @@ from PIL import Image
 
 from groma.chat.conversation import GroundedReply
 from groma.cli import main as cli
-from groma.cli.ask import format_reply
+from groma.cli.ask import _format_reply
 from groma.masks.maker import load_maker
 from groma.shapes import Mask, Polygon
 from tests import talk
@@ -96,7 +96,7 @@ def test_text_carries_the_names_of_regions(capsys: pytest.CaptureFixture) -> Non
         {"start": 20, "end": 20, "regions": [region | {"id": 9, "user": 1}, region]},
     ]
     data = {"text": "There is a dog here.", "spans": spans, "image_size": [5, 6], "finish": "stop"}
-    text, table = format_reply(GroundedReply.from_dict(data)).split("\n\n")
+    text, table = _format_reply(GroundedReply.from_dict(data)).split("\n\n")
     assert text == "There is a dog [r4] here. [r9] [r4]"
     assert table.splitlines() == [
         "id        phrase  box                 score  objectness",
@@ -109,7 +109,7 @@ def test_text_carries_the_names_of_regions(capsys: pytest.CaptureFixture) -> Non
 
 def test_a_model_cannot_command_the_terminal() -> None:
     reply = GroundedReply("a\x1b[2Jb\nc\x07", (), (5, 6))
-    assert format_reply(reply) == "a [2Jb\nc "
+    assert _format_reply(reply) == "a [2Jb\nc "
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_masks_are_made_where_they_are_asked_for(
     assert plain.regions
     assert masked == plain.with_masks(talk.picture(), load_maker())
     assert Image.open(out).tobytes() == masked.draw(talk.picture()).tobytes()
-    assert format_reply(masked).endswith("\n\nMasks by GrabCut (rough).")
+    assert _format_reply(masked).endswith("\n\nMasks by GrabCut (rough).")
 
 
 @pytest.mark.parametrize("place", ["1", "a,b", "1,2,3"])

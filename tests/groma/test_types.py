@@ -9,9 +9,9 @@ from pycocotools import mask as coco_mask
 
 from groma.chat.conversation import GroundedReply
 from groma.drawing.boxes import (
+    _relative_luminance,
     region_colour,
     regions_to_detections,
-    relative_luminance,
     text_colour,
 )
 from groma.named_regions import GroundedSpan, Region, RegionRef
@@ -162,7 +162,7 @@ def test_another_picture_is_refused() -> None:
 
 
 def contrast(a: str, b: str) -> float:
-    low, high = sorted((relative_luminance(a), relative_luminance(b)))
+    low, high = sorted((_relative_luminance(a), _relative_luminance(b)))
     return (high + 0.05) / (low + 0.05)
 
 

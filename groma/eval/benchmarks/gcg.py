@@ -109,7 +109,7 @@ class GroundedGeneration(Benchmark[_Description]):
         miou = Figure("miou", "mIoU", len(cases))
         score.measures += [
             _measure_precision(cases, shown, field),
-            mean(miou, np.array([pair_up(each) for each in overlaps])),
+            mean(miou, np.array([_pair_up(each) for each in overlaps])),
         ]
         try:
             phrases = [list(answers.get(case.key, {}).get("phrases", [])) for case in cases]
@@ -133,7 +133,7 @@ class GroundedGeneration(Benchmark[_Description]):
             alike = np.zeros((len(case.phrases), len(said)))
             if alike.size:
                 alike = self._similarity(case.phrases, said)
-            row[:] = count_pairs(each.T, alike), len(case.phrases)
+            row[:] = _count_pairs(each.T, alike), len(case.phrases)
         figure = Figure("recall", "recall", int(counts[:, 1].sum()))
         return sums((figure,), counts, lambda x: ratio(x)[..., None])
 
@@ -154,7 +154,7 @@ def _measure_precision(
     )
 
 
-def pair_up(overlaps: Floats) -> float:
+def _pair_up(overlaps: Floats) -> float:
     """Mean of (F, T) overlaps of pairs, the best pair first; 0 where nothing overlaps."""
     overlaps, pairs = overlaps.copy(), []
     while overlaps.size and overlaps.max() > 0:
@@ -164,7 +164,7 @@ def pair_up(overlaps: Floats) -> float:
     return float(np.mean(pairs)) if pairs else 0.0
 
 
-def count_pairs(overlaps: Floats, alike: Floats) -> int:
+def _count_pairs(overlaps: Floats, alike: Floats) -> int:
     """How many pairs overlap and have phrases alike, the best overlap first.
 
     As in GLaMM's own evaluation, the first pair that fails ends the search; 0 pairs count where a

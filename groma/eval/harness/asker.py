@@ -85,7 +85,7 @@ class Asker:
             device = str(groma.model.device)
             self._groma = groma.with_masks(load_maker(protocol.mask_maker, device))
         if protocol.wording == "tags":
-            self._groma.template = TaggedTemplate.of(groma.template)
+            self._groma.template = _TaggedTemplate.of(groma.template)
         self._path: str | None = None
         self._chat: Chat | None = None
 
@@ -132,7 +132,7 @@ class Asker:
         return self._chat
 
 
-class TaggedTemplate(Template):
+class _TaggedTemplate(Template):
     """Writes `<p>` and `</p>` in a question as the tags that they are."""
 
     @classmethod

@@ -13,7 +13,7 @@ from groma.cli import main as cli
 from groma.data.sources.coco import open_expressions
 from groma.eval.benchmarks.rec import Rec
 from groma.eval.benchmarks.region_caption import RegionCaption
-from groma.eval.harness.asker import Asker, Protocol, TaggedTemplate, phrasing
+from groma.eval.harness.asker import Asker, Protocol, _TaggedTemplate, phrasing
 from groma.eval.harness.benchmark_run import Shard, choose, read_predictions
 from groma.eval.harness.published_figures import SETS, find_set
 from groma.eval.statistics.intervals import Figure, mean
@@ -566,7 +566,7 @@ def test_subsets_are_seeded():
 
 def test_released_models_are_asked_with_tags():
     groma = talk.groma()
-    template, tokens = TaggedTemplate.of(groma.template), groma.template.tokens
+    template, tokens = _TaggedTemplate.of(groma.template), groma.template.tokens
     pieces = template.question("Find <p>a dog</p> here [1].", (), 0, grounding=False)
     opening, closing = tokens[PHRASE_OPEN], tokens[PHRASE_CLOSE]
     assert pieces == ["Find ", opening, "a dog", closing, " here ", "[1]", "."]
