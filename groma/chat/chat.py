@@ -26,7 +26,7 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
-from groma.masks.maker import MaskMaker
+from groma.masks.maker import MaskMaker, PictureMasks
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
@@ -400,19 +400,24 @@ class Chat:
         self._conversation = before
         return last
 
-    def make_masks(self) -> Conversation:
+    def make_masks(self, source: PictureMasks | None = None) -> Conversation:
         """Make the masks of all regions that answers mean, where they have none yet.
+
+        Args:
+            source: the picture as a maker sees it; None is the one that is kept with the encoded
+                picture, see `Groma.with_masks`.
 
         Returns:
             The conversation, which has them from now on.
 
         Raises:
-            GromaError: if the picture was encoded without a maker of masks, see `Groma.with_masks`.
+            GromaError: if the conversation is still answering, or there is no such source.
         """
         self._check_idle()
-        if self.image.masks is None:
+        source = source or self.image.masks
+        if source is None:
             raise GromaError("There is nothing to make masks with; see --masks.")
-        self._conversation = self._conversation.masked(self.image.masks)
+        self._conversation = self._conversation.masked(source)
         return self._conversation
 
     def to_dict(self) -> dict[str, Any]:
