@@ -26,7 +26,7 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
-from groma.masks.maker import MaskMaker, PictureMasks
+from groma.masks.maker import MaskMaker, PictureMasks, load_maker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
@@ -68,7 +68,7 @@ class Groma:
     """
 
     _step: Step | None = None
-    _mask_maker: MaskMaker | None = None
+    mask_maker: MaskMaker | None = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -118,7 +118,7 @@ class Groma:
             maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
         """
         masking = copy.copy(self)
-        masking._mask_maker = maker
+        masking.mask_maker = maker
         return masking
 
     def encode_image(
@@ -141,8 +141,12 @@ class Groma:
             return image
         picture = load_image(image)
         (encoded,) = self.encode_pixels([self.to_pixels(picture, detail)], objectness_mix)
-        maker = self._mask_maker
-        return encoded if maker is None else replace(encoded, masks=maker.look(picture))
+        masks = self.look_for_masks(picture) if self.mask_maker else None
+        return replace(encoded, masks=masks)
+
+    def look_for_masks(self, image: ImageSource) -> PictureMasks:
+        """A picture as this model's maker of masks sees it, or GrabCut if it has none."""
+        return (self.mask_maker or load_maker()).look(load_image(image))
 
     def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
         """What the model sees of a picture; arguments as in `encode_image`."""

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -146,6 +146,8 @@ class Engine:
                 self._kept.pictures.move_to_end(key)
                 return key, self._kept.pictures[key]
         encoded = self._together("pictures", self.groma.to_pixels(data, detail))
+        if self.groma.mask_maker:
+            encoded = replace(encoded, masks=self.groma.look_for_masks(data))
         with self._lock:
             self._kept.pictures[key] = encoded
             self._kept.tidy()
@@ -189,6 +191,15 @@ class Engine:
         stream = chat.stream(question, regions=drawn, **asdict(settings))
         with closing(stream) as replies, self._answering():
             yield from replies
+
+    def masked(self, chat: Chat, data: bytes) -> GroundedReply:
+        """The last answer of a talk, with a mask for every region.
+
+        Args:
+            chat: the talk.
+            data: of the picture's file.
+        """
+        return chat.make_masks(chat.image.masks or self.groma.look_for_masks(data)).turns[-1].reply
 
     @contextmanager
     def _answering(self) -> Generator[None]:
