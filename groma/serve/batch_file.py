@@ -85,6 +85,8 @@ def _complete(engine: Engine, line: BatchLine, folder: Path) -> dict[str, Any]:
     picture = _picture(question.picture, folder)
     with engine.talk(picture, question.before, settings.detail) as chat:
         *_, reply = engine.stream(chat, question.text, question.drawn, settings)
+        if request.masks:
+            reply = engine.masked(chat, picture)
         return completion(new_id(), request.model, reply, usage_of(chat))
 
 

@@ -190,6 +190,15 @@ class Engine:
         with closing(stream) as replies, self._answering():
             yield from replies
 
+    def masked(self, chat: Chat, data: bytes) -> GroundedReply:
+        """The last answer of a talk, with a mask for every region.
+
+        Args:
+            chat: the talk.
+            data: of the picture's file.
+        """
+        return chat.make_masks(chat.image.masks or self.groma.look_for_masks(data)).turns[-1].reply
+
     @contextmanager
     def _answering(self) -> Generator[None]:
         with self._lock:
