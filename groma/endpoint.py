@@ -7,6 +7,7 @@ been answered and paid for; it is sent again only if the caller says so.
 
 import hashlib
 import json
+import logging
 import math
 import os
 import random
@@ -36,6 +37,10 @@ _UNUSABLE = frozenset({401, 402, 404, 405})
 """Statuses that mean that no request will succeed: key, money, address or name of the model."""
 _SHORTEST_SECRET = 12  # A shorter key, such as EMPTY, is a word that an answer may well say
 _LATE = "it did not answer in time"
+_TABLE = b"SQLite format 3\0"
+"""How a file of answers begins."""
+
+_logger = logging.getLogger(__name__)
 
 
 class EndpointError(GromaError):
@@ -246,14 +251,13 @@ class _Answers:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "answers.sqlite"
         try:
-            self._table = sqlite3.connect(
-                path, timeout=60, isolation_level=None, check_same_thread=False
-            )
-            self._table.execute(
-                "CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT)"
-            )
-        except sqlite3.Error as error:
-            raise GromaError(f"{path} cannot be used: {error}.") from error
+            self._table = _open_table(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) or not _was_table(path):
+                raise GromaError(f"{path} cannot be used: {error}.") from error
+            _logger.warning("%s is damaged; its answers are asked for again.", path)
+            path.replace(path.with_suffix(".damaged"))
+            self._table = _open_table(path)
 
     def read(self, request: str) -> str | None:
         find = "SELECT answer FROM answers WHERE request = ?"
@@ -271,6 +275,29 @@ class _Answers:
     def keep(self, request: str, answer: str) -> None:
         """When this returns no crash can lose the answer."""
         self._table.execute("UPDATE answers SET answer = ? WHERE request = ?", (answer, request))
+
+
+def _open_table(path: Path) -> sqlite3.Connection:
+    """The table of a file, which is made where there is none.
+
+    Raises:
+        sqlite3.DatabaseError: if the file is damaged.
+    """
+    table = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+    table.execute("CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT)")
+    ((check,), (pages,), (size,)) = (
+        table.execute(f"PRAGMA {name}").fetchone()
+        for name in ("quick_check", "page_count", "page_size")
+    )
+    if check != "ok" or path.stat().st_size < pages * size:
+        raise sqlite3.DatabaseError
+    return table
+
+
+def _was_table(path: Path) -> bool:
+    """Whether a damaged file was a table, and is nothing else of somebody's."""
+    with path.open("rb") as file:
+        return _TABLE.startswith(file.read(len(_TABLE)))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
+from groma.foreign import printable
+
 IGNORED = -100  # label of a position that is not supervised
 
 Box = tuple[float, float, float, float]
@@ -23,6 +25,9 @@ the whole alone, "auto" as many as keep its pixels."""
 
 class GromaError(ValueError):
     """Something the user can mend; the message is one sentence that says what and how."""
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(sentence))
 
 
 @dataclass(frozen=True)

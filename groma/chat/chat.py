@@ -26,7 +26,7 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
-from groma.masks.maker import MaskMaker
+from groma.masks.maker import MaskMaker, PictureMasks, load_maker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
@@ -68,7 +68,7 @@ class Groma:
     """
 
     _step: Step | None = None
-    _mask_maker: MaskMaker | None = None
+    mask_maker: MaskMaker | None = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -98,11 +98,11 @@ class Groma:
         )
 
         adapted = copy.copy(self)
-        adapted.model = attach(self.model, folder)
+        adapted.model, adapted._step = attach(self.model, folder), None
         return adapted
 
     def with_step(self, step: Step) -> "Groma":
-        """This model with another way to read one token, such as together with other talks.
+        """This model with another way to read tokens, such as together with other talks.
 
         Args:
             step: see `PrefixDecoder`.
@@ -118,7 +118,7 @@ class Groma:
             maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
         """
         masking = copy.copy(self)
-        masking._mask_maker = maker
+        masking.mask_maker = maker
         return masking
 
     def encode_image(
@@ -141,8 +141,12 @@ class Groma:
             return image
         picture = load_image(image)
         (encoded,) = self.encode_pixels([self.to_pixels(picture, detail)], objectness_mix)
-        maker = self._mask_maker
-        return encoded if maker is None else replace(encoded, masks=maker.look(picture))
+        masks = self.look_for_masks(picture) if self.mask_maker else None
+        return replace(encoded, masks=masks)
+
+    def look_for_masks(self, image: ImageSource) -> PictureMasks:
+        """A picture as this model's maker of masks sees it, or GrabCut if it has none."""
+        return (self.mask_maker or load_maker()).look(load_image(image))
 
     def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
         """What the model sees of a picture; arguments as in `encode_image`."""
@@ -284,6 +288,10 @@ class Chat:
         self._decoder.release()
         self._embedder.release()
 
+    def take_over(self, other: "Chat") -> None:
+        """Read nothing again that another talk about the same picture has read."""
+        self._decoder.take_over(other._decoder)
+
     def ask(
         self,
         text: str,
@@ -396,19 +404,24 @@ class Chat:
         self._conversation = before
         return last
 
-    def make_masks(self) -> Conversation:
+    def make_masks(self, source: PictureMasks | None = None) -> Conversation:
         """Make the masks of all regions that answers mean, where they have none yet.
+
+        Args:
+            source: the picture as a maker sees it; None is the one that is kept with the encoded
+                picture, see `Groma.with_masks`.
 
         Returns:
             The conversation, which has them from now on.
 
         Raises:
-            GromaError: if the picture was encoded without a maker of masks, see `Groma.with_masks`.
+            GromaError: if the conversation is still answering, or there is no such source.
         """
         self._check_idle()
-        if self.image.masks is None:
+        source = source or self.image.masks
+        if source is None:
             raise GromaError("There is nothing to make masks with; see --masks.")
-        self._conversation = self._conversation.masked(self.image.masks)
+        self._conversation = self._conversation.masked(source)
         return self._conversation
 
     def to_dict(self) -> dict[str, Any]:

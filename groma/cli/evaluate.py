@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli import evaluate_adapter, evaluate_rec_mean
+from groma.cli.mask_options import add_masks_option
 from groma.cli.model_options import add_model_options, load_model
 from groma.cli.picture_options import add_detail_option
 from groma.cli.terminal import show
@@ -103,7 +104,12 @@ def _add_own_arguments(data: Any, name: str) -> None:
         )
     elif name == "gcg":
         data.add_argument("--masks", type=Path, required=True, metavar="FILE", help="true masks")
-        data.add_argument("--overlap", choices=("boxes", "masks"), default="boxes")
+        data.add_argument(
+            "--overlap",
+            choices=("boxes", "masks"),
+            help="what is compared: boxes, or with --mask-maker masks",
+        )
+        add_masks_option(data, "--mask-maker")
         data.add_argument(
             "--text-encoder",
             default="bert-base-uncased",
@@ -172,7 +178,8 @@ def _open(options: argparse.Namespace) -> "Benchmark":
         return _open_chat_judge(options)
     if options.benchmark == "gcg":
         encoder = None if options.text_encoder == "none" else TextEncoder(options.text_encoder)
-        return GroundedGeneration(options.annotations, options.masks, options.overlap, encoder)
+        overlap = options.overlap or ("masks" if options.mask_maker else "boxes")
+        return GroundedGeneration(options.annotations, options.masks, overlap, encoder)
     kinds = {each.name: each for each in (Detection, LvisGround, Photos, RegionCaption)}
     return kinds[options.benchmark](options.annotations)
 
@@ -236,6 +243,7 @@ def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol"
         "detail",
         "grounding",
         "objectness",
+        "mask_maker",
     )
     chosen = {name: getattr(options, name, None) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}

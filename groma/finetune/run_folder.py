@@ -6,7 +6,6 @@
 Whoever trains in a folder holds its lock; a process that is killed lets go of it.
 """
 
-import json
 import os
 import shutil
 import time
@@ -27,6 +26,7 @@ from groma.finetune.lora_examples import split
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.rehearsal import Knowledge
 from groma.finetune.scores import Score
+from groma.foreign import load_json
 from groma.loop.curves import PLOT_NAME, read_log
 from groma.types import Box, GromaError
 
@@ -176,7 +176,7 @@ class RunFolder:
         try:
             return [self._read_sample(row) for row in _read_json(file)]
         except (KeyError, TypeError, ValueError) as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     @property
     def knowledge(self) -> Knowledge | None:
@@ -197,7 +197,7 @@ class RunFolder:
             }
             return Knowledge(talks, tuple(noted["known"]), described)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     def keep_knowledge(self, knowledge: Knowledge) -> None:
         """Write down what the base knew of the pictures."""
@@ -222,7 +222,7 @@ class RunFolder:
         try:
             return [Score(**row) for row in _read_json(file)] if file.exists() else []
         except TypeError as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     def keep_scores(self, scores: Sequence[Score]) -> None:
         """Write down how well base and adapter answer."""
@@ -314,7 +314,8 @@ class RunFolder:
         """How far the run is, from what it has written."""
         noted, state = self._state(), self.state
         rows = read_log(self.path)
-        steps = int(noted.get("steps", 0))
+        steps = noted.get("steps")
+        steps = steps if isinstance(steps, int) else 0
         memory = _last(rows, "memory")
         return Progress(
             state=state,
@@ -377,6 +378,6 @@ def _seconds_left(rows: Sequence[dict[str, float]], steps: int) -> float | None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise GromaError(f"{path} is missing or damaged; start a new run.") from error

@@ -103,7 +103,8 @@ class GroundingGrammar(LogitsProcessor):
         """Regions that may begin a `<roi>`."""
         if not self._in_order:
             return self._names
-        return [name for name in self._names if name not in generated]
+        named = set(generated)
+        return [name for name in self._names if name not in named]
 
     def _openings(self, generated: Sequence[int], left: float) -> list[int]:
         """Tags that can still be opened, filled and closed again."""

@@ -16,11 +16,11 @@ from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from groma import machine
 from groma.data.mixture import Mixture
+from groma.loop.saved_checkpoints import all_checkpoints, last_checkpoint, step_of
 from groma.train.configuration import Configuration
 from groma.train.paper_jobs import PAPER_JOBS, Job, JobMaker, batches_of_a_pass
 from groma.train.trainer import StageTrainer, training_arguments
@@ -60,9 +60,9 @@ def run_stage(
             mixture.prepare()
         configuration = _with_steps(configuration, mixture, process.num_processes)
     stage, out = configuration.stage, configuration.out
-    reached = _where_it_stands(out)
-    if reached is not None and not resume:
+    if all_checkpoints(out) and not resume:
         raise GromaError(f"{out} holds a run already; --resume goes on with it.")
+    reached = _where_it_stands(out)
     if (out / "model").is_dir() and reached is not None and reached[0] >= stage.steps:
         logger.info("%s is finished: %s.", stage.name, out / "model")
         return out / "model"
@@ -92,9 +92,9 @@ def _with_steps(configuration: Configuration, mixture: Mixture, processes: int) 
 
 
 def _where_it_stands(out: Path) -> tuple[int, Path] | None:
-    """Steps of a run's last checkpoint and its folder; None where there is no checkpoint."""
-    last = get_last_checkpoint(str(out)) if out.is_dir() else None
-    return None if last is None else (int(last.rpartition("-")[2]), Path(last))
+    """Steps of a run's last whole checkpoint and its folder; None where there is none."""
+    last = last_checkpoint(out)
+    return None if last is None else (step_of(last), last)
 
 
 def _make_trainer(job: Job, configuration: Configuration) -> StageTrainer:

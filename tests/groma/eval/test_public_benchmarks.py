@@ -480,6 +480,23 @@ def test_without_a_text_encoder_recall_is_left_out(tmp_path, capsys):
     assert "nowhere cannot be loaded" in note
 
 
+@pytest.mark.usefixtures("embedded_loaded", "no_java")
+def test_descriptions_with_masks_from_the_model_to_the_table(tmp_path, capsys):
+    save = tmp_path / "answers.jsonl"
+    arguments = ["eval", "gcg", "--annotations", files.GCG_CAPTIONS, "--masks", files.GCG_MASKS]
+    more = ["--text-encoder", "none", "--limit", 2, "--images", files.IMAGES, "--save", save]
+    found = run(capsys, *arguments, *more, "--mask-maker")
+    assert found["run"]["protocol"]["mask_maker"] == "grabcut"
+    assert "Overlaps are those of masks." in found["notes"]
+    for entry in RunJournal.read(save).entries:
+        answer = entry["answer"]
+        assert len(answer["masks"]) == len(answer["boxes"]) == len(answer["phrases"])
+    again = ["--text-encoder", "none", "--predictions", save]
+    assert run(capsys, *arguments, *again, "--overlap", "masks")["figures"] == found["figures"]
+    boxes = run(capsys, *arguments, *again)["figures"]
+    assert boxes["miou"] != found["figures"]["miou"]
+
+
 @pytest.mark.usefixtures("no_model", "no_java")
 def test_answers_of_glamm_are_read(capsys):
     arguments = ["eval", "gcg", "--annotations", files.GCG_CAPTIONS, "--masks", files.GCG_MASKS]
