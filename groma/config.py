@@ -163,6 +163,7 @@ class GromaConfig(PreTrainedConfig):
             at half the stride, and the position table resized with DINOv2's 0.1 offset. Off for
             checkpoints of our own, which follow the paper.
         merged_adapters: names of the adapters (LoRA) whose weights are part of the model's.
+        taught_names: what labelled boxes have taught the model to recognise (`TaughtNames`).
     """
 
     model_type = "groma"
@@ -185,6 +186,7 @@ class GromaConfig(PreTrainedConfig):
     region_order: Literal["score", "left_to_right"] = "score"
     compat: bool = False
     merged_adapters: list[str] | tuple[str, ...] = ()
+    taught_names: list[str] | tuple[str, ...] = ()
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -31,6 +31,7 @@ from groma.finetune.lora_objective import AdapterObjective, count, summarise
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.lora_trainer import AdapterTrainer, checkpoints
 from groma.finetune.memory_estimate import kept_budget
+from groma.finetune.name_teaching import teach_names
 from groma.finetune.rehearsal import Knowledge, examine, rehearse
 from groma.finetune.run_folder import RunFolder
 from groma.finetune.scores import measure
@@ -139,7 +140,11 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     assert settings.epochs is not None
     parts = (members, held_out, knowledge.talks)
     lessons = make_lessons(*parts, talks, settings.epochs, settings.seed)
-    base = _adapt(groma, settings)
+    shown = list(filter(is_labelled, members))
+    unseen = [name for name in sorted(new) if sum(s.names.count(name) for s in shown) > 1]
+    base = _adapt(groma, settings, unseen)
+    if unseen and not teach_names(groma, shown, unseen, stop):
+        return False
     trainer = _make_trainer(folder, base, lessons, stop)
     if stop():
         return False
@@ -198,12 +203,14 @@ def _ask_base(
     return knowledge
 
 
-def _adapt(groma: Groma, settings: LoraSettings) -> _Base:
-    """Add to the base what will learn."""
+def _adapt(groma: Groma, settings: LoraSettings, new: Sequence[str]) -> _Base:
+    """Add to the base what will learn, and room for new names."""
     model = groma.model
     fingerprint = Fingerprint.of(model, Path(settings.model).name)
     assert settings.alpha is not None
-    adapted = add_lora(model, settings.rank, settings.alpha, settings.dropout, settings.whole)
+    adapted = add_lora(model, settings.rank, settings.alpha, settings.dropout, settings.whole, new)
+    if model.taught_names is not None:  # in closed form, not step by step
+        model.taught_names.requires_grad_(False)
     if model.config.is_convolutional:
         for name, weight in model.region_encoder.named_parameters():
             weight.requires_grad_("modules_to_save" in name and name.endswith(_OF_THE_CODE))

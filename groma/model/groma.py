@@ -12,12 +12,17 @@ from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 
 from groma.config import GromaConfig
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
+from groma.model.taught_names import TaughtNames
 from groma.tokens import PAD, TokenIds
-from groma.types import EncodedImage, GromaError, ImageFeatures, ObjectnessMix, Size
+from groma.types import EncodedImage, GromaError, ImageFeatures, ObjectnessMix, Proposals, Size
 
 if TYPE_CHECKING:
     from groma.model.region_proposer import DetectorOutput
     from groma.model.training_forward import GromaOutput, TrainingPicture
+
+_LOOKED_AT = 1
+"""Which map of the region encoder tells taught names: the middle one, a convolutional model's only
+one."""
 
 
 class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -40,6 +45,9 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             _visual_parts(config)
         )
         self.language_model = LlamaForCausalLM(config.text_config)
+        self.taught_names: TaughtNames | None = None
+        if config.taught_names:
+            self.teach(config.taught_names)
         self.tokens = TokenIds.of(config)
         self.post_init()
 
@@ -106,6 +114,20 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """The language model's head."""
         return self.language_model.get_output_embeddings()
 
+    def teach(self, names: Sequence[str]) -> None:
+        """Make room for names to be taught; none is recognised before it was.
+
+        Args:
+            names: all there are to be, those that the model was taught before first.
+        """
+        weight = next(self.language_model.parameters())
+        width = self.config.text_config.hidden_size
+        taught = TaughtNames(len(names), self.config.image_width, width)
+        if self.taught_names is not None:
+            taught.take(self.taught_names)
+        self.taught_names = taught.to(weight.device)
+        self.config.taught_names = list(names)
+
     def image_features(
         self, pixel_values: Tensor, objectness_mix: ObjectnessMix | None = None
     ) -> ImageFeatures:
@@ -123,6 +145,36 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def visual_tokens(self, features: ImageFeatures) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Image tokens (B, P, D), and the region encoder's fused maps, each (B, C, h, w)."""
         return self.projector(features.hidden[-1]), self.region_encoder.fuse(features.hidden[:-1])
+
+    def recognise(
+        self, proposals: Sequence[Proposals], feature_maps: Sequence[Tensor]
+    ) -> list[Proposals]:
+        """The proposals of B pictures, those that show something taught first among their like."""
+        if self.taught_names is None:
+            return list(proposals)
+        names, maps = self.taught_names, feature_maps[_LOOKED_AT]
+        return [names.lift(each, maps[i]) for i, each in enumerate(proposals)]
+
+    def region_tokens(
+        self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Region tokens of boxes in B pictures, with the names that were taught.
+
+        Args:
+            feature_maps: from `visual_tokens`.
+            boxes: per picture (N, 4) xyxy in [0, 1].
+
+        Returns:
+            Per picture (N, D).
+        """
+        tokens = self.region_encoder(feature_maps, boxes)
+        if self.taught_names is None:
+            return tokens
+        names, maps = self.taught_names, feature_maps[_LOOKED_AT]
+        return [
+            names.tell(each, maps[i], chosen)
+            for i, (each, chosen) in enumerate(zip(tokens, boxes, strict=True))
+        ]
 
     def encode_image(
         self,
@@ -142,12 +194,13 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         features = self.image_features(pixel_values, objectness_mix)
         image_tokens, feature_maps = self.visual_tokens(features)
+        proposals = self.recognise(features.proposals, feature_maps)
         return [
             EncodedImage(
                 original_size=size,
                 image_tokens=image_tokens[i],
                 feature_maps=tuple(level[i] for level in feature_maps),
-                proposals=features.proposals[i],
+                proposals=proposals[i],
             )
             for i, size in enumerate(original_sizes)
         ]
@@ -163,7 +216,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             (N, D) in the text width.
         """
         maps = [level[None] for level in image.feature_maps]
-        return self.region_encoder(maps, [boxes.to(maps[0].device)])[0]
+        return self.region_tokens(maps, [boxes.to(maps[0].device)])[0]
 
     def detect(self, pixel_values: Tensor) -> "DetectorOutput":
         """The region proposer's raw predictions for (B, 3, S, S) pictures."""
