@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "app.py") -> int
     options = build_parser(program).parse_args(arguments)
     # Before gradio is imported: nothing is reported to anybody, and "" is no port.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Before torch is: what Apple's GPUs cannot compute is computed on the CPU.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     if not os.environ.get("GRADIO_SERVER_PORT", "").strip():
         os.environ.pop("GRADIO_SERVER_PORT", None)
     if is_space():
@@ -122,7 +124,7 @@ def build_parser(program: str = "app.py") -> argparse.ArgumentParser:
         default=default("GROMA_QUANTIZATION", None, _quantization),
         help="of the language model ($GROMA_QUANTIZATION)",
     )
-    add("--device", default=default("GROMA_DEVICE", "auto"), help="auto, cpu, cuda, …")
+    add("--device", default=default("GROMA_DEVICE", "auto"), help="auto, cpu, cuda, mps, …")
     add("--dtype", default=default("GROMA_DTYPE", "auto"), help="auto, bfloat16, …")
     add(
         "--memory",

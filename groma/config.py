@@ -10,8 +10,7 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 """Statistics of RGB in [0, 1] that every image encoder's pixels are normalised with."""
 
-NUM_REGION_TOKENS = 100
-"""`<r0>` … `<r99>`: the most regions one picture can have."""
+NUM_REGION_TOKENS = 100  # `<r0>` … `<r99>`: the most regions one picture can have
 
 
 @strict
@@ -192,10 +191,9 @@ class GromaConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         """Check the settings that several parts rely on.
 
-        Raises:
-            ValueError: if `image_size` is no multiple of twice the patch size (of 64 for a
-                convolutional detector, which sees it at half the size too), or `max_regions` is
-                outside 1..100.
+        Raises `ValueError` if `image_size` is no multiple of twice the patch size (of 64 for a
+        convolutional detector, which sees it at half the size too), or `max_regions` is outside
+        1..100.
         """
         for name, kind in (
             ("vision_config", ConvolutionalEncoderConfig),
@@ -296,12 +294,8 @@ _PROPOSER_NAMES = {
 def upgrade_released(released: dict[str, Any]) -> dict[str, Any]:
     """Turn the released checkpoint's config.json into the arguments of `GromaConfig`.
 
-    Args:
-        released: the parsed file, with `llm_cfg` and `perceiver_cfg` (`vis_encoder_cfg`,
-            `ddetr_cfg`), of which the nested parts hold only differences from the class defaults.
-
-    Returns:
-        Keyword arguments with `compat` on; 448 px, RoI 14, 1024-wide regions as in the release.
+    Its nested parts hold only differences from the class defaults. Returns keyword arguments with
+    `compat` on; 448 px, RoI 14, 1024-wide regions as in the release.
     """
     perceiver = released["perceiver_cfg"]
     vision = _RELEASED_VISION | perceiver["vis_encoder_cfg"]

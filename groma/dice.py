@@ -12,11 +12,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class Dice:
-    """Scalar draws from a fast generator and arrays from numpy's, both from one seed sequence.
-
-    Attributes:
-        arrays: for drawing whole arrays.
-    """
+    """Scalar draws from a fast generator and `arrays` from numpy's, both from one seed sequence."""
 
     def __init__(self, sequence: np.random.SeedSequence):
         self.arrays = np.random.Generator(np.random.SFC64(sequence))

@@ -28,15 +28,13 @@ from groma.types import GromaError
 
 Message = dict[str, Any]
 
-LONGEST_PAUSE = 300.0
-"""Between two attempts, in seconds, whatever the server asks for."""
+LONGEST_PAUSE = 300.0  # between two attempts, in seconds, whatever the server asks for
 
 _MOST_BYTES = 16_000_000
 _MAY_PASS = frozenset({408, 409, 425, 429})
 _UNUSABLE = frozenset({401, 402, 404, 405})
 """Statuses that mean that no request will succeed: key, money, address or name of the model."""
-_SHORTEST_SECRET = 12
-"""A shorter key, such as EMPTY, is a word that an answer may well say."""
+_SHORTEST_SECRET = 12  # A shorter key, such as EMPTY, is a word that an answer may well say
 _LATE = "it did not answer in time"
 
 
@@ -103,14 +101,10 @@ class ChatEndpoint:
         self._client = httpx.Client(timeout=limits, headers=headers)
 
     def complete(self, messages: Sequence[Message]) -> str:
-        """The answer to a conversation: the one on disk, or else the server's.
+        """The answer to a conversation, as OpenAI has them: the one on disk, or else the server's.
 
-        Args:
-            messages: as OpenAI's chat completions take them.
-
-        Raises:
-            UnusableEndpointError: if no request can succeed.
-            EndpointError: if this one did not, after all attempts.
+        Raises `UnusableEndpointError` if no request can succeed, and `EndpointError` if this one
+        did not, after all attempts.
         """
         body = self._body(messages)
         request = self._hash(body)
@@ -211,13 +205,7 @@ def masked(key: str, text: str) -> str:
 
 
 class Pace:
-    """Spreads requests evenly, over all threads.
-
-    Args:
-        per_minute: most requests.
-        clock: seconds.
-        sleep: waits so many seconds.
-    """
+    """Spreads requests evenly, over all threads; the clock and sleep are in seconds."""
 
     def __init__(
         self,
@@ -240,12 +228,7 @@ class Pace:
             self._sleep(turn - now)
 
     def rest(self, seconds: float, everyone: bool) -> None:
-        """Wait before another attempt.
-
-        Args:
-            seconds: how long; `LONGEST_PAUSE` at most.
-            everyone: let no other thread send meanwhile.
-        """
+        """Wait before another attempt, `LONGEST_PAUSE` at most, perhaps with every thread."""
         seconds = min(seconds, LONGEST_PAUSE)
         if everyone:
             with self._lock:
@@ -292,21 +275,13 @@ class _Answers:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why an attempt brought no answer.
+    """Why an attempt brought no answer."""
 
-    Attributes:
-        reason: half a sentence about the server.
-        may_pass: whether another attempt could succeed.
-        is_unusable: whether other requests would fail as well.
-        status: of the response, if there was one.
-        pause: seconds the server wants to be left alone.
-    """
-
-    reason: str
-    may_pass: bool = True
-    is_unusable: bool = False
-    status: int | None = None
-    pause: float = 0.0
+    reason: str  # half a sentence about the server
+    may_pass: bool = True  # whether another attempt could succeed
+    is_unusable: bool = False  # whether other requests would fail as well
+    status: int | None = None  # of the response, if there was one
+    pause: float = 0.0  # seconds the server wants to be left alone
 
 
 def _refusal(response: httpx.Response, said: str) -> _Failure:

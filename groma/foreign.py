@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, Literal
 
-UNKNOWN = "\ufffd"
-"""Stands where a character was that is none."""
+UNKNOWN = "\ufffd"  # stands where a character was that is none
 
 _HALF = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile(
@@ -39,8 +38,7 @@ def clean_json(text: str) -> str:
 def decode_text(data: bytes, errors: Literal["strict", "replace"] = "strict") -> str:
     """Text of a file: UTF-8, or UTF-16 or UTF-32, with or without a mark at its start.
 
-    Raises:
-        UnicodeDecodeError: if it is none of them, and this is not to be passed over.
+    Raises `UnicodeDecodeError` if it is none of them, and this is not to be passed over.
     """
     return data.decode(json.detect_encoding(data), errors).removeprefix("\ufeff")
 
@@ -48,8 +46,7 @@ def decode_text(data: bytes, errors: Literal["strict", "replace"] = "strict") ->
 def load_json(data: bytes | str) -> Any:
     """The value of JSON text, without broken characters.
 
-    Raises:
-        ValueError: if it is no JSON, or nested too deeply.
+    Raises `ValueError` if it is no JSON, or nested too deeply.
     """
     text = decode_text(data) if isinstance(data, bytes) else data
     try:
@@ -66,8 +63,7 @@ def split_lines(text: str) -> Iterator[str]:
 def to_identifier(value: Any) -> int | str | None:
     """What an identifier is compared by: 7, 7.0, "7" and " 7 " are the same.
 
-    Returns:
-        A whole number where it is one, else text; None where it is neither.
+    A whole number where it is one, else text; None where it is neither.
     """
     if isinstance(value, float) and math.isfinite(value):
         return int(value) if value.is_integer() else str(value)

@@ -75,6 +75,32 @@ def load_image(source: ImageSource) -> Image.Image:
         return _convert(image, _name(source))
 
 
+def load_mask(source: str | Path | bytes) -> np.ndarray:
+    """Read a mask from a file of any size: what is opaque, or else what is bright.
+
+    Args:
+        source: a path or the bytes of a file. Where nothing of it is transparent, the thing is
+            what is brighter than half of the brightest.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        GromaError: as `load_image`.
+    """
+    name = _name(source)
+    with _open(source) as image:
+        _check_size(image, name)
+        try:
+            image.load()
+            upright = _upright(image)
+            alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
+            levels = np.asarray(upright.convert("L")) if alpha.all() else alpha
+        except _PILLOW_ERRORS as error:
+            raise GromaError(_damaged(name)) from error
+    return levels > levels.max() / 2
+
+
 def is_shown_alike(source: str | Path | bytes) -> bool:
     """Whether every browser shows a file just as `load_image` reads it: upright, and one frame.
 

@@ -6,6 +6,7 @@ All of them are in pixels of the original picture: pixel (x, y) spans x to x + 1
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from PIL import Image, ImageDraw
 from groma.image import check_box
 from groma.limits import LONGEST_MASK, MAX_PIXELS, MAX_SIDE, MOST_POINTS, MOST_STROKES
 from groma.types import Box as Corners
-from groma.types import GromaError, Size, to_size
+from groma.types import GromaError, Size, to_box, to_size
 
 BoolArray = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 """(H, W), True where a thing is."""
@@ -39,7 +40,7 @@ class Box:
     y2: float
 
     def to_json(self) -> list[float]:
-        """Four numbers; the inverse of `read_shape`."""
+        """Four numbers; the inverse of `parse_shape`."""
         return [self.x1, self.y1, self.x2, self.y2]
 
     def box(self, image_size: Size) -> Corners:  # noqa: ARG002
@@ -62,7 +63,7 @@ class Point:
     y: float
 
     def to_json(self) -> dict[str, Any]:
-        """`{"point": [x, y]}`; the inverse of `read_shape`."""
+        """`{"point": [x, y]}`; the inverse of `parse_shape`."""
         return {"point": [self.x, self.y]}
 
     def box(self, image_size: Size) -> Corners:
@@ -92,7 +93,7 @@ class Scribble:
     width: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """`{"scribble": [[[x, y], …], …], "width": w}`; the inverse of `read_shape`."""
+        """`{"scribble": [[[x, y], …], …], "width": w}`; the inverse of `parse_shape`."""
         strokes = [[list(place) for place in stroke] for stroke in self.strokes]
         return {"scribble": strokes} | ({} if self.width is None else {"width": self.width})
 
@@ -124,7 +125,7 @@ class Polygon:
     points: tuple[XY, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """`{"polygon": [[x, y], …]}`; the inverse of `read_shape`."""
+        """`{"polygon": [[x, y], …]}`; the inverse of `parse_shape`."""
         return {"polygon": [list(place) for place in self.points]}
 
     def box(self, image_size: Size) -> Corners:
@@ -190,7 +191,7 @@ class Mask:
         return {"size": list(self.size), "counts": self.counts}
 
     def to_json(self) -> dict[str, Any]:
-        """`{"mask": {"size": [h, w], "counts": "…"}}`; the inverse of `read_shape`."""
+        """`{"mask": {"size": [h, w], "counts": "…"}}`; the inverse of `parse_shape`."""
         return {"mask": self.to_run_lengths()}
 
     def box(self, image_size: Size) -> Corners:
@@ -215,35 +216,50 @@ class Mask:
 Shape = Box | Point | Scribble | Polygon | Mask
 
 
+def parse_shape(value: Any) -> Shape:
+    """Read a shape from JSON: the inverse of `to_json`.
+
+    Args:
+        value: `[x1, y1, x2, y2]`, `{"point": [x, y]}`, `{"polygon": [[x, y], …]}`, `{"scribble":
+            [[[x, y], …], …], "width": w}`, or `{"mask": {"size": [h, w], "counts": …}}` with
+            COCO's run lengths, compressed or not.
+
+    Raises:
+        GromaError: if it is nothing of that, or out of bounds.
+    """
+    if isinstance(value, Mapping):
+        kinds = [kind for kind in _PARSERS if kind in value]
+        if len(kinds) == 1:
+            return _PARSERS[kinds[0]](value)
+    else:
+        with suppress(TypeError, ValueError, OverflowError):
+            return Box(*to_box(value))
+    raise GromaError(
+        f"A region must be a box of four numbers x1, y1, x2, y2, or a {', '.join(_PARSERS)}."
+    )
+
+
 def read_shape(value: Any, image_size: Size, number: int = 1) -> Shape:
-    """Read a region as a program, a page or a file gives it.
+    """Read a region of a picture as a program, a page or a file gives it.
 
     What hangs over the picture's edge is cut, of a box; of the others it does not count.
 
     Args:
-        value: a shape, or as JSON: `[x1, y1, x2, y2]`, `{"point": [x, y]}`, `{"scribble":
-            [[[x, y], …], …], "width": w}`, `{"polygon": [[x, y], …]}`, or `{"mask": {"size":
-            [h, w], "counts": …}}` with COCO's run lengths, compressed or not.
+        value: a shape, or one as JSON, see `parse_shape`.
         image_size: (H, W) of the picture.
         number: which region it is, for messages.
 
     Raises:
-        GromaError: naming the region, if it is nothing of that, out of bounds, or outside the
-            picture.
+        GromaError: naming the region, if it is no shape, or outside the picture.
     """
     if isinstance(value, Shape):
         value = value.to_json()
     if not isinstance(value, Mapping):
         return Box(*check_box(value, image_size, number))
-    kinds = [kind for kind in _READERS if kind in value]
-    if len(kinds) != 1:
-        raise GromaError(
-            f"Region {number} must be a box x1, y1, x2, y2 or one of {', '.join(_READERS)}."
-        )
     try:
-        shape = _READERS[kinds[0]](value, image_size)
+        shape = parse_shape(value)
         if not _is_inside(shape, image_size):
-            raise GromaError(f"The {kinds[0]} lies outside the picture.")
+            raise GromaError("It lies outside the picture.")
     except GromaError as error:
         raise GromaError(f"Region {number}: {error}") from error
     return shape
@@ -330,12 +346,12 @@ def _read_places(values: Any, least: int) -> tuple[XY, ...]:
     return places
 
 
-def _read_point(value: Mapping[str, Any], _: Size) -> Point:
+def _parse_point(value: Mapping[str, Any]) -> Point:
     ((x, y),) = _read_places([value["point"]], 1)
     return Point(x, y)
 
 
-def _read_scribble(value: Mapping[str, Any], image_size: Size) -> Scribble:
+def _parse_scribble(value: Mapping[str, Any]) -> Scribble:
     strokes, width = value["scribble"], value.get("width")
     if not isinstance(strokes, Sequence) or not 1 <= len(strokes) <= MOST_STROKES:
         raise GromaError(f"A scribble must be a list of 1 to {MOST_STROKES} strokes.")
@@ -347,22 +363,22 @@ def _read_scribble(value: Mapping[str, Any], image_size: Size) -> Scribble:
             width = float(width)
         except (TypeError, ValueError, OverflowError):
             width = math.nan
-        if not 0 < width <= max(image_size):
-            raise GromaError("The width of a scribble must be above 0 and at most the picture's.")
+        if not 0 < width <= MAX_SIDE:
+            raise GromaError(f"The width must be above 0 and at most {MAX_SIDE:,} pixels.")
     return Scribble(read, width)
 
 
-def _read_polygon(value: Mapping[str, Any], _: Size) -> Polygon:
+def _parse_polygon(value: Mapping[str, Any]) -> Polygon:
     return Polygon(_read_places(value["polygon"], 3))
 
 
-def _read_mask(value: Mapping[str, Any], _: Size) -> Mask:
+def _parse_mask(value: Mapping[str, Any]) -> Mask:
     return Mask.from_json(value["mask"])
 
 
-_READERS: Mapping[str, Callable[[Mapping[str, Any], Size], Shape]] = {
-    "point": _read_point,
-    "scribble": _read_scribble,
-    "polygon": _read_polygon,
-    "mask": _read_mask,
+_PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Shape]] = {
+    "point": _parse_point,
+    "scribble": _parse_scribble,
+    "polygon": _parse_polygon,
+    "mask": _parse_mask,
 }

@@ -23,7 +23,7 @@ def describe(sessions: Sessions) -> str:
         place = torch.cuda.get_device_name(parameter.device)
         used = torch.cuda.memory_allocated(parameter.device)
     else:
-        place, used = "CPU", _resident_bytes()
+        place, used = parameter.device.type.upper(), _resident_bytes()
     memory = f", {used / 1e9:.1f} GB in use" if used else ""
     adapter = escape(session.adapter)
     answers = f"Your chat is answered by the adapter {adapter}. " if adapter else ""

@@ -19,7 +19,8 @@ from groma.drawing.boxes import draw_boxes, regions_to_detections
 from groma.foreign import load_json
 from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
-from groma.types import GromaError, RegionRef
+from groma.named_regions import RegionRef
+from groma.types import GromaError
 
 from ..canvas.shown_boxes import colour_id, find_twins, region_key, shown_boxes
 from ..shared.picture_files import add_folder, read_picture

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from groma.chat.chat import Boxes, Chat, Groma
+from groma.chat.chat import Chat, Drawn, Groma
 from groma.chat.conversation import Conversation, GroundedReply, Turn
-from groma.types import GromaError, Region
+from groma.named_regions import Region
+from groma.types import GromaError
 
 from .gpu_memory import free_memory, retrying, stream_retrying
 from .models_at_hand import Models
@@ -320,7 +321,7 @@ class Sessions:
         self,
         tab: str,
         text: str | None,
-        boxes: Boxes | None = None,
+        boxes: Drawn | None = None,
         again: bool = False,
         **settings: Any,
     ) -> Generator[GroundedReply]:
@@ -366,7 +367,7 @@ class Sessions:
             _free(session)
 
     def _stream_once(
-        self, tab: str, text: str | None, boxes: Boxes | None, again: bool, fields: Fields
+        self, tab: str, text: str | None, boxes: Drawn | None, again: bool, fields: Fields
     ) -> Generator[GroundedReply]:
         """Answer without a second try."""
         stop = self.get(tab).stopping.is_set
@@ -374,7 +375,7 @@ class Sessions:
             if again:
                 yield from chat.stream_again(text, boxes, stop, **fields)
             else:
-                yield from chat.stream(text or "", boxes or (), stop, **fields)
+                yield from chat.stream(text or "", stop=stop, regions=boxes or (), **fields)
 
     def _retrying(self, session: Session, run: Callable[[], _Result]) -> _Result:
         """Run for a session at work, and once more after freeing memory, its own included."""

@@ -1,7 +1,7 @@
 """Talking about a picture: encode once, ask many times, compute only what is new (paper 3.2)."""
 
 import copy
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,17 +29,22 @@ from groma.image import ImageSource, load_image, to_pixels
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
+from groma.named_regions import Region
+from groma.shapes import Shape
 from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import EncodedImage, GromaError, ObjectnessMix, Region
+from groma.types import EncodedImage, GromaError, ObjectnessMix
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""
 
 Boxes = Sequence[Sequence[float]]
 """Boxes xyxy in pixels of the original picture."""
+
+Drawn = Sequence[Shape | Sequence[float] | Mapping[str, Any]]
+"""Regions that a user drew, see `groma.shapes.read_shape`."""
 
 Stream = Generator[GroundedReply]
 """Growing replies; closing it ends the answer where it is."""
@@ -220,7 +225,14 @@ class Chat:
         self._decoder.release()
         self._embedder.release()
 
-    def ask(self, text: str, boxes: Boxes = (), **settings: Unpack[SettingValues]) -> GroundedReply:
+    def ask(
+        self,
+        text: str,
+        boxes: Boxes = (),
+        *,
+        regions: Drawn = (),
+        **settings: Unpack[SettingValues],
+    ) -> GroundedReply:
         """Ask about the picture and wait for the whole answer.
 
         Args:
@@ -228,19 +240,22 @@ class Chat:
                 the order they were drawn.
             boxes: user regions drawn with this question, xyxy in pixels of the original picture;
                 if the text mentions no region, these are mentioned at its end.
+            regions: more of them, which may be points, scribbles, polygons or masks as well.
             settings: fields of `GenerationSettings`, instead of the conversation's own.
 
         Raises:
             GromaError: if the question is empty, too long or mentions a region that there is not,
-                a box is wrong, or the conversation is too long.
+                a region is wrong, or the conversation is too long.
         """
-        return _last(self.stream(text, boxes, **settings))
+        return _last(self.stream(text, boxes, regions=regions, **settings))
 
     def stream(
         self,
         text: str,
         boxes: Boxes = (),
         stop: Callable[[], bool] | None = None,
+        *,
+        regions: Drawn = (),
         **settings: Unpack[SettingValues],
     ) -> Stream:
         """Ask, and see the answer grow; otherwise as `ask`, which joins this.
@@ -250,28 +265,30 @@ class Chat:
             boxes: see `ask`.
             stop: asked before every token whether to end here. Closing the generator ends the
                 answer too; either way what was said so far is kept, marked "cancelled".
+            regions: see `ask`.
             settings: see `ask`.
 
         Returns:
             Replies, each with more text or spans than the one before; the last is complete.
         """
-        request = self._request(self._conversation, text, boxes, replace(self.settings, **settings))
-        return self._answer(request, stop)
+        check_question(text, boxes, regions)
+        drawn, settings_now = [*boxes, *regions], replace(self.settings, **settings)
+        return self._answer(self._request(self._conversation, text, drawn, settings_now), stop)
 
     def regenerate(self, **settings: Unpack[SettingValues]) -> GroundedReply:
         """Answer the last question anew; settings as in `stream_again`."""
         return _last(self.stream_again(**settings))
 
     def edit(
-        self, text: str, boxes: Boxes | None = None, **settings: Unpack[SettingValues]
+        self, text: str, drawn: Drawn | None = None, **settings: Unpack[SettingValues]
     ) -> GroundedReply:
         """Replace the last question and answer the new one; arguments as in `stream_again`."""
-        return _last(self.stream_again(text, boxes, **settings))
+        return _last(self.stream_again(text, drawn, **settings))
 
     def stream_again(
         self,
         text: str | None = None,
-        boxes: Boxes | None = None,
+        drawn: Drawn | None = None,
         stop: Callable[[], bool] | None = None,
         **settings: Unpack[SettingValues],
     ) -> Stream:
@@ -279,7 +296,7 @@ class Chat:
 
         Args:
             text: the question instead of the last one; None keeps it.
-            boxes: the user regions instead of those drawn with it; None keeps them.
+            drawn: the user regions instead of those drawn with it; None keeps them.
             stop: see `stream`.
             settings: fields of `GenerationSettings`, instead of those of the last turn.
 
@@ -290,23 +307,23 @@ class Chat:
         request = self._request(
             before,
             last.question if text is None else text,
-            last.boxes if boxes is None else boxes,
+            last.shapes if drawn is None else drawn,
             replace(last.settings, **settings),
         )
         return self._answer(request, stop)
 
-    def say(self, text: str, boxes: Boxes, reply: GroundedReply) -> None:
+    def say(self, text: str, drawn: Drawn, reply: GroundedReply) -> None:
         """Add a turn that was said elsewhere, without computing anything.
 
         Args:
             text: see `ask`.
-            boxes: see `ask`.
+            drawn: user regions drawn with it.
             reply: what was answered.
 
         Raises:
             GromaError: as `ask`.
         """
-        request = self._request(self._conversation, text, boxes, self.settings)
+        request = self._request(self._conversation, text, drawn, self.settings)
         self._conversation = request.with_answer(reply, None)
 
     def undo(self) -> Turn:
@@ -329,14 +346,14 @@ class Chat:
             raise GromaError("This conversation is still answering; stop that answer first.")
 
     def _request(
-        self, before: Conversation, text: str, boxes: Boxes, settings: GenerationSettings
+        self, before: Conversation, text: str, drawn: Drawn, settings: GenerationSettings
     ) -> "_Request":
         """Everything that can be wrong with a question is found here, before any computing."""
         self._check_idle()
-        check_question(text, boxes)
+        check_question(text, drawn)
         text = clean_text(text)
         config, policy, template = self._groma.config, self._groma.policy(settings), self._template
-        new = name_regions(before.regions, self.image, boxes, policy, config.max_regions)
+        new = name_regions(before.regions, self.image, drawn, policy, config.max_regions)
         named = (*before.regions, *new)
         check_mentions(text, sum(region.user is not None for region in named))
         listed = list_regions(named, before.mentioned, policy)

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from groma.chat.settings import GenerationSettings
 from groma.config import NUM_REGION_TOKENS
 from groma.limits import LONGEST_QUESTION, LONGEST_TALK, MOST_BOXES, MOST_NEW_TOKENS, MOST_TURNS
+from groma.named_regions import GroundedSpan, Region, RegionRef
+from groma.shapes import Box as DrawnBox
+from groma.shapes import Shape, read_shape
 from groma.text.template import Exchange, Piece, Template
-from groma.types import Box, GromaError, GroundedSpan, Region, RegionRef, Size, to_size
+from groma.types import Box, GromaError, Size, to_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -132,8 +135,14 @@ class Turn:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """What the user drew with this question: xyxy in pixels."""
+        """Boxes xyxy in pixels of what the user drew with this question."""
         return tuple(region.box for region in self.regions if region.user is not None)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """What the user drew with this question."""
+        users = [region for region in self.regions if region.user is not None]
+        return tuple(region.shape or DrawnBox(*region.box) for region in users)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
@@ -243,6 +252,10 @@ class Conversation:
         _require(len(regions) <= NUM_REGION_TOKENS, "number of regions")
         _require(users == list(range(1, len(users) + 1)), "numbers of user regions")
         _require(all(-1 <= x <= 2 for region in regions for x in region.extent), "extent")
+        for region in regions:
+            for drawn in (region.shape, region.mask):
+                _require(drawn is None or region.user is not None, "owner of a shape")
+                _require(drawn is None or bool(read_shape(drawn, self.image_size)), "shape")
         for turn in self.turns:
             _check_reply(turn.reply, self)
 
@@ -269,12 +282,12 @@ def question_pieces(
     return template.question(text, names, len(drawn), grounding)
 
 
-def check_question(text: Any, boxes: Any) -> None:
+def check_question(text: Any, *drawn: Any) -> None:
     """Refuse a question that is empty, too long or of another kind, before any work is done.
 
     Args:
         text: what is asked.
-        boxes: what was drawn with it; the boxes themselves are checked with the picture.
+        drawn: lists of what was drawn with it; that itself is checked with the picture.
 
     Raises:
         GromaError: saying what is wrong.
@@ -285,13 +298,16 @@ def check_question(text: Any, boxes: Any) -> None:
         raise GromaError(
             f"The question has {len(text):,} characters; at most {LONGEST_QUESTION:,} can be asked."
         )
-    is_list = isinstance(boxes, Sized) and isinstance(boxes, Iterable)
-    if not is_list or isinstance(boxes, (str, bytes, Mapping)):
-        raise GromaError(
-            "The boxes must be a list, each of them four numbers x1, y1, x2, y2 in pixels."
-        )
-    if len(boxes) > MOST_BOXES:
-        raise GromaError(f"{len(boxes):,} boxes are too many: at most {MOST_BOXES} can be given.")
+    for each in drawn:
+        is_list = isinstance(each, Sized) and isinstance(each, Iterable)
+        if not is_list or isinstance(each, (str, bytes, Mapping)):
+            raise GromaError(
+                "The regions must be a list, each of them four numbers x1, y1, x2, y2 in pixels, "
+                "or another shape."
+            )
+    count = sum(map(len, drawn))
+    if count > MOST_BOXES:
+        raise GromaError(f"{count:,} regions are too many: at most {MOST_BOXES} can be given.")
 
 
 def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:

@@ -91,8 +91,7 @@ _NEEDED = [
 def resolve(source: str | Path) -> Path:
     """The folder of a checkpoint, downloaded from the Hub where it is not on disk.
 
-    Raises:
-        GromaError: if there is no such folder and no such model, or a shard is missing.
+    Raises `GromaError` if there is no such folder and no such model, or a shard is missing.
     """
     folder = embedded.find(source)
     if source in embedded.NAMES and source not in embedded.at_hand():
@@ -116,11 +115,7 @@ def resolve(source: str | Path) -> Path:
 
 
 def read_config(folder: Path) -> GromaConfig:
-    """The configuration of a checkpoint folder.
-
-    Raises:
-        GromaError: if config.json is broken or describes another architecture.
-    """
+    """The configuration of a folder; raises `GromaError` if it is broken, or of something else."""
     try:
         raw = load_json((folder / "config.json").read_bytes())
     except ValueError as error:
@@ -139,11 +134,7 @@ def read_config(folder: Path) -> GromaConfig:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a checkpoint folder, from slow or fast files.
-
-    Raises:
-        GromaError: if there is none or it cannot be read.
-    """
+    """The tokenizer of a checkpoint folder, from slow or fast files; raises `GromaError`."""
     # transformers finds the class of a tokenizer by the type of its model.
     AutoConfig.register(GromaConfig.model_type, GromaConfig, exist_ok=True)
     try:
@@ -165,8 +156,7 @@ def _read_unpacked(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 def weight_files(folder: Path) -> list[Path]:
     """Every weight file of a checkpoint folder, safetensors before .bin.
 
-    Raises:
-        GromaError: if there is none, or a shard that the index names is missing.
+    Raises `GromaError` if there is none, or a shard that the index names is missing.
     """
     for index_name, single in (
         (SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME),
@@ -196,11 +186,7 @@ def _shard_names(index: Path) -> list[str]:
 
 
 def check_complete(files: list[Path]) -> list[Path]:
-    """Refuse weight files that a broken download left shorter than they say, or that are none.
-
-    Raises:
-        GromaError: naming the first such file.
-    """
+    """Refuse weight files that a broken download left shorter than they say, or that are none."""
     for file in files:
         if file.suffix == ".safetensors":
             complete = file.stat().st_size == _safetensors_size(file)

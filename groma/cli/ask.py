@@ -1,7 +1,8 @@
 """`groma ask IMAGE QUESTION`: one question about one picture."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli.model_options import add_adapter_option, add_model_options, load_model
@@ -10,23 +11,23 @@ from groma.cli.terminal import format_box, format_table, printable, show
 
 if TYPE_CHECKING:
     from groma.chat.conversation import GroundedReply
-    from groma.types import RegionRef
+    from groma.named_regions import RegionRef
 
 
 def add(commands: Any) -> None:
     """`groma ask IMAGE QUESTION`."""
     parser = commands.add_parser("ask", help="ask a question about a picture")
     parser.add_argument("image", metavar="IMAGE")
-    parser.add_argument("question", metavar="QUESTION", help="[1], [2], … mean the boxes given")
-    parser.add_argument(
-        "--box",
-        type=_parse_box,
-        action="append",
-        default=[],
-        dest="boxes",
-        metavar="X1,Y1,X2,Y2",
-        help="a region to ask about, in pixels; may be repeated",
-    )
+    parser.add_argument("question", metavar="QUESTION", help="[1], [2], … mean the regions given")
+    regions = parser.add_argument_group("regions to ask about, in pixels; each may be repeated")
+    for name, kind, metavar, text in (
+        ("--box", _parse_box, "X1,Y1,X2,Y2", "a box"),
+        ("--point", _parse_point, "X,Y", "the thing at a place"),
+        ("--mask", Path, "FILE.png", "the pixels that are opaque, or bright, in a picture"),
+    ):
+        regions.add_argument(
+            name, type=kind, action="append", default=[], dest="drawn", metavar=metavar, help=text
+        )
     parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
     parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy")
     parser.add_argument("--top-p", type=float, default=1.0, metavar="P")
@@ -43,23 +44,17 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> None:
     from groma.chat.conversation import check_question
     from groma.chat.settings import GenerationSettings
+    from groma.image import load_mask
+    from groma.shapes import Mask
 
     # Whatever is wrong with the question is said before a model is loaded.
-    check_question(options.question, options.boxes)
-    settings = GenerationSettings(
-        max_new_tokens=options.max_new_tokens,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        seed=options.seed,
-        grounding=options.grounding,
-        score_threshold=options.score_threshold,
-        max_regions=options.max_regions,
-    )
+    check_question(options.question, options.drawn)
+    names = (field.name for field in fields(GenerationSettings))
+    settings = GenerationSettings(**{name: getattr(options, name) for name in names})
     image = read_picture(options)
-    groma = load_model(options)
-    if options.adapter:
-        groma = groma.with_adapter(options.adapter)
-    reply = groma.chat(image, **asdict(settings)).ask(options.question, options.boxes)
+    drawn = [Mask.of(load_mask(d)) if isinstance(d, Path) else d for d in options.drawn]
+    chat = load_model(options, options.adapter).chat(image, **asdict(settings))
+    reply = chat.ask(options.question, regions=drawn)
     show(reply.to_dict() if options.json else format_reply(reply))
     if options.save:
         reply.draw(image).save(options.save)
@@ -75,35 +70,31 @@ def format_reply(reply: "GroundedReply") -> str:
     text = printable((text + reply.text[at:]).strip())
     if not reply.spans:
         return text
-    rows = [
-        _format_region(region, reply.phrase(span))
-        for span in reply.spans
-        for region in span.regions
-    ]
+    rows = [_row(region, reply.phrase(span)) for span in reply.spans for region in span.regions]
     return f"{text}\n\n{format_table(('id', 'phrase', 'box', 'score', 'objectness'), rows)}"
 
 
-def _format_region(region: "RegionRef", phrase: str) -> tuple[str, ...]:
+def _row(region: "RegionRef", phrase: str) -> tuple[str, ...]:
     name = f"r{region.id}" if region.user is None else f"r{region.id} = [{region.user}]"
-    return (
-        name,
-        printable(phrase),
-        format_box(region.box),
-        f"{region.score:.3f}",
-        f"{region.objectness:.3f}",
-    )
+    scores = f"{region.score:.3f}", f"{region.objectness:.3f}"
+    return name, printable(phrase), format_box(region.box), *scores
 
 
-def _parse_box(text: str) -> tuple[float, ...]:
-    """Read "x1,y1,x2,y2".
+def _parse_box(text: str) -> list[float]:
+    """Read "x1,y1,x2,y2"; raises `ArgumentTypeError` if it is not four numbers."""
+    return _parse_numbers(text, 4, "four numbers x1,y1,x2,y2")
 
-    Raises:
-        ArgumentTypeError: if it is not four numbers.
-    """
+
+def _parse_point(text: str) -> dict[str, list[float]]:
+    """Read "x,y"; raises `ArgumentTypeError` if it is not two numbers."""
+    return {"point": _parse_numbers(text, 2, "two numbers x,y")}
+
+
+def _parse_numbers(text: str, count: int, wanted: str) -> list[float]:
     try:
-        box = tuple(float(part) for part in text.split(","))
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        box = ()
-    if len(box) != 4:
-        raise argparse.ArgumentTypeError(f"{text!r} is not four numbers x1,y1,x2,y2")
-    return box
+        numbers = []
+    if len(numbers) != count:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return numbers

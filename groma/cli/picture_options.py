@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from groma.types import GromaError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -25,7 +27,6 @@ def read_picture(options: argparse.Namespace) -> "Image.Image":
     from PIL import Image
 
     from groma.image import load_image
-    from groma.types import GromaError
 
     target: Path | None = options.save
     if target and target.suffix.lower() not in Image.registered_extensions():

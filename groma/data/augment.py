@@ -14,15 +14,12 @@ from groma.data.sources.items import BrokenItem, DetectionSample, Head, Sample
 from groma.dice import Dice
 from groma.types import Box
 
-_SMALLEST_CROP = 0.5
-"""Shortest side of a crop as a share of the picture's."""
-_LEAST_VISIBLE = 0.4
-"""A box of which less than this share lies in a crop is left out."""
+_SMALLEST_CROP = 0.5  # shortest side of a crop as a share of the picture's
+_LEAST_VISIBLE = 0.4  # A box of which less than this share lies in a crop is left out
 _SEGMENT_AREAS = (14 / 448) ** 2, (400 / 448) ** 2
 """Least and most area of a segment that is learnt, as shares of the view: smaller ones are less
 than a patch, larger ones are what is behind everything."""
-JITTER = 0.06
-"""Most that an edge of a true box moves, as a share of the box's side."""
+JITTER = 0.06  # most that an edge of a true box moves, as a share of the box's side
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _SIDED = re.compile(
     r"\b(left|right|leftmost|rightmost|lefthand|righthand|lefty|righty|clockwise|"
@@ -78,8 +75,7 @@ class View:
     def keep(self, sample: DetectionSample) -> tuple[Self, list[Box]]:
         """Boxes to learn from, and the view; without a crop if it would show none.
 
-        Raises:
-            BrokenItem: if there is none even so.
+        Raises `BrokenItem` if there is none even so.
         """
         for view in (self, replace(self, window=_WHOLE)):
             shown = [view.box(box) for box in sample.boxes if view._shows(box)]

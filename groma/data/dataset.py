@@ -46,11 +46,7 @@ class Source:
     images: Path  # folder of its pictures
 
     def load(self, index: int, dice: Dice) -> tuple[Sample, Image.Image]:
-        """A sample with worded questions, and its picture.
-
-        Raises:
-            BrokenItem: with the reason, if one of them cannot be used.
-        """
+        """A sample with worded questions, and its picture; raises `BrokenItem`, with the reason."""
         sample = self.samples[index]
         if isinstance(sample, GroundedSample):
             sample = pose(sample, dice, self.samples.turns)
@@ -77,12 +73,7 @@ class DetectionEncoder:
     augmentation: Augmentation  # how often they are changed
 
     def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
-        """One example.
-
-        Returns:
-            `pixels` (3, S, S) uint8, `boxes` (R, 4) xyxy in [0, 1], and `head`, the objectness head
-            they train.
-        """
+        """`pixels` (3, S, S) uint8, `boxes` (R, 4) xyxy in [0, 1], and the `head` they train."""
         assert isinstance(sample, DetectionSample)
         view, boxes = self.augmentation.draw(sample, dice).keep(sample)
         return {
@@ -102,14 +93,10 @@ class ConversationEncoder:
     augmentation: Augmentation  # how often pictures are changed
 
     def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
-        """One example.
+        """One example; raises `BrokenItem` if not even the first answer fits.
 
-        Returns:
-            `pixels` (3, S, S) uint8; `ids` and `labels` (T,) with placeholders; `refer_boxes`
-            (K, 4) and `ground_boxes` (G, 4) xyxy in [0, 1], one per placeholder.
-
-        Raises:
-            BrokenItem: if not even the first answer fits.
+        `pixels` (3, S, S) uint8; `ids` and `labels` (T,) with placeholders; `refer_boxes` (K, 4)
+        and `ground_boxes` (G, 4) xyxy in [0, 1], one per placeholder.
         """
         assert isinstance(sample, GroundedSample)
         view = self.augmentation.draw(sample, dice)
@@ -148,12 +135,7 @@ class Examples(Dataset):
         return len(self.order)
 
     def __getitem__(self, index: int) -> Example:
-        """The example at a position.
-
-        Raises:
-            IndexError: beyond the end.
-            GromaError: if `_MOST_BROKEN` items in a row are broken.
-        """
+        """The example at a position; raises `GromaError` if too many items in a row are broken."""
         place = self.order[index]
         source = self.sources[place.source]
         for attempt in range(_MOST_BROKEN):

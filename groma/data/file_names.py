@@ -22,10 +22,8 @@ _BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 def find_picture(folder: Path, name: str) -> Path:
     """The file of a picture: the longest end of its name that exists in the folder.
 
-    Data sets are unpacked in many ways: `coco/train2017/1.jpg` may be called so, or `1.jpg`.
-
-    Raises:
-        BrokenItem: if there is none, or its name leads out of the folder.
+    Data sets are unpacked in many ways: `coco/train2017/1.jpg` may be called so, or `1.jpg`. Raises
+    `BrokenItem` if there is none, or its name leads out of the folder.
     """
     names = [to_parts(spelling) for spelling in spellings(name)]
     if any(".." in parts for parts in names):

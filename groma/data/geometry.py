@@ -12,13 +12,9 @@ XYWH = tuple[float, float, float, float]
 
 
 def box_around(segmentation: Any) -> XYWH | None:
-    """Left, top, width and height in pixels of what polygons or run lengths cover.
+    """Left, top, width and height in pixels of what a COCO annotation's `segmentation` covers.
 
-    Args:
-        segmentation: of a COCO annotation: polygons x1, y1, x2, y2, …, or `counts` and `size`.
-
-    Returns:
-        None where it covers nothing, or is something else.
+    None where it covers nothing, or is neither polygons x1, y1, x2, y2, … nor `counts` and `size`.
     """
     try:
         if isinstance(segmentation, Mapping):
@@ -38,12 +34,9 @@ def box_around_points(xs: Sequence[float], ys: Sequence[float]) -> XYWH | None:
 def box_around_rotated(
     box: Sequence[float], degrees: float, pivot: tuple[float, float]
 ) -> XYWH | None:
-    """The upright box around one that is rotated.
+    """The upright box around a box (left, top, width, height) that is rotated.
 
-    Args:
-        box: left, top, width and height in pixels before it is rotated.
-        degrees: clockwise, as it is seen.
-        pivot: the point in pixels that stays where it is.
+    The pivot, in pixels too, stays where it is; degrees are clockwise, as it is seen.
     """
     left, top, width, height = box
     # Of endless degrees, NaN.
@@ -66,8 +59,7 @@ def box_of(annotation: Mapping[str, Any]) -> Any:
 def area_of(annotation: Mapping[str, Any]) -> float:
     """The `area` of a COCO annotation in square pixels, or that of its box where it has none.
 
-    Raises:
-        BrokenItem: if it has neither.
+    Raises `BrokenItem` if it has neither.
     """
     area = annotation.get("area")
     if isinstance(area, int | float) and not isinstance(area, bool):

@@ -40,11 +40,7 @@ class Order:
         return self.passes * sum(self.steps) * self._step
 
     def __getitem__(self, position: int) -> Place:
-        """What stands at a position.
-
-        Raises:
-            IndexError: beyond the end.
-        """
+        """What stands at a position; raises `IndexError` beyond the end."""
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} of {len(self)}")
         step, offset = divmod(position, self._step)

@@ -89,11 +89,7 @@ class GroundedSample:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "GroundedSample":
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: if it is something else.
-        """
+        """The inverse of `to_dict`; raises `ValueError` if it is something else."""
         return _JSON.validate_python(data)
 
 
@@ -133,12 +129,7 @@ def sentence(pieces: Iterable[Piece]) -> Pieces:
 
 
 def plain_text(pieces: Pieces, user_regions: tuple[int, ...] = ()) -> str:
-    """What a person reads.
-
-    Args:
-        pieces: of a question or an answer.
-        user_regions: as in `GroundedSample.user_regions`.
-    """
+    """What a person reads of a question or an answer; `[K]` is number K of the user's regions."""
     words = []
     for piece in pieces:
         if isinstance(piece, Mention):

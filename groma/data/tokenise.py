@@ -24,12 +24,9 @@ class Written:
 
 
 def write(sample: GroundedSample, template: Template, limit: int) -> Written:
-    """Spell a conversation, as many whole turns as fit.
+    """Spell a conversation, as many whole turns as fit; the first turn stays in any case.
 
-    Args:
-        sample: with at least one turn.
-        template: of the language model.
-        limit: most tokens, placeholders unexpanded; the first turn stays in any case.
+    `limit` is the most tokens, placeholders unexpanded.
     """
     tokens = template.tokens
     exchanges = [_exchange(sample, turn, template) for turn in range(len(sample.turns))]
@@ -62,11 +59,8 @@ def write(sample: GroundedSample, template: Template, limit: int) -> Written:
 def answers(labels: Tensor) -> Tensor:
     """Number the answers of conversations.
 
-    Args:
-        labels: (..., T) with -100 where nothing is supervised.
-
-    Returns:
-        (..., T) 0, 1, … on the tokens of the first, second, … answer, -1 elsewhere.
+    `labels`, (..., T), are -100 where nothing is supervised. Returns (..., T) 0, 1, … on the tokens
+    of the first, second, … answer, -1 elsewhere.
     """
     supervised = labels != IGNORED
     before = torch.zeros_like(supervised)

@@ -7,7 +7,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image, ImageFont
 
-from groma.types import RegionRef
+from groma.named_regions import RegionRef
 
 # Luminance 0.13 or 0.28: each stands out on white (3.1:1 at least) and on black (3.5:1 at least).
 # Ordered so that the first few are far apart.
@@ -59,15 +59,9 @@ def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) ->
 
 
 def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[str]) -> Image.Image:
-    """Draw boxes with labels, sized to the picture.
+    """Draw N boxes, xyxy in pixels of an RGB picture, with N labels, sized to it, on a new one.
 
-    Args:
-        image: RGB, in the frame of the boxes.
-        detections: N boxes xyxy in pixels; `class_id` holds their region ids.
-        labels: N texts.
-
-    Returns:
-        A new picture.
+    The boxes' `class_id` holds their region ids.
     """
     # Large boxes first, so that a small one inside stays visible.
     order = np.argsort(np.negative(detections.area), kind="stable")

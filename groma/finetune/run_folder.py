@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 
 from filelock import FileLock, Timeout
 
+from groma.atomic_file import write_json
 from groma.data.sample import GroundedSample
 from groma.finetune.label_talks import Described
 from groma.finetune.lora_examples import split
@@ -104,8 +105,8 @@ class RunFolder:
             for number, (file, picture) in enumerate(pictures.items())
         }
         examples = [sample.to_dict() | {"picture": kept[sample.picture]} for sample in samples]
-        _write_json(path / _EXAMPLES, examples)
-        _write_json(path / _SETTINGS, settings.to_dict())
+        write_json(path / _EXAMPLES, examples)
+        write_json(path / _SETTINGS, settings.to_dict())
         folder = cls(path)
         folder.write_state("ready")
         return folder
@@ -208,7 +209,7 @@ class RunFolder:
             for picture, said in knowledge.described.items()
         }
         noted = {"talks": talks, "known": knowledge.known, "described": described}
-        _write_json(self.path / _REHEARSAL, noted)
+        write_json(self.path / _REHEARSAL, noted)
 
     @property
     def scores(self) -> list[Score]:
@@ -225,7 +226,7 @@ class RunFolder:
 
     def keep_scores(self, scores: Sequence[Score]) -> None:
         """Write down how well base and adapter answer."""
-        _write_json(self.path / _SCORES, [score.to_dict() for score in scores])
+        write_json(self.path / _SCORES, [score.to_dict() for score in scores])
 
     def _within(self, picture: str) -> str:
         return Path(picture).relative_to(self.path).as_posix()
@@ -282,7 +283,7 @@ class RunFolder:
             (self.path / _STOP).unlink(missing_ok=True)
         kept = {"steps": self._state().get("steps", 0)}
         fields = {"state": state, "message": message, "process": os.getpid()}
-        _write_json(self.path / _STATE, kept | fields | more)
+        write_json(self.path / _STATE, kept | fields | more)
 
     def note_stop(self) -> None:
         """Note that the run was asked to stop."""
@@ -379,10 +380,3 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise GromaError(f"{path} is missing or damaged; start a new run.") from error
-
-
-def _write_json(path: Path, data: Any) -> None:
-    """Write a file that is never seen half-written."""
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)

@@ -36,13 +36,8 @@ class ReviewedItem:
 class Review:
     """The accepted conversations of a run, and what is decided about them.
 
-    Every decision is on disk at once; several people may decide at a time.
-
-    Args:
-        folder: that `groma instruct` wrote.
-
-    Raises:
-        GromaError: if it is no such folder.
+    Every decision is on disk at once; several people may decide at a time. Raises `GromaError` if
+    it is no folder that `groma instruct` wrote. An index is one into `keys`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,11 +53,7 @@ class Review:
         self.keys = sorted(self._items, key=lambda key: key.zfill(20) if key.isdigit() else key)
 
     def item(self, index: int) -> ReviewedItem:
-        """One conversation.
-
-        Args:
-            index: into `keys`.
-        """
+        """One conversation."""
         sample = self._sample(index)
         decision = self._decision(index)
         text = decision.get("text") or write_conversation(sample.turns)
@@ -71,8 +62,7 @@ class Review:
     def picture(self, index: int) -> Image.Image:
         """Its picture with its regions' marks, reduced to what a page can show.
 
-        Raises:
-            GromaError: if the picture is not there any more.
+        Raises `GromaError` if the picture is not there any more.
         """
         sample = self._sample(index)
         image = load_image(find_picture(self._pictures, sample.picture))
@@ -82,15 +72,8 @@ class Review:
     def accept(self, index: int, text: str) -> tuple[str, ...]:
         """Accept a conversation in the form that a person gave it.
 
-        Args:
-            index: into `keys`.
-            text: the conversation.
-
-        Returns:
-            What the rules for writers would find wrong with it, one sentence each.
-
-        Raises:
-            BrokenDraftError: if the text is no conversation.
+        Returns what the rules for writers would find wrong with it, one sentence each; raises
+        `BrokenDraftError` if the text is no conversation.
         """
         sample = self._sample(index)
         turns = read_conversation(text, len(sample.boxes))
@@ -109,13 +92,9 @@ class Review:
         self._decide(index, verdict="rejected", text=self._decision(index).get("text"))
 
     def next_undecided(self, index: int) -> int:
-        """The next conversation nobody decided about; after the last comes the first.
+        """The next conversation nobody decided about, `index` itself where there is none.
 
-        Args:
-            index: into `keys`, or -1 to begin with the first.
-
-        Returns:
-            `index` itself where there is none.
+        After the last comes the first, which is next to -1.
         """
         for step in range(1, len(self.keys) + 1):
             other = (index + step) % len(self.keys)
@@ -131,11 +110,7 @@ class Review:
     def write(self) -> Path:
         """Write the items as they are decided about; what is undecided counts as accepted.
 
-        Returns:
-            The file.
-
-        Raises:
-            GromaError: if it cannot be written.
+        Returns the file; raises `GromaError` if it cannot be written.
         """
         with self._lock:
             self._made.write(self._made.outcomes)

@@ -19,8 +19,7 @@ from groma.instruct.region_choice import RegionChoice, choose_regions, merge_tex
 from groma.types import Box, EncodedImage, GromaError, Size, scale_box, to_box
 
 _MOST_CAPTIONS = 3
-_MOST_QUESTIONS = 6
-"""Of a picture; the first ones are kept."""
+_MOST_QUESTIONS = 6  # of a picture; the first ones are kept
 
 _DESCRIBE = "What is [1]? Answer with a few words."
 _CAPTION = "Describe the picture in one sentence."
@@ -46,31 +45,19 @@ class Material:
 class Source(Protocol):
     """Pictures to write about."""
 
-    keys: list[str]
-    """What the pictures are called; the order in which they are worked through."""
+    keys: list[str]  # what the pictures are called; the order in which they are worked through
 
     def material(self, key: str) -> Material:
-        """What is known about one picture.
-
-        Raises:
-            GromaError: if it cannot be used.
-        """
+        """What is known about one picture; raises `GromaError` if it cannot be used."""
         ...
 
 
 class VisualGenomeSource:
     """Region descriptions in the format of Visual Genome.
 
-    Args:
-        descriptions: `region_descriptions.json`.
-        image_data: `image_data.json`.
-        choice: which regions are kept.
-        questions: `question_answers.json`, if there is one.
-        captions: COCO captions of the pictures that Visual Genome has from there.
-        cache: folder of the index; None is beside the descriptions.
-
-    Raises:
-        GromaError: if a file is something else.
+    Files are `region_descriptions.json`, `image_data.json`, perhaps `question_answers.json`, and
+    perhaps COCO's captions of the pictures that Visual Genome has from there; raises `GromaError`
+    if one is something else.
     """
 
     def __init__(
@@ -106,13 +93,7 @@ class VisualGenomeSource:
 
 
 class ProposalSource:
-    """Pictures of a folder, their regions proposed and described by a model.
-
-    Args:
-        folder: of pictures, at any depth.
-        groma: the model.
-        choice: which regions are kept.
-    """
+    """Pictures of a folder, at any depth, their regions proposed and described by a model."""
 
     def __init__(self, folder: Path, groma: Groma, choice: RegionChoice) -> None:
         self._folder, self._groma, self._choice = folder, groma, choice
@@ -137,11 +118,7 @@ class ProposalSource:
 
 
 def list_pictures(folder: Path) -> list[str]:
-    """Names of all pictures in a folder and below, sorted.
-
-    Raises:
-        GromaError: if there is no such folder, or no picture in it.
-    """
+    """Names of all pictures in a folder and below, sorted; raises `GromaError` if there is none."""
     names = sorted(
         printable_name(path.relative_to(folder))
         for path in folder.rglob("*")
@@ -153,11 +130,7 @@ def list_pictures(folder: Path) -> list[str]:
 
 
 def read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
-    """The first questions about every picture of `question_answers.json`, with answers.
-
-    Raises:
-        GromaError: if it is something else.
-    """
+    """The first questions about every picture of `question_answers.json`, with answers."""
     try:
         with refused():
             return {
@@ -172,15 +145,7 @@ def read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
 
 
 def read_captions(path: Path, image_data: Path) -> dict[Any, list[str]]:
-    """COCO captions by Visual Genome's ids of the pictures.
-
-    Args:
-        path: COCO's captions, such as `captions_train2017.json`.
-        image_data: `image_data.json`, which knows COCO's ids.
-
-    Raises:
-        GromaError: if a file is something else.
-    """
+    """COCO captions by Visual Genome's ids of the pictures; `image_data.json` knows COCO's ids."""
     found: dict[Any, list[str]] = {}
     try:
         with refused():

@@ -43,11 +43,7 @@ class QualityRules:
     longest_answer: int = 150  # most words of an answer
 
     def __post_init__(self) -> None:
-        """Refuse rules that no conversation can follow.
-
-        Raises:
-            GromaError: if they are such.
-        """
+        """Refuse rules that no conversation can follow."""
         if not 1 <= self.fewest_rounds <= self.most_rounds:
             raise GromaError("The fewest rounds must be 1 at least, and no more than the most.")
 
@@ -61,16 +57,7 @@ class Complaint:
 
 
 def find_faults(turns: Sequence[QA], boxes: Sequence[Box], rules: QualityRules) -> tuple[str, ...]:
-    """Everything that is wrong with a conversation, one sentence each.
-
-    Args:
-        turns: the conversation.
-        boxes: what its regions are, xyxy in [0, 1].
-        rules: what it must be like.
-
-    Returns:
-        Nothing if it is good.
-    """
+    """What is wrong with a conversation about boxes xyxy in [0, 1], one sentence each."""
     faults = [*_whole(turns, rules)]
     for turn in turns:
         faults += [*_lengths(turn, rules), *_wording(turn), *_phrases(turn, rules)]

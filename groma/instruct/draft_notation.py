@@ -26,13 +26,9 @@ class BrokenDraftError(GromaError):
 def read_draft(text: str, num_regions: int) -> tuple[QA, ...]:
     """Read a writer's conversation, strictly.
 
-    Args:
-        text: JSON, `{"conversation": [{"question": "…", "answer": "…"}, …]}`, alone, in a fenced
-            block or after thoughts in `<think>` tags.
-        num_regions: how many marks there are.
-
-    Raises:
-        BrokenDraftError: if it is anything else, or points at what is not there.
+    It is JSON, `{"conversation": [{"question": "…", "answer": "…"}, …]}`, alone, in a fenced block
+    or after thoughts in `<think>` tags. Raises `BrokenDraftError` if it is anything else, or points
+    at what is not there.
     """
     text = _THOUGHTS.sub("", text).strip()
     fenced = _FENCE.match(text)
@@ -62,8 +58,7 @@ def write_draft(turns: Iterable[QA]) -> str:
 def read_conversation(text: str, num_regions: int) -> tuple[QA, ...]:
     """Read what `write_conversation` wrote and somebody edited.
 
-    Raises:
-        BrokenDraftError: if questions and answers do not alternate, or as `read_turn`.
+    Raises `BrokenDraftError` if questions and answers do not alternate, or as `read_turn`.
     """
     start, *parts = _LINE.split(text.strip())
     if start or parts[::2] != ["Q", "A"] * (len(parts) // 4):
@@ -83,9 +78,8 @@ def write_conversation(turns: Iterable[QA]) -> str:
 def read_turn(question: str, answer: str, num_regions: int) -> QA:
     """Read one round.
 
-    Raises:
-        BrokenDraftError: if a text is empty, points at a mark that is not there, or in a way that
-            is not allowed there.
+    Raises `BrokenDraftError` if a text is empty, points at a mark that is not there, or in a way
+    that is not allowed there.
     """
     asked = _read(question, _POINTER, num_regions)
     answered = _read(answer, _LINK, num_regions)

@@ -79,13 +79,7 @@ class Estimate:
 
 
 class EndpointWriter:
-    """Asks a vision language model.
-
-    Args:
-        endpoint: the model.
-        pictures: folder of the pictures.
-        longest_side: of the picture it is shown, in pixels.
-    """
+    """Asks a vision language model about the pictures of a folder."""
 
     def __init__(self, endpoint: ChatEndpoint, pictures: Path, longest_side: int = 1024) -> None:
         self._endpoint = endpoint
@@ -95,18 +89,12 @@ class EndpointWriter:
     def write(self, material: Material, rounds: int, complaints: Sequence[Complaint] = ()) -> str:
         """Have a conversation written; see `Writer`.
 
-        Raises:
-            EndpointError: if there is no answer.
-            GromaError: if the picture cannot be read.
+        Raises `EndpointError` if there is no answer, `GromaError` if the picture cannot be read.
         """
         return self._endpoint.complete(self._request(material, rounds, complaints))
 
     def estimate(self, material: Material, rounds: int) -> Estimate:
-        """What a first draft would take; what is on disk already costs nothing.
-
-        Raises:
-            GromaError: if the picture cannot be read.
-        """
+        """What a first draft would take; what is on disk already costs nothing."""
         request = self._request(material, rounds)
         if self._endpoint.is_known(request):
             return Estimate(0, 0, 0)
@@ -128,14 +116,7 @@ class EndpointWriter:
 def build_messages(
     material: Material, image: Image.Image, rounds: int, complaints: Sequence[Complaint] = ()
 ) -> list[Message]:
-    """The request for one conversation.
-
-    Args:
-        material: what to write about.
-        image: its picture, RGB, in any size.
-        rounds: how many questions.
-        complaints: about earlier drafts, oldest first.
-    """
+    """The request for one conversation about an RGB picture; complaints oldest first."""
     messages: list[Message] = [_message("system", INSTRUCTIONS)]
     for example in EXAMPLES:
         notes = _notes(example.material, len(example.conversation))

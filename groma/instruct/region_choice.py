@@ -9,8 +9,7 @@ from torch import Tensor
 from groma.ops.boxes import box_area, nms, pairwise_iou
 from groma.types import GromaError
 
-_SAME = 0.5
-"""IoU from which on two boxes mean one thing."""
+_SAME = 0.5  # ioU from which on two boxes mean one thing
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,7 @@ class RegionChoice:
     max_area: float = 0.9  # largest share of the picture; a larger one is the picture itself
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to choose.
-
-        Raises:
-            GromaError: if it does.
-        """
+        """Refuse what leaves nothing to choose."""
         if not 1 <= self.fewest <= self.most:
             raise GromaError("The fewest regions must be 1 at least, and no more than the most.")
         if not (0 <= self.max_iou < 1 and 0 <= self.min_area < self.max_area <= 1):
@@ -70,12 +65,7 @@ def choose_regions(
 def merge_texts(
     groups: Sequence[Sequence[int]], texts: Sequence[str]
 ) -> tuple[tuple[str, ...], ...]:
-    """The different texts of every group of boxes, in its order.
-
-    Args:
-        groups: as `choose_regions` returns them.
-        texts: one per box.
-    """
+    """The different texts of every group of boxes that `choose_regions` returns, in its order."""
     merged = []
     for group in groups:
         different = {texts[index].casefold(): texts[index] for index in reversed(group)}

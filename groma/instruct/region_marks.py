@@ -15,11 +15,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from groma.drawing.boxes import region_colour, text_colour
 from groma.types import Box, Size
 
-HIDDEN = 0.12
-"""Share of any region that a mark may hide where there is another place for it."""
+HIDDEN = 0.12  # share of any region that a mark may hide where there is another place for it
 
-_SMALLEST_SIDE = 640
-"""A picture whose longer side is shorter, in pixels, is enlarged."""
+_SMALLEST_SIDE = 640  # A picture whose longer side is shorter, in pixels, is enlarged
 
 _HIDING, _CLASHING, _STRANGE, _OUTSIDE = 100.0, 1000.0, 3.0, 2.0
 """What a place costs beside its distance from the centre in heights of a mark."""
@@ -36,28 +34,16 @@ class Mark:
 
 
 def resize_for_marks(image: Image.Image, longest_side: int) -> Image.Image:
-    """Bring a picture to a size at which its marks can be read, and hide little.
+    """Bring an RGB picture to a size at which its marks can be read, and hide little.
 
     Marks drawn before a picture is reduced cannot be read; on a tiny picture they hide it.
-
-    Args:
-        image: RGB.
-        longest_side: in pixels, at most.
     """
     side = min(max(*image.size, _SMALLEST_SIDE), longest_side)
     return ImageOps.contain(image, (side, side), Image.Resampling.LANCZOS)
 
 
 def draw_marks(image: Image.Image, boxes_px: Sequence[Box]) -> Image.Image:
-    """Draw the outline and the number of every region.
-
-    Args:
-        image: RGB.
-        boxes_px: N xyxy in pixels of it; the first is number 1.
-
-    Returns:
-        A new picture of the same size.
-    """
+    """A copy of an RGB picture with outline and number of every region, xyxy in its pixels."""
     marked = image.copy()
     draw = ImageDraw.Draw(marked)
     size = (image.height, image.width)
@@ -82,15 +68,10 @@ def draw_marks(image: Image.Image, boxes_px: Sequence[Box]) -> Image.Image:
 
 
 def place_marks(boxes_px: Sequence[Box], size: Size) -> list[Mark]:
-    """Find a place for every number.
+    """Find a place for every number on a picture of size (H, W); boxes are xyxy in its pixels.
 
-    Args:
-        boxes_px: N xyxy in pixels; the first is number 1.
-        size: (H, W) of the picture.
-
-    Returns:
-        N marks inside the picture, in the order of the boxes. As far as there is room no two cover
-        each other, and none hides more than `HIDDEN` of any region.
+    Returns marks inside the picture, in the order of the boxes. As far as there is room no two
+    cover each other, and none hides more than `HIDDEN` of any region.
     """
     boxes = np.asarray(boxes_px, dtype=float).reshape(-1, 4)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)

@@ -41,11 +41,7 @@ class _Thing:
 
 
 class TemplateWriter:
-    """Makes conversations of descriptions, captions and questions by fixed wordings.
-
-    Args:
-        seed: of the choice among them.
-    """
+    """Makes conversations of descriptions, captions and questions by fixed wordings."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -53,13 +49,7 @@ class TemplateWriter:
     def write(self, material: Material, rounds: int, complaints: Sequence[Complaint] = ()) -> str:
         """Write a conversation; it has fewer rounds where the material does not suffice.
 
-        Args:
-            material: what to write about.
-            rounds: how many questions.
-            complaints: about earlier drafts; each leads to another choice of wordings.
-
-        Returns:
-            JSON, see `read_draft`.
+        Each complaint leads to another choice of wordings. Returns JSON, see `read_draft`.
         """
         dice = Random(f"{self._seed}/{material.picture}/{len(complaints)}")
         things = [*_things(material)]

@@ -27,7 +27,7 @@ _SAME = 1e-3
 """A proposal comes back as a box that differs by less, in IoU."""
 _SURE_NAME, _MAYBE_NAME, _AGREES, _DOUBTFUL = 0.8, 0.5, 0.3, 0.5
 _NUM_CLASSES, _CROP_SIDE, _MARGIN = 1000, 224, 0.1
-_COLOUR_SAMPLES = 9
+_FEATURE_SAMPLES, _COLOUR_SAMPLES = 6, 9
 _COLOUR_SHARE = 0.4
 """Share of the samples in the middle of a box that must agree on its colour."""
 
@@ -101,24 +101,42 @@ class CodedRegionEncoder(nn.Module):
         """What the image encoder gives is all there is to it: findings, features, pixels."""
         return tuple(hidden_states)
 
-    def forward(self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
+    def forward(
+        self,
+        feature_maps: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        masks: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
         """Encode any boxes of B pictures.
 
         Args:
             feature_maps: what `fuse` returned.
             boxes: per picture (N, 4) xyxy in [0, 1].
+            masks: per picture (N, M, M) how much each cell of a box counts, for its colour and
+                features; what its name is, the box says.
 
         Returns:
             Per picture (N, D) region tokens.
         """
         return [
-            self._encode(*(level[i] for level in feature_maps), chosen.float())
+            self._encode(
+                *(level[i] for level in feature_maps),
+                chosen.float(),
+                None if masks is None else masks[i],
+            )
             for i, chosen in enumerate(boxes)
         ]
 
-    def _encode(self, found: Tensor, features: Tensor, pixels: Tensor, boxes: Tensor) -> Tensor:
+    def _encode(
+        self,
+        found: Tensor,
+        features: Tensor,
+        pixels: Tensor,
+        boxes: Tensor,
+        masks: Tensor | None,
+    ) -> Tensor:
         names, certainties = self._names(self.findings(found), pixels, boxes)
-        colours = colour_weights(pixels, boxes)
+        colours = colour_weights(pixels, boxes, masks)
         colours[self.colourless[names.argmax(dim=1)] & names.any(dim=1)] = 0
         sizes = F.one_hot(self._sizes(boxes), 3)
         weights = {
@@ -126,7 +144,7 @@ class CodedRegionEncoder(nn.Module):
             "colours": colours,
             "sizes": sizes,
             "certainties": certainties,
-            "features": self._features(features, boxes),
+            "features": self._features(features, boxes, masks),
         }
         dtype = self.pooled.weight.dtype
         return self.code(boxes, **{part: value.to(dtype) for part, value in weights.items()})
@@ -193,14 +211,14 @@ class CodedRegionEncoder(nn.Module):
         side = box_area(boxes).sqrt()
         return torch.bucketize(side, side.new_tensor(self.config.size_limits), right=True)
 
-    def _features(self, features: Tensor, boxes: Tensor) -> Tensor:
+    def _features(self, features: Tensor, boxes: Tensor, masks: Tensor | None) -> Tensor:
         """(N, F) of variance 1: what sets a region apart from the rest of the picture."""
         height, width = features.shape[-2:]
         windows = boxes * boxes.new_tensor([width, height, width, height])
         owners = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
         # What the whole picture has in common, its light above all, says nothing of a region.
         apart = (features - features.mean(dim=(1, 2), keepdim=True))[None].float()
-        mean = roi_align(apart, windows, owners, 3).mean(dim=(2, 3))
+        mean = roi_align(apart, windows, owners, 1, _FEATURE_SAMPLES, masks).flatten(1)
         return F.layer_norm(self.pooled(mean.to(self.pooled.weight)), (self.config.num_features,))
 
 
@@ -256,16 +274,26 @@ def cut(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     return samples.movedim(1, -1) * std + mean
 
 
-def colour_weights(pixels: Tensor, boxes: Tensor) -> Tensor:
-    """Weights (N, 11) of the colour in the middle of boxes; all 0 where it has none.
+def colour_weights(pixels: Tensor, boxes: Tensor, masks: Tensor | None = None) -> Tensor:
+    """Weights (N, 11) of the colour of masks, or in the middle of boxes; 0 where it has none.
 
     Args:
         pixels: (3, S, S) normalised.
         boxes: (N, 4) xyxy in [0, 1].
+        masks: (N, M, M) how much each cell of a box counts; where all do, it has no mask.
     """
     # The middle half of each side: the corners of a box are background as a rule.
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 4
     middles = torch.cat([centre - half, centre + half], dim=1)
+    counts = boxes.new_ones(len(boxes), _COLOUR_SAMPLES**2)
+    if masks is not None:
+        is_masked = (masks < 1).flatten(1).any(dim=1, keepdim=True)
+        own = F.adaptive_avg_pool2d(masks, _COLOUR_SAMPLES).flatten(1)
+        middles, counts = (
+            torch.where(is_masked, boxes, middles),
+            torch.where(is_masked, own, counts),
+        )
     colours = name_colours(cut(pixels, middles, _COLOUR_SAMPLES)).flatten(1)
-    share, best = F.one_hot(colours, len(NAMES)).float().mean(dim=1).max(dim=1)
+    shares = (F.one_hot(colours, len(NAMES)) * counts[..., None]).sum(dim=1)
+    share, best = (shares / counts.sum(dim=1, keepdim=True)).max(dim=1)
     return F.one_hot(best, len(NAMES)) * (share >= _COLOUR_SHARE)[:, None].float()

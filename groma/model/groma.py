@@ -156,18 +156,22 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return [names.lift(each, maps[i]) for i, each in enumerate(proposals)]
 
     def region_tokens(
-        self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor]
+        self,
+        feature_maps: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        masks: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """Region tokens of boxes in B pictures, with the names that were taught.
 
         Args:
             feature_maps: from `visual_tokens`.
             boxes: per picture (N, 4) xyxy in [0, 1].
+            masks: as the region encoder takes them.
 
         Returns:
             Per picture (N, D).
         """
-        tokens = self.region_encoder(feature_maps, boxes)
+        tokens = self.region_encoder(feature_maps, boxes, masks)
         if self.taught_names is None:
             return tokens
         names, maps = self.taught_names, feature_maps[_LOOKED_AT]
@@ -205,18 +209,24 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             for i, size in enumerate(original_sizes)
         ]
 
-    def encode_regions(self, image: EncodedImage, boxes: Tensor) -> Tensor:
+    def encode_regions(
+        self, image: EncodedImage, boxes: Tensor, masks: Tensor | None = None
+    ) -> Tensor:
         """Region tokens of any boxes of an encoded picture (paper 3.1, Region Encoder).
 
         Args:
             image: from `encode_image`.
             boxes: (N, 4) xyxy in [0, 1].
+            masks: (N, M, M) how much each cell of a box counts, 0 to 1; None is all alike.
+                Released checkpoints know boxes alone.
 
         Returns:
             (N, D) in the text width.
         """
         maps = [level[None] for level in image.feature_maps]
-        return self.region_tokens(maps, [boxes.to(maps[0].device)])[0]
+        device = maps[0].device
+        shown = None if masks is None else [masks.to(device)]
+        return self.region_tokens(maps, [boxes.to(device)], shown)[0]
 
     def detect(self, pixel_values: Tensor) -> "DetectorOutput":
         """The region proposer's raw predictions for (B, 3, S, S) pictures."""

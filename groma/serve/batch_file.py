@@ -103,7 +103,7 @@ def _complete(engine: Engine, line: BatchLine, folder: Path) -> dict[str, Any]:
     settings, question = request.settings(), read_question(request.messages)
     picture = _picture(question.picture, folder)
     with engine.talk(picture, question.before) as chat:
-        *_, reply = engine.stream(chat, question.text, question.boxes, settings)
+        *_, reply = engine.stream(chat, question.text, question.drawn, settings)
         return completion(new_id(), request.model, reply, usage_of(chat))
 
 

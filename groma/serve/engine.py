@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from groma.chat.chat import Boxes, Chat, Groma, Stream
+from groma.chat.chat import Chat, Drawn, Groma, Stream
 from groma.chat.conversation import Conversation, GroundedReply
 from groma.chat.settings import GenerationSettings
 from groma.image import load_image, to_pixels
 from groma.model.batched_step import step_rows
 from groma.serve.together import Together
+from groma.shapes import Shape
 from groma.types import EncodedImage, PixelInput
 
 PATIENCE = 0.003
@@ -31,13 +32,13 @@ class Asked:
 
     Attributes:
         question: as typed.
-        boxes: drawn with it, xyxy in pixels.
+        drawn: regions drawn with it.
         answer: plain text.
         reply: the grounded answer, where whoever asks has kept it.
     """
 
     question: str
-    boxes: tuple[tuple[float, ...], ...]
+    drawn: tuple[Shape, ...]
     answer: str
     reply: GroundedReply | None = None
 
@@ -164,10 +165,10 @@ class Engine:
                 self._remember(picture, chat)
 
     def stream(
-        self, chat: Chat, question: str, boxes: Boxes, settings: GenerationSettings
+        self, chat: Chat, question: str, drawn: Drawn, settings: GenerationSettings
     ) -> Stream:
         """Answer a question of a talk; otherwise as `Chat.stream`."""
-        stream = chat.stream(question, boxes, **asdict(settings))
+        stream = chat.stream(question, regions=drawn, **asdict(settings))
         with closing(stream) as replies, self._answering():
             yield from replies
 
@@ -182,7 +183,7 @@ class Engine:
                 self.counts.answering -= 1
 
     def _remember(self, picture: str, chat: Chat) -> None:
-        said = [Asked(t.question, t.boxes, t.reply.text) for t in chat.conversation.turns]
+        said = [Asked(t.question, t.shapes, t.reply.text) for t in chat.conversation.turns]
         with self._lock:
             self._kept.talks[picture, _said(said)] = chat
             self._kept.tidy()
@@ -191,7 +192,7 @@ class Engine:
         chat = self.groma.chat(encoded)
         for asked in before:
             reply = asked.reply or GroundedReply(asked.answer, (), encoded.original_size, "stop")
-            chat.say(asked.question, asked.boxes, reply)
+            chat.say(asked.question, asked.drawn, reply)
         # What a program sends back is as foreign as a file.
         return Conversation.from_dict(chat.to_dict())
 
@@ -216,7 +217,7 @@ class Engine:
 
 def _said(turns: Sequence[Asked]) -> tuple:
     """What tells one talk from another."""
-    return tuple((turn.question, turn.boxes, turn.answer) for turn in turns)
+    return tuple((turn.question, turn.drawn, turn.answer) for turn in turns)
 
 
 def _bytes_of(encoded: EncodedImage) -> int:

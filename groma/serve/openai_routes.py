@@ -151,7 +151,7 @@ class Service:
         """Growing replies and how many tokens they took."""
         start = time.perf_counter()
         with self.engine.talk(picture, question.before) as chat:
-            for reply in self.engine.stream(chat, question.text, question.boxes, settings):
+            for reply in self.engine.stream(chat, question.text, question.drawn, settings):
                 self.metrics.see(reply, time.perf_counter() - start)
                 yield reply, usage_of(chat)
 
@@ -251,7 +251,7 @@ def make_app(service: Service, keys: tuple[str, ...] = (), per_minute: int = 0) 
     )
     app.add_exception_handler(GromaError, _tell_mistake)
     app.add_exception_handler(RequestValidationError, _tell_kind)
-    app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(HTTPException, tell_http)
     app.add_exception_handler(BusyError, _tell_busy)
     app.add_exception_handler(Exception, _tell_failure)
     return app
@@ -272,7 +272,8 @@ async def _tell_kind(_: Request, mistake: Exception) -> JSONResponse:
     return JSONResponse(error(f"{where}: {first['msg']}."), 400)
 
 
-async def _tell_http(_: Request, mistake: Exception) -> JSONResponse:
+async def tell_http(_: Request, mistake: Exception) -> JSONResponse:
+    """A mistake of HTTP, in OpenAI's form."""
     assert isinstance(mistake, HTTPException)
     return JSONResponse(error(str(mistake.detail)), mistake.status_code)
 

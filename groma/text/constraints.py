@@ -17,17 +17,11 @@ _PHRASE_LENGTH = 2 + _ROI_LENGTH
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may come next.
+    """What may come next."""
 
-    Attributes:
-        tags: new tokens, the names of regions among them.
-        text: whether words may come.
-        end: whether the answer may end.
-    """
-
-    tags: Sequence[int]
-    text: bool = False
-    end: bool = False
+    tags: Sequence[int]  # new tokens, the names of regions among them
+    text: bool = False  # whether words may come
+    end: bool = False  # whether the answer may end
 
 
 class GroundingGrammar(LogitsProcessor):

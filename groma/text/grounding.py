@@ -4,9 +4,9 @@ import codecs
 import unicodedata
 from collections.abc import Sequence
 
+from groma.named_regions import GroundedSpan, Region, RegionRef
 from groma.text.plain_text import PlainText
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, ROI_CLOSE, ROI_OPEN, TokenIds
-from groma.types import GroundedSpan, Region, RegionRef
 
 _ENDS_WORD = frozenset(".,;:!?%…'")
 _STARTS_WORD = frozenset("¿¡")

@@ -131,12 +131,9 @@ def arguments_of(configuration: Configuration, evaluates: bool) -> TrainingArgum
 
 
 def leave_model(job: Job, folder: Path, writes: bool) -> None:
-    """Write the folder the next stage starts from, all of it or nothing.
+    """Write the folder the next stage starts from, all of it or nothing; one there is replaced.
 
-    Args:
-        job: when trained.
-        folder: replaced if it exists.
-        writes: whether this process writes; with sharded weights all must take part.
+    Not every process writes, but with sharded weights all must take part.
     """
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(job.model, options=options)

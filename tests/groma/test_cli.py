@@ -9,6 +9,7 @@ from PIL import Image
 from groma.chat.conversation import GroundedReply
 from groma.cli import main as cli
 from groma.cli.ask import format_reply
+from groma.shapes import Mask, Polygon
 from tests import talk
 
 
@@ -117,6 +118,8 @@ def test_a_model_cannot_command_the_terminal() -> None:
         (("ask", "{picture}", " ", "--model", "{folder}"), "empty"),
         (("ask", "{picture}", "x", "--model", "nowhere"), "nowhere"),
         (("ask", "{picture}", "x", "--box", "90,9,99,20", "--model", "{folder}"), "outside"),
+        (("ask", "{picture}", "x", "--point", "90,9", "--model", "{folder}"), "outside"),
+        (("ask", "{picture}", "x", "--mask", "none.png", "--model", "{folder}"), "no file none"),
         (("ask", "{picture}", "x", "--max-new-tokens", "0", "--model", "{folder}"), "between 1"),
         (("ask", "{picture}", "x", "--save", "out.xyz"), "ending"),
         (("ask", "{picture}", "x", "--save", "none/out.png"), "no folder"),
@@ -136,6 +139,34 @@ def test_mistakes_cost_one_sentence(
     assert message in sentence
     assert sentence.endswith(".")
     assert "Traceback" not in output.err
+
+
+def test_regions_are_numbered_in_the_order_of_the_command_line(
+    picture: Path, model: tuple, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    place, pixels = talk.place(), Polygon(((5, 5), (60, 5), (60, 50))).mask((60, 80))
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    given = (
+        "--mask",
+        tmp_path / "mask.png",
+        "--point",
+        f"{place.x},{place.y}",
+        "--box",
+        "10,10,40,50",
+    )
+    options = ("--score-threshold", "0", "--max-new-tokens", 30, "--json", *model)
+    run("ask", picture, "Is [3] near [1]?", *given, *options)
+    chat = talk.groma().chat(picture, score_threshold=0.0, max_new_tokens=30)
+    drawn = [Mask.of(pixels), place, (10, 10, 40, 50)]
+    expected = chat.ask("Is [3] near [1]?", regions=drawn)
+    assert json.loads(capsys.readouterr().out)["text"] == expected.text
+
+
+@pytest.mark.parametrize("place", ["1", "a,b", "1,2,3"])
+def test_a_point_is_two_numbers(place: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        run("ask", "x.png", "x", "--point", place)
+    assert "two numbers x,y" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "", "1,2,3,4,5"])

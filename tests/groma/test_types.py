@@ -11,7 +11,8 @@ from groma.drawing.boxes import (
     relative_luminance,
     text_colour,
 )
-from groma.types import GromaError, GroundedSpan, Region, RegionRef, to_box, to_size
+from groma.named_regions import GroundedSpan, Region, RegionRef
+from groma.types import GromaError, to_box, to_size
 
 DOG = RegionRef(3, (10.0, 20.0, 50.5, 60.0), 0.9, 0.8)
 CAT = RegionRef(7, (60.0, 20.0, 90.0, 70.0), 0.5, 1.0, user=1)

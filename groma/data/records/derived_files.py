@@ -10,8 +10,7 @@ from typing import Any
 from groma.atomic_file import replacing
 from groma.types import GromaError
 
-FOLDER_NAME = ".groma-index"
-"""Where it goes if nobody says otherwise: beside the data."""
+FOLDER_NAME = ".groma-index"  # where it goes if nobody says otherwise: beside the data
 _VERSION = 2
 
 keeping = partial(replacing, advice="name another folder as `cache` in the configuration")
@@ -21,14 +20,9 @@ keeping = partial(replacing, advice="name another folder as `cache` in the confi
 def cache_stem(sources: Sequence[Path], purpose: str, cache: Path | None) -> Path:
     """Path, without its ending, of what is derived from files; another once a file has changed.
 
-    Args:
-        sources: files or folders; of a folder its own change and that of its folders count.
-        purpose: what is derived.
-        cache: folder; None is `FOLDER_NAME` beside the first source, or the folder of the source
-            if it is itself derived.
-
-    Raises:
-        GromaError: if a source does not exist.
+    Of a folder its own change and that of its folders count. No cache is `FOLDER_NAME` beside the
+    first source, or its own folder if it is itself derived. Raises `GromaError` if a source does
+    not exist.
     """
     digest = hashlib.sha256(f"{_VERSION}|{purpose}".encode())
     for source in sources:
@@ -52,14 +46,8 @@ def derive_lines(
 ) -> Path:
     """A file of JSON lines made once of files that cannot be read by index.
 
-    Args:
-        sources: what it is made of.
-        purpose: names what is derived, its options included.
-        cache: as in `cache_stem`.
-        make: reads the sources.
-
-    Raises:
-        GromaError: if a source does not exist or the file cannot be written.
+    `purpose` names what is derived, its options included. Raises `GromaError` if a source does not
+    exist or the file cannot be written.
     """
     stem = cache_stem(sources, purpose, cache)
     target = stem.with_name(f"{stem.name}.jsonl")

@@ -24,8 +24,7 @@ from groma.foreign import load_json, to_identifier
 from groma.types import GromaError
 
 _Table = NDArray[np.int64]
-_NO_KEY = -(1 << 63)
-"""Stands for a number that an entry should have, and has not."""
+_NO_KEY = -(1 << 63)  # stands for a number that an entry should have, and has not
 _KEYS = {"images": "id", "annotations": "image_id", "categories": "id"}
 """Lists of a COCO-like file, and which number of an entry joins images and annotations."""
 
@@ -33,15 +32,9 @@ _logger = logging.getLogger(__name__)
 
 
 class _IndexedFile(ABC):
-    """A file with tables of numbers that say where its items are.
+    """A file with tables of numbers that say where its items are; `cache` as in `cache_stem`."""
 
-    Args:
-        path: of the annotations.
-        cache: folder of indexes; None is `FOLDER_NAME` beside the file.
-    """
-
-    purpose: str
-    """What the tables are called; another purpose is another index of the same file."""
+    purpose: str  # what the tables are called; another purpose is another index of the same file
     names: tuple[str, ...]
 
     def __init__(self, path: Path, cache: Path | None = None) -> None:
@@ -52,8 +45,7 @@ class _IndexedFile(ABC):
     def tables(self) -> dict[str, _Table]:
         """The index, memory-mapped; made on first use.
 
-        Raises:
-            GromaError: if the file is not what it should be, or the index cannot be written.
+        Raises `GromaError` if the file is not what it should be, or the index cannot be written.
         """
         stem = cache_stem([self.path], self.purpose, self.cache)
         files = {name: stem.with_name(f"{stem.name}.{name}.npy") for name in self.names}
@@ -83,10 +75,7 @@ class _IndexedFile(ABC):
 class JsonItems(_IndexedFile):
     """The items of a JSON list, or of JSON lines.
 
-    Args:
-        path: of the file.
-        cache: folder of indexes.
-        parts: name of a list in every item, if each of its elements is a sample.
+    `parts` is the name of a list in every item, if each of its elements is a sample.
     """
 
     names = ("items",)
@@ -101,11 +90,7 @@ class JsonItems(_IndexedFile):
         return len(self.tables["items"])
 
     def __getitem__(self, index: int) -> Any:
-        """One item, of whose parts only the one that is meant is left.
-
-        Raises:
-            BrokenItem: if it is not JSON.
-        """
+        """One item, of whose parts only the one that is meant is left; raises `BrokenItem`."""
         start, length, part = self.tables["items"][index].tolist()
         item = decode(*self._read([(start, length)]))
         if parts := self._parts(item):
@@ -163,8 +148,7 @@ class JsonTables(_IndexedFile):
     def __getitem__(self, index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """An image and its annotations, in their order in the file.
 
-        Raises:
-            BrokenItem: if one of them is not JSON, or the image has no id.
+        Raises `BrokenItem` if one of them is not JSON, or the image has no id.
         """
         start, length, first, count = self.tables["images"][index].tolist()
         members = self.tables["annotations"][first : first + count].tolist()
@@ -283,10 +267,7 @@ def _to_table(rows: Iterable[tuple[int, ...]], width: int) -> _Table:
 
 
 def _key(value: Any, field: str) -> int:
-    """A number of 64 bits for an identifier that an entry holds, or `_NO_KEY`.
-
-    Text gets a number of its own, below zero.
-    """
+    """A number for an identifier that an entry holds, below zero for text, or `_NO_KEY`."""
     number = to_identifier(value.get(field)) if isinstance(value, Mapping) else None
     if isinstance(number, str) and number:
         number = -int.from_bytes(hashlib.blake2b(number.encode(), digest_size=7).digest())

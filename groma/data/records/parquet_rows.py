@@ -17,20 +17,12 @@ from groma.types import GromaError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS = 1 << 14
-"""Rows of a batch, which are in memory at once while they are copied."""
-_BUFFER = 1 << 20
-"""Bytes of each column that are read at once."""
+_ROWS = 1 << 14  # rows of a batch, which are in memory at once while they are copied
+_BUFFER = 1 << 20  # bytes of each column that are read at once
 
 
 class ParquetRows:
-    """The rows of one Parquet file, or of all in a folder in the order of their names.
-
-    Args:
-        path: of the file or folder.
-        columns: those that are needed; others are not read.
-        cache: folder of indexes; None is as in `cache_stem`.
-    """
+    """Some columns of one Parquet file, or of all in a folder in the order of their names."""
 
     def __init__(self, path: Path, columns: Sequence[str], cache: Path | None = None) -> None:
         if find_spec("pyarrow") is None:
@@ -55,8 +47,7 @@ class ParquetRows:
     def _table(self) -> "pa.Table":
         """The copy, mapped into memory; made on first use.
 
-        Raises:
-            GromaError: if there is no Parquet file, or it is damaged or has other columns.
+        Raises `GromaError` if there is no Parquet file, or it is damaged or has other columns.
         """
         import pyarrow as pa
 

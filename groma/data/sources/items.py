@@ -86,16 +86,10 @@ class Samples:
         return self.read(index, Counter())
 
     def read(self, index: int, lost: Counter[str]) -> Sample:
-        """Parse one item.
+        """Parse one item; `lost` counts, by reason, the parts that are left out of it.
 
-        Args:
-            index: of the item.
-            lost: counts, by reason, the parts that are left out of it.
-
-        Raises:
-            LeftOut: if its picture is to be left out.
-            BrokenItem: with the reason, whatever is wrong with it.
-            IndexError: beyond the end.
+        Raises `LeftOut` if its picture is to be left out, `BrokenItem`, with the reason, whatever
+        is wrong with it, and `IndexError` beyond the end.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
@@ -139,17 +133,9 @@ def read_parts(
 ) -> list[_Part]:
     """Read the boxes of an item, or other parts of it, without those that are broken.
 
-    Args:
-        entries: raw, in the order of the file.
-        read: makes a part of one; what it raises over malformed data leaves that one out.
-        lost: counts the reasons for those left out.
-        needed: whether an item without any part is broken.
-
-    Returns:
-        The parts, in the same order; at least one if they are needed.
-
-    Raises:
-        BrokenItem: if none is left of those needed, for the reason of the first one.
+    What `read` raises over malformed data leaves a part out, which `lost` counts by reason. The
+    others stay in their order; if none is left of those needed, `BrokenItem` is raised for the
+    reason of the first one.
     """
     parts: list[_Part] = []
     reasons: list[str] = []
@@ -168,8 +154,7 @@ def read_parts(
 def picture_size(fields: Any) -> Size:
     """(H, W) of `height` and `width`, or `UNKNOWN_SIZE` where there is neither.
 
-    Raises:
-        BrokenItem: if they are no positive numbers.
+    Raises `BrokenItem` if they are no positive numbers.
     """
     if "height" not in fields and "width" not in fields:
         return UNKNOWN_SIZE
@@ -186,17 +171,9 @@ def box_from_xywh(values: Sequence[float], size: Size) -> Box:
 
 
 def box_from_xyxy(values: Sequence[float], size: Size = (1, 1)) -> Box:
-    """Scale a box and cut what hangs over the picture's edge.
+    """Scale a box, in the unit of the size (H, W), to [0, 1], and cut what hangs over the edge.
 
-    Args:
-        values: left, top, right, bottom in the unit of `size`.
-        size: (H, W) of the picture.
-
-    Returns:
-        xyxy in [0, 1].
-
-    Raises:
-        BrokenItem: if it is not finite, has no area, or lies outside the picture.
+    Raises `BrokenItem` if it is not finite, has no area, or lies outside the picture.
     """
     height, width = size
     if not (height and width):
@@ -214,11 +191,7 @@ def box_from_xyxy(values: Sequence[float], size: Size = (1, 1)) -> Box:
 
 
 def words(value: Any) -> str:
-    """Text with single spaces, or a number as text; never empty.
-
-    Raises:
-        BrokenItem: if there is none.
-    """
+    """Text with single spaces, or a number as text; raises `BrokenItem` if there is none."""
     if not (text := read_text(value)):
         raise BrokenItem("an empty text")
     return text

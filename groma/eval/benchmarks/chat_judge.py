@@ -25,8 +25,7 @@ from groma.foreign import decode_text, load_json, split_lines
 from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError
 
-JUDGE_SETTINGS = {"temperature": 0.2, "max_tokens": 1024}
-"""How the judge answers."""
+JUDGE_SETTINGS = {"temperature": 0.2, "max_tokens": 1024}  # how the judge answers
 
 _INSTRUCTION = "You compare answers to questions about pictures, carefully and without favour."
 RULES: Mapping[str, Mapping[str, str]] = {

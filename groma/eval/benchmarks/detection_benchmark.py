@@ -28,8 +28,7 @@ from groma.image import boxes_to_pixels
 from groma.run_journal import Fields
 from groma.types import Size
 
-_DRAWS = 200
-"""An average precision takes long to count: its intervals rest on fewer draws."""
+_DRAWS = 200  # an average precision takes long to count: its intervals rest on fewer draws
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,8 @@ _Overlap = Literal["boxes", "masks"]
 _Similarity = Callable[[Sequence[str], Sequence[str]], Floats]
 """Makes (A, B) similarities of A and B phrases."""
 
-_IOU = 0.5
-"""Least overlap of a pair that counts for recall."""
-_SIMILARITY = 0.5
-"""Least similarity of its phrases."""
+_IOU = 0.5  # least overlap of a pair that counts for recall
+_SIMILARITY = 0.5  # least similarity of its phrases
 _FIELDS: Mapping[_Overlap, ShapeField] = {"boxes": "bbox", "masks": "segmentation"}
 
 

@@ -26,8 +26,7 @@ from groma.eval.statistics.intervals import Measure
 from groma.run_journal import Fields
 from groma.types import Size
 
-_MOST_FOUND = 300
-"""As many boxes of a picture count, of all its classes together: the first ones."""
+_MOST_FOUND = 300  # as many boxes of a picture count, of all its classes together: the first ones
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,7 @@ from groma.image import boxes_to_pixels
 from groma.run_journal import Fields
 from groma.types import Box, Size
 
-_IOU = 0.5
-"""Overlap that a right box exceeds."""
+_IOU = 0.5  # overlap that a right box exceeds
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from groma.chat.settings import GenerationSettings
 from groma.data.questions import PHRASINGS, SUBJECT
 from groma.dice import Dice
 from groma.image import load_image
+from groma.named_regions import Region
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN
-from groma.types import Box, EncodedImage, GromaError, Region
+from groma.types import Box, EncodedImage, GromaError
 
 Wording = Literal["tags", "words"]
 """How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`

@@ -12,8 +12,7 @@ from groma.eval.statistics.intervals import Measure
 from groma.run_journal import Fields
 from groma.types import Box, GromaError, Size, to_box
 
-Answers = Mapping[str, Fields]
-"""Key of a case -> what the model answered, JSON-ready."""
+Answers = Mapping[str, Fields]  # key of a case -> what the model answered, JSON-ready
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,8 @@ class Benchmark(ABC, Generic[_AnyCase]):
     that is asked about; None is all.
     """
 
-    name: ClassVar[str]
-    """What the command line calls it."""
-    unit: ClassVar[str] = "cases"
-    """What its files hold, in the plural."""
+    name: ClassVar[str]  # what the command line calls it
+    unit: ClassVar[str] = "cases"  # what its files hold, in the plural
     without_answer: ClassVar[str | None] = "have no answer"
     """What to tell about cases without an answer; None where figures tell it."""
 
@@ -62,8 +59,7 @@ class Benchmark(ABC, Generic[_AnyCase]):
         self._unusable = dict(unusable or {})
         self._split = split
 
-    max_new_tokens: ClassVar[int]
-    """Most tokens of an answer."""
+    max_new_tokens: ClassVar[int]  # most tokens of an answer
 
     @classmethod
     def protocol(cls, wording: Wording) -> Protocol:

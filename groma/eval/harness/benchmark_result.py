@@ -11,8 +11,7 @@ from groma.eval.harness.benchmark_run import RunSettings
 from groma.eval.harness.published_figures import SETS, Published
 from groma.eval.statistics.intervals import Estimate, Figure
 
-NONE = "-"
-"""What stands in a table where there is no figure."""
+NONE = "-"  # what stands in a table where there is no figure
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ SETS: Mapping[str, _Set] = {
     for name, each in _FIGURES["sets"].items()
 }
 """By name; where other models' figures come from the Groma paper, that is their source."""
-REC_MEAN = _read(_FIGURES["rec_mean"])
-"""Mean accuracy over all eight sets of REC."""
+REC_MEAN = _read(_FIGURES["rec_mean"])  # mean accuracy over all eight sets of REC
 
 
 def find_set(benchmark: str, label: str, name: str | None) -> str | None:

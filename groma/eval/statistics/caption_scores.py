@@ -13,14 +13,12 @@ import numpy as np
 from groma.eval.statistics.intervals import Figure, Floats, Measure, divide, mean, sums
 from groma.types import GromaError
 
-Captions = Mapping[str, Sequence[str]]
-"""Key of a case -> captions."""
+Captions = Mapping[str, Sequence[str]]  # key of a case -> captions
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _STAGES = np.array([1.0, 0.6, 0.8, 0.6])
 """Weights of matches of the same word, stem, synonym and paraphrase."""
-_CHUNKS = 20
-"""Column of the number of runs of words that stand in the same order on both sides."""
+_CHUNKS = 20  # column of the number of runs of words that stand in the same order on both sides
 
 
 def measure_captions(references: Captions, captions: Mapping[str, str]) -> list[Measure]:

@@ -31,8 +31,7 @@ _THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
 _NO_BOOLS = np.zeros((len(_THRESHOLDS), 0), bool)
 
-Shape = Any
-"""A box xywh in pixels, or a mask as run lengths, as pycocotools takes them."""
+Shape = Any  # A box xywh in pixels, or a mask as run lengths, as pycocotools takes them
 ShapeField = Literal["bbox", "segmentation"]
 
 _Bools = NDArray[np.bool_]

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from groma.ops.boxes import pairwise_iou
 from groma.types import Box
 
-IOU = 0.5
-"""From this overlap on two boxes are the same thing."""
+IOU = 0.5  # from this overlap on two boxes are the same thing
 
 
 def overlaps(found: Sequence[Box], truth: Sequence[Box]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from groma.cli import data
 from groma.cli import main as cli
 from groma.data.set_preview import LEARNT
 from tests.groma.data.test_parsers import REASONS
@@ -12,7 +13,7 @@ from tests.groma.train import tiny_language
 
 @pytest.fixture(autouse=True)
 def _tiny_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "load_template", lambda _: tiny_language.template())
+    monkeypatch.setattr(data, "load_template", lambda _: tiny_language.template())
 
 
 def test_stats_count_everything(public: Path, capsys: pytest.CaptureFixture) -> None:

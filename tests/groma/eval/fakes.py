@@ -8,7 +8,8 @@ import torch
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Phrase, plain_text
 from groma.eval.harness.conversing import new_boxes
-from groma.types import GroundedSpan, Proposals, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import Proposals
 from recipes.scenes.evaluation.scene_questions import Talk
 from recipes.scenes.scene import Scene
 

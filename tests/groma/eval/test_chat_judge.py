@@ -5,6 +5,7 @@ import json
 import pytest
 
 import groma
+from groma.cli import evaluate
 from groma.cli import main as cli
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.eval.benchmarks.chat_judge import RULES, ChatJudge, judge_messages, read_points
@@ -172,7 +173,7 @@ def test_from_the_model_to_the_table(tmp_path, capsys, monkeypatch):
             assert (url, model) == ("http://localhost:1/v1", "judge")
             self.complete = judge
 
-    monkeypatch.setattr(cli, "load_model", lambda _: groma.load("groma-mini", device="cpu"))
+    monkeypatch.setattr(evaluate, "load_model", lambda _: groma.load("groma-mini", device="cpu"))
     monkeypatch.setattr("groma.endpoint.ChatEndpoint", Endpoint)
     save = tmp_path / "answers.jsonl"
     arguments = [

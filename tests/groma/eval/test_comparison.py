@@ -17,7 +17,8 @@ from groma.eval.harness.adapter_comparison import (
     word_changes,
 )
 from groma.finetune.run_folder import RunFolder
-from groma.types import GromaError, GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import GromaError
 from tests import talk
 from tests.groma.finetune import lora_case
 
@@ -100,20 +101,26 @@ def test_both_models_answer_every_question(adapter: Path, tmp_path: Path) -> Non
     assert all(row.base.text in adapter_command._describe(row) for row in rows)
 
 
-def test_a_run_is_compared_on_what_it_held_out(adapter: Path, tmp_path: Path) -> None:
+def test_a_run_is_compared_on_what_it_held_out(
+    adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
     samples = lora_case.samples(tmp_path)
     run = RunFolder.create(tmp_path / "run", lora_case.settings(tmp_path), samples)
     command = ("eval", "adapter", "--run", str(run.path), "--max-new-tokens", "4", "--json")
     options = cli.build_parser().parse_args(command)
     with pytest.raises(GromaError, match="no adapter yet; it is ready"):
-        adapter_command.run(options, talk.groma, cli._held_out)
+        adapter_command.choose_questions(options)
     shutil.copytree(adapter, run.adapter)
-    said = adapter_command.run(options, talk.groma, cli._held_out)
-    assert isinstance(said, dict)
+    monkeypatch.setattr(adapter_command, "load_model", lambda _: talk.groma())
+    assert cli.main(command) == 0
+    said = json.loads(capsys.readouterr().out)
     assert said["adapter"] == str(run.adapter)
     asked = [(Path(reply["picture"]).name, reply["question"]) for reply in said["replies"]]
     turns = [(Path(s.picture).name, t) for s in run.held_out for t in s.turns]
     assert [name for name, _ in asked] == [name for name, _ in turns]
     options = cli.build_parser().parse_args(("eval", "adapter", "--adapter", str(adapter)))
     with pytest.raises(GromaError, match="Name --run"):
-        adapter_command.run(options, talk.groma, cli._held_out)
+        adapter_command.choose_questions(options)

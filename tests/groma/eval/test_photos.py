@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from groma.chat.conversation import GroundedReply
+from groma.cli import evaluate
 from groma.cli import main as cli
 from groma.eval.benchmarks.photos.photo_benchmark import Photos
 from groma.eval.benchmarks.photos.photo_judging import FIGURES, judge_reply
@@ -22,7 +23,8 @@ from groma.eval.benchmarks.photos.photo_questions import (
 from groma.eval.harness.asker import Asker, Protocol
 from groma.eval.harness.benchmark_result import make_lines
 from groma.eval.harness.benchmark_run import Shard, predict
-from groma.types import GromaError, GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import GromaError
 from tests import talk
 from tests.groma.eval import benchmark_files as files
 
@@ -444,7 +446,7 @@ def test_models_with_one_objectness_are_asked_too(tmp_path):
 
 
 def test_a_tiny_model_from_end_to_end(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "load_model", lambda _: talk.groma())
+    monkeypatch.setattr(evaluate, "load_model", lambda _: talk.groma())
     target, save = tmp_path / "model", tmp_path / "answers.jsonl"
     talk.groma().model.save_pretrained(target)
     arguments = ["eval", "photos", "--annotations", str(files.COCO), "--json"]

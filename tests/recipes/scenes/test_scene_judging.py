@@ -2,7 +2,7 @@ import pytest
 
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, Expected
-from groma.types import GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
 from recipes.scenes.evaluation.scene_judging import (
     Verdict,
     count_pointed,

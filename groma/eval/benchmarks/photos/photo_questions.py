@@ -10,10 +10,8 @@ from groma.types import Box, Size, scale_box
 
 _Kind = Literal["name", "where", "present", "absent", "describe"]
 
-SMALL, LARGE = 0.1, 0.3
-"""Sides between which a thing is medium."""
-NUM_ABSENT = 4
-"""Absent categories asked for of each kind: any, and those that are likely here."""
+SMALL, LARGE = 0.1, 0.3  # sides between which a thing is medium
+NUM_ABSENT = 4  # absent categories asked for of each kind: any, and those that are likely here
 
 
 @dataclass(frozen=True)
