@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Literal
 
 from groma.data.sample import Phrase
@@ -83,7 +84,11 @@ def render_estimate(estimate: Estimate) -> str:
 
 
 def render_progress(
-    name: str, progress: Progress, settings: LoraSettings, examples: tuple[int, int]
+    name: str,
+    progress: Progress,
+    settings: LoraSettings,
+    examples: tuple[int, int],
+    checkpoint: Path | None = None,
 ) -> str:
     """How far a run is, in one table row after another.
 
@@ -92,7 +97,9 @@ def render_progress(
         progress: of the run.
         settings: that were chosen.
         examples: how many it learns from, and how many it is only measured on.
+        checkpoint: the best one of a run that ended early, to be used meanwhile.
     """
+    best = f"the best so far, {checkpoint.name}, can be used in step 4" if checkpoint else ""
     facts = {
         "run": name,
         "state": _WORDS[progress.state],
@@ -103,11 +110,11 @@ def render_progress(
         "time left": _duration(progress.seconds_left),
         "memory": _number(progress.memory and progress.memory / 1e9, "{:.1f} GB"),
         "why": progress.message,
+        "adapter": best,
         "settings": _chosen(settings),
         "examples": f"{examples[0]}, and {examples[1]} held out",
     }
-    share = progress.step / progress.steps if progress.steps else 0.0
-    bar = f'<progress max="1" value="{share:.3f}" aria-label="Progress"></progress>'
+    bar = f'<progress max="1" value="{progress.share:.3f}" aria-label="Progress"></progress>'
     rows = (
         f"<tr><td>{label}</td><td>{escape(fact)}</td></tr>" for label, fact in facts.items() if fact
     )

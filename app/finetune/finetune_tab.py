@@ -316,19 +316,20 @@ class FinetuneTab:
         state, message = _state(progress.state, is_live), without_folders(progress.message)
         progress = replace(progress, state=state, message=message)
         plot = str(run.plot) if run.plot.is_file() else None
-        html = render_progress(run.name, progress, run.settings, run.num_examples)
+        best = run.offered if run.offered != run.adapter else None
+        html = render_progress(run.name, progress, run.settings, run.num_examples, best)
         html += render_scores(run.scores)
         return RunView(html, plot, is_live)
 
     def adapters(self, desk: Desk) -> list[str]:
         """Whose answers can be had: the base, finished runs, and what this visitor sent."""
-        done = [run for run in self.jobs.runs if run.adapter.is_dir()]
+        done = [run for run in self.jobs.runs if run.offered]
         done = [run.name for run in sorted(done, key=lambda run: is_worse(run.scores))]
         return [BASE, *(name for name, _ in desk.uploads), *done]
 
     def use(self, tab: str, desk: Desk, name: str | None) -> str:
         """Let an adapter or the base answer in this visitor's chat; tells who does, as HTML."""
-        adapted = None if name == BASE else self._load(self._adapter(desk, name))
+        adapted = None if name == BASE else self._load(self._adapter(desk, name), str(name))
         self._sessions.switch(tab, adapted, "" if name == BASE else str(name))
         return render_note(f"Your chat is now answered by: {name}.")
 
@@ -340,7 +341,7 @@ class FinetuneTab:
         folder = Path(tempfile.mkdtemp(dir=desk.folder)) / name
         folder.mkdir()
         _unpack_adapter(file, folder)
-        self._load(folder)
+        self._load(folder, f"{name} (sent)")
         others = [(known, path) for known, path in desk.uploads if known != f"{name} (sent)"]
         return replace(desk, uploads=((f"{name} (sent)", folder), *others))
 
@@ -356,13 +357,11 @@ class FinetuneTab:
 
     def begin_comparison(self, name: str | None) -> Comparison:
         """What `compare_next` begins with."""
-        run = self._run(name)
-        if not run.adapter.is_dir():
-            raise GromaError(f"{run.name} has no adapter yet.")
+        run, adapter = self._run(name), self._adapter(Desk(), name)
         if not run.held_out:
             raise GromaError(f"{run.name} held nothing out to compare on.")
         comparison = Comparison(run.name, min(MOST_COMPARED, len(run.held_out)))
-        adapted = self._load(run.adapter)
+        adapted = self._load(adapter, run.name)
         with self._lock:
             while len(self._comparing) >= _MOST_COMPARISONS:  # somebody closed the page
                 self._comparing.pop(next(iter(self._comparing)))
@@ -426,16 +425,17 @@ class FinetuneTab:
         if name == BASE:
             raise GromaError("The base model is no adapter; please choose one.")
         run = self._run(name)
-        if not run.adapter.is_dir():
+        if run.offered is None:
             raise GromaError(f"{run.name} has no adapter yet.")
-        return run.adapter
+        return run.offered
 
-    def _load(self, adapter: Path) -> Groma:
+    def _load(self, adapter: Path, name: str) -> Groma:
         """The base with an adapter; shared by all who use it, gone with the last of them."""
         with self._lock:
             adapted = self._adapted.get(adapter)
             if adapted is None:
                 adapted = self._adapted[adapter] = self._base.with_adapter(adapter)
+                adapted.adapter = name
             return adapted
 
     def _with_folder(self, desk: Desk) -> Desk:

@@ -29,12 +29,14 @@ class GroundedReply:
         spans: grounded phrases in order of their start; they do not overlap.
         image_size: (H, W) of the original picture, the frame of all boxes.
         finish: why the text ends; "streaming" while more may come.
+        adapter: name of the adapter that made it; empty of the model alone.
     """
 
     text: str
     spans: tuple[GroundedSpan, ...]
     image_size: Size
     finish: Finish = "stop"
+    adapter: str = ""
 
     @property
     def regions(self) -> tuple[RegionRef, ...]:
@@ -97,13 +99,14 @@ class GroundedReply:
             "spans": [span.to_dict() | {"phrase": self.phrase(span)} for span in self.spans],
             "image_size": list(self.image_size),
             "finish": self.finish,
-        }
+        } | ({"adapter": self.adapter} if self.adapter else {})
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         spans = tuple(GroundedSpan.from_dict(span) for span in data["spans"])
-        return cls(str(data["text"]), spans, to_size(data["image_size"]), data["finish"])
+        size, adapter = to_size(data["image_size"]), str(data.get("adapter", ""))
+        return cls(str(data["text"]), spans, size, data["finish"], adapter)
 
     def _mentions(self) -> list[tuple[RegionRef, str]]:
         """Every region mentioned and its first phrase, in order of first mention."""

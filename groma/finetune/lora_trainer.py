@@ -1,6 +1,5 @@
 """The training loop of an adapter: `LoggedTrainer` that saves and loads the adapter alone."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +8,6 @@ import psutil
 import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from groma.checkpoint.adapters import Fingerprint, load_weights, write_adapter
 from groma.loop.logged_trainer import LoggedTrainer
@@ -95,23 +92,3 @@ def memory_in_use() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return psutil.Process().memory_info().rss
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Those that were written to their end, the newest first; a killed process may leave a part.
-
-    Args:
-        folder: of a run.
-    """
-    found = list(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
-    found.sort(key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
-    return list(filter(_is_complete, found))
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    """Whether the file that is written last can be read."""
-    try:
-        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True

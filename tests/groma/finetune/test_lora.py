@@ -15,7 +15,6 @@ from groma.finetune.lora_examples import Collator, Rounds, spell, split
 from groma.finetune.lora_objective import AdapterObjective, count
 from groma.finetune.lora_run import train
 from groma.finetune.lora_settings import LoraSettings
-from groma.finetune.lora_trainer import checkpoints
 from groma.finetune.memory_estimate import _count_lora, _count_parameters, estimate
 from groma.finetune.planning import prepare
 from groma.finetune.run_folder import RunFolder
@@ -151,7 +150,8 @@ def test_a_cancelled_run_resumes_as_if_it_had_not_been(
     half = broken.path / "checkpoint-5"
     half.mkdir()
     (half / "trainer_state.json").write_text('{"global')
-    assert checkpoints(broken.path)[0] == broken.path / "checkpoint-3"
+    assert broken.checkpoints[0] == broken.path / "checkpoint-3"
+    assert broken.offered is not None and attach(loading.load(base)[0], broken.offered)
     assert train(broken)
     assert curve(broken.path) == curve(whole.path)
 
