@@ -107,7 +107,7 @@ class FinetunePage:
                 self.name = gr.Textbox(label="Name of the run", max_length=40, lines=1)
                 self._build_choices()
                 with gr.Row():
-                    self.estimate = gr.Button("Estimate memory", size="sm", min_width=120)
+                    self.estimate = gr.Button("Estimate time and memory", size="sm", min_width=180)
                     self.start = gr.Button("Start", variant="primary", size="sm", min_width=80)
                 self.needs = gr.HTML(elem_id="groma-estimate", **PLAIN)
             with gr.Column(min_width=300):
@@ -198,11 +198,12 @@ class FinetunePage:
     def _wire_training(self, blocks: gr.Blocks) -> None:
         chosen = [self.desk, self.name, self.force, *self.choices.values()]
         watched = [self.progress, self.plot, self.timer, self.run]
-        self.estimate.click(told(self._estimate), chosen, self.needs, **PRIVATE)
+        self.estimate.click(told(self._estimate), chosen, self.needs, **self._model)
+        quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
+        self.summary.change(told(self._preview), chosen, self.needs, **quiet | self._model)
         self.start.click(told(self._start), chosen, [*watched, self.using], **PRIVATE)
         for button, handler in ((self.cancel, self.tab.cancel), (self.resume, self.tab.resume)):
             button.click(told(self._then_watch(handler)), self.run, watched, **PRIVATE)
-        quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
         self.run.focus(told(self._labels), None, self.run, **quiet)
         self.run.change(told(self._watch), self.run, watched, **quiet)
         self.timer.tick(told(self._watch), self.run, watched, **quiet)
@@ -239,6 +240,9 @@ class FinetunePage:
 
     def _estimate(self, desk: Desk, _: str, __: bool, *choices: Any) -> str:
         return self.tab.estimate(desk, self._named(choices))
+
+    def _preview(self, desk: Desk, _: str, __: bool, *choices: Any) -> str:
+        return self.tab.preview(desk, self._named(choices))
 
     def _start(self, desk: Desk, name: str, force: bool, *choices: Any) -> tuple:
         run = self.tab.start(desk, self._named(choices), name, force)

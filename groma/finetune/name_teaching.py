@@ -83,12 +83,15 @@ def teach_names(
         start, scale = _begin(seen, left_out[:, column], column)
         taught.weight[row] = scale * fit[:-1, column]
         taught.bias[row] = scale * (fit[-1, column] - start)
+        ids = groma.template.plain.encode(f" {name}")
+        spelt = words(torch.tensor(ids, device=seen.tokens.device)).float().mean(dim=0)
         shows = seen.shows[:, column] >= _SHOWS
         usual = seen.tokens[shows].mean(dim=0) - seen.tokens[~shows].mean(dim=0)
-        # The name takes the place of what the model took the thing for, and counts as much.
-        ids = groma.template.plain.encode(f" {name}")
-        spelt = words(torch.tensor(ids, device=usual.device)).float().mean(dim=0)
-        taught.directions[row] = spelt * usual.norm() / spelt.norm() - usual
+        if groma.config.is_convolutional:
+            taught.directions[row] = spelt  # as in its code, with nothing in its place
+        else:
+            # The name takes the place of what the model took the thing for, and counts as much.
+            taught.directions[row] = spelt * usual.norm() / spelt.norm() - usual
     return True
 
 

@@ -175,10 +175,12 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if self.taught_names is None:
             return tokens
         names, maps = self.taught_names, feature_maps[_LOOKED_AT]
-        return [
-            names.tell(each, maps[i], chosen)
-            for i, (each, chosen) in enumerate(zip(tokens, boxes, strict=True))
-        ]
+        seen = [names(maps[i], chosen) for i, chosen in enumerate(boxes)]
+        if self.config.is_convolutional:  # its code can do without a name
+            plain = self.region_encoder.unnamed(feature_maps, boxes)
+            shares = (each.amax(dim=1, keepdim=True).to(tokens[0].dtype) for each in seen)
+            tokens = list(map(torch.lerp, tokens, plain, shares))
+        return [names.tell(*each) for each in zip(tokens, seen, strict=True)]
 
     def encode_image(
         self,

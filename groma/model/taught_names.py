@@ -65,9 +65,9 @@ class TaughtNames(nn.Module):
         scores, order = proposals.scores.maximum(seen).sort(descending=True, stable=True)
         return Proposals(proposals.boxes[order], scores)
 
-    def tell(self, tokens: Tensor, feature_map: Tensor, boxes: Tensor) -> Tensor:
-        """Region tokens (N, D) of boxes with the names of what is recognised in them."""
-        return tokens + (self(feature_map, boxes) @ self.directions.float()).to(tokens.dtype)
+    def tell(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Region tokens (N, D) of boxes with the names of what is `seen` (N, C) in them."""
+        return tokens + (seen @ self.directions.float()).to(tokens.dtype)
 
 
 def see(feature_map: Tensor, boxes: Tensor) -> Tensor:

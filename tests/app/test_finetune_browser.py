@@ -159,6 +159,7 @@ def test_from_drawing_to_another_answer(
     expect(page.locator("#groma-findings")).to_contain_text("3 items, 3 of them can be learnt")
     expect(page.locator("#groma-supervised mark", has_text="the dog")).to_be_visible()
 
+    expect(page.locator("#groma-estimate")).to_contain_text("at the pace of this moment")
     page.get_by_label("Learning rate").fill("0.05")
     maker.press("Start")
     ended = page.locator("#groma-progress td", has_text=re.compile("^(done|failed)$"))
@@ -183,7 +184,22 @@ def test_from_drawing_to_another_answer(
     assert "groma-cursor" not in before + after
     expect(page.locator("#groma-status")).to_contain_text("answered by the adapter run-")
     assert after != before
+    who, author = page.locator("#groma-model option:checked"), page.locator(".groma-author")
+    expect(who).to_contain_text("tiny with run-")
+    expect(author).to_contain_text("answered by the adapter run-")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    expect(author).to_contain_text("answered by the adapter run-")
+    expect(who).to_contain_text("tiny with run-")
+    adapter = who.text_content()
+    assert adapter
+    page.select_option("#groma-model", label="tiny")
+    expect(page.locator("#groma-status")).not_to_contain_text("adapter", timeout=MINUTES)
+    expect(who).to_have_text("tiny")
+    page.select_option("#groma-model", label=adapter)
+    expect(page.locator("#groma-status")).to_contain_text("answered by the adapter run-")
     maker.go("Finetune")
+    expect(page.locator("#groma-progress progress")).to_have_attribute("value", "1.000")
     maker.press("Compare the run of step 3 with the base")
     expect(page.locator(".groma-compared")).to_have_count(1, timeout=MINUTES)
     expect(page.locator("#groma-compared")).to_contain_text("Mean IoU: base")
