@@ -6,7 +6,6 @@ the same everywhere or nowhere, and no text can stop a run or a page.
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -15,6 +14,8 @@ from typing import Any, Literal
 UNKNOWN = "\ufffd"  # stands where a character was that is none
 
 _HALF = re.compile("[\ud800-\udfff]")
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+"""What stands for bytes in the name of a file."""
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(?P<broken>u[dD][89a-fA-F]\w\w|u0000)|.)", re.S
 )
@@ -82,6 +83,11 @@ def read_text(value: Any) -> str:
     return " ".join(clean_text(value).split()) if isinstance(value, str) else ""
 
 
+def printable(text: str) -> str:
+    r"""Text that can be written; bytes of a name that are no UTF-8 are written as `\xe9`."""
+    return clean_text(_NO_UTF8.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:x}", text))
+
+
 def printable_name(path: PurePath) -> str:
-    r"""What a file is called, with slashes; bytes that are no UTF-8 are written as `\xe9`."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    """What a file is called, with slashes; see `printable`."""
+    return printable(path.as_posix())

@@ -39,7 +39,7 @@ class RunJournal:
         """
         settings = json.loads(json.dumps(settings))
         data = path.read_bytes() if path.exists() else b""
-        if data and not data.startswith(_START):
+        if not (data.startswith(_START) or _START.startswith(data)):
             raise _not_a_run(path)
         lines, num_bytes = _split(path, data)
         if len(lines) < 2:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+from groma.foreign import printable
 
 IGNORED = -100  # label of a position that is not supervised
 
@@ -16,10 +18,16 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 ObjectnessMix = tuple[float, float]
 """Exponents of the two objectness heads, sigmoid(coco) and sigmoid(sa1b)."""
+Detail = Literal["auto", 1, 2, 3]
+"""How many tiles in a row and in a column a picture is looked at in, besides the whole of it; 1 is
+the whole alone, "auto" as many as keep its pixels."""
 
 
 class GromaError(ValueError):
     """Something the user can mend; the message is one sentence that says what and how."""
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(sentence))
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class PixelInput:
 
     pixels: Tensor  # (3, S, S) normalised
     original_size: Size  # (H, W) of the picture the user knows, in pixels, after EXIF rotation
+    windows: Tensor  # (T, 4) xyxy in [0, 1] of tiles that are looked at besides; T may be 0
+    tiles: Tensor  # (T, 3, S, S) normalised
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,14 @@ class ImageFeatures:
 
 
 @dataclass(frozen=True)
+class EncodedTiles:
+    """Parts of a picture that were looked at by themselves."""
+
+    windows: Tensor  # (T, 4) xyxy in [0, 1] of the picture
+    feature_maps: tuple[Tensor, ...]  # as of an `EncodedImage`, each (T, C, h, w)
+
+
+@dataclass(frozen=True)
 class EncodedImage:
     """Everything about one picture that does not depend on the conversation."""
 
@@ -72,6 +90,16 @@ class EncodedImage:
     # The region encoder's fused maps, finest first, each (C, h, w).
     feature_maps: tuple[Tensor, ...]
     proposals: Proposals  # all Q of them, best first
+    tiles: EncodedTiles | None = None  # for small regions, where it was looked at in more detail
+    masks: Any = None  # the picture as a maker of masks sees it (`groma.masks.maker.PictureMasks`)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory it takes."""
+        maps = (*self.feature_maps, *(self.tiles.feature_maps if self.tiles else ()))
+        tensors = (self.image_tokens, *maps, self.proposals.boxes, self.proposals.scores)
+        masks = self.masks.num_bytes if self.masks else 0
+        return sum(tensor.nbytes for tensor in tensors) + masks
 
 
 def scale_box(box: Box, size: Size) -> Box:

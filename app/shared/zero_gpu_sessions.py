@@ -52,7 +52,8 @@ class ZeroGpuSessions(Sessions):
         ) -> tuple[Conversation, tuple[Region, ...]] | GromaError:
             try:
                 groma = models.get(model)
-                chat = groma.chat(read_picture(picture), conversation)
+                detail = settings.get("detail", 1)
+                chat = groma.chat(read_picture(picture), conversation, detail=detail)
                 return chat.conversation, groma.regions(chat.image, **settings)
             except (GromaError, torch.OutOfMemoryError) as error:
                 return _mistake(error)
@@ -67,7 +68,8 @@ class ZeroGpuSessions(Sessions):
             settings: dict[str, Any],
         ) -> Parts:
             try:
-                chat = models.get(model).chat(read_picture(picture), conversation)
+                groma, detail = models.get(model), settings.get("detail", 1)
+                chat = groma.chat(read_picture(picture), conversation, detail=detail)
                 for place, reply in enumerate(chat.stream(text, regions=boxes, **settings)):
                     if place == 0:
                         yield chat.unfinished
@@ -110,6 +112,7 @@ class ZeroGpuSessions(Sessions):
             last, before = before.turns[-1], before.without_last()
             text = last.question if text is None else text
             boxes = last.shapes if boxes is None else boxes
+        session.detail = fields.get("detail", session.detail)
         about = (session.model, session.picture, before)
         parts = self._answer(*about, text or "", boxes or (), fields)
         try:

@@ -26,16 +26,25 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
+from groma.masks.maker import MaskMaker, PictureMasks, load_maker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
 from groma.named_regions import Region
+from groma.ops.tiles import tile_windows, tiles_per_side
 from groma.shapes import Shape
 from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import EncodedImage, GromaError, ObjectnessMix
+from groma.types import (
+    Detail,
+    EncodedImage,
+    GromaError,
+    ObjectnessMix,
+    PixelInput,
+    Size,
+)
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""
@@ -60,6 +69,7 @@ class Groma:
 
     _step: Step | None = None
     adapter: str = ""
+    mask_maker: MaskMaker | None = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -88,11 +98,12 @@ class Groma:
         from groma.checkpoint.adapters import attach, read_adapter
 
         adapted, adapter = copy.copy(self), read_adapter(folder)
-        adapted.model, adapted.adapter = attach(self.model, adapter), adapter.name
+        adapted.model, adapted._step = attach(self.model, adapter), None
+        adapted.adapter = adapter.name
         return adapted
 
     def with_step(self, step: Step) -> "Groma":
-        """This model with another way to read one token, such as together with other talks.
+        """This model with another way to read tokens, such as together with other talks.
 
         Args:
             step: see `PrefixDecoder`.
@@ -101,25 +112,76 @@ class Groma:
         stepping._step = step
         return stepping
 
-    @torch.inference_mode()
+    def with_masks(self, maker: MaskMaker) -> "Groma":
+        """This model with a maker of masks, which sees every picture that is encoded from now on.
+
+        Args:
+            maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
+        """
+        masking = copy.copy(self)
+        masking.mask_maker = maker
+        return masking
+
     def encode_image(
-        self, image: Picture, objectness_mix: ObjectnessMix | None = None
+        self,
+        image: Picture,
+        objectness_mix: ObjectnessMix | None = None,
+        detail: Detail = 1,
     ) -> EncodedImage:
         """Compute everything about a picture that does not depend on the conversation.
 
         Args:
             image: anything `groma.image.load_image` reads; an encoded picture is returned as it is.
             objectness_mix: what ranks proposals, see `RegionProposer.propose`.
+            detail: see `GenerationSettings`.
 
         Raises:
             GromaError: if it is no picture, damaged or too large.
         """
         if isinstance(image, EncodedImage):
             return image
-        picture = to_pixels(load_image(image), self.config.image_size)
-        parameter = next(self.model.image_encoder.parameters())
-        pixels = picture.pixels[None].to(parameter.device, parameter.dtype)
-        return self.model.encode_image(pixels, [picture.original_size], objectness_mix)[0]
+        picture = load_image(image)
+        (encoded,) = self.encode_pixels([self.to_pixels(picture, detail)], objectness_mix)
+        masks = self.look_for_masks(picture) if self.mask_maker else None
+        return replace(encoded, masks=masks)
+
+    def look_for_masks(self, image: ImageSource) -> PictureMasks:
+        """A picture as this model's maker of masks sees it, or GrabCut if it has none."""
+        return (self.mask_maker or load_maker()).look(load_image(image))
+
+    def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
+        """What the model sees of a picture; arguments as in `encode_image`."""
+        picture = load_image(image)
+        side = self.config.image_size
+        per_side = self.tiles_per_side((picture.height, picture.width), detail)
+        return to_pixels(picture, side, tile_windows(per_side))
+
+    def tiles_per_side(self, size: Size, detail: Detail) -> int:
+        """How many tiles in a row a picture (H, W) is looked at in; 1 is the whole alone."""
+        return tiles_per_side(*size, self.config.image_size) if detail == "auto" else detail
+
+    @torch.inference_mode()
+    def encode_pixels(
+        self, pictures: Sequence[PixelInput], objectness_mix: ObjectnessMix | None = None
+    ) -> list[EncodedImage]:
+        """Encode pictures together, and the tiles of each.
+
+        Args:
+            pictures: from `to_pixels`.
+            objectness_mix: see `encode_image`.
+        """
+        weight = next(self.model.image_encoder.parameters())
+        pixels = torch.stack([picture.pixels for picture in pictures]).to(weight)
+        sizes = [picture.original_size for picture in pictures]
+        encoded = self.model.encode_image(pixels, sizes, objectness_mix)
+        return [
+            self.model.add_tiles(
+                image, picture.tiles.to(weight), picture.windows.to(weight.device), objectness_mix
+            )
+            if len(picture.windows)
+            else image
+            for image, picture in zip(encoded, pictures, strict=True)
+        ]
 
     def regions(self, image: Picture, **settings: Unpack[SettingValues]) -> tuple[Region, ...]:
         """The regions a conversation about a picture starts with, best first.
@@ -128,8 +190,9 @@ class Groma:
             image: see `encode_image`.
             settings: fields of `GenerationSettings`.
         """
-        policy = self.policy(GenerationSettings(**settings))
-        return name_regions((), self.encode_image(image), (), policy, self.config.max_regions)
+        chosen = GenerationSettings(**settings)
+        encoded = self.encode_image(image, detail=chosen.detail)
+        return name_regions((), encoded, (), self.policy(chosen), self.config.max_regions)
 
     def chat(
         self,
@@ -147,7 +210,8 @@ class Groma:
         Raises:
             GromaError: if the conversation is about a picture of another size.
         """
-        encoded = self.encode_image(image)
+        chosen = GenerationSettings(**settings)
+        encoded = self.encode_image(image, detail=chosen.detail)
         if conversation is None:
             conversation = Conversation(encoded.original_size)
         if conversation.image_size != encoded.original_size:
@@ -157,7 +221,7 @@ class Groma:
                     *sizes
                 )
             )
-        return Chat(self, encoded, conversation, GenerationSettings(**settings))
+        return Chat(self, encoded, conversation, chosen)
 
     def policy(self, settings: GenerationSettings) -> SelectionPolicy:
         """The model's own thresholds, where the settings do not replace them."""
@@ -224,6 +288,10 @@ class Chat:
         self._check_idle()
         self._decoder.release()
         self._embedder.release()
+
+    def take_over(self, other: "Chat") -> None:
+        """Read nothing again that another talk about the same picture has read."""
+        self._decoder.take_over(other._decoder)
 
     def ask(
         self,
@@ -336,6 +404,26 @@ class Chat:
         before, last = self._conversation.without_last(), self._conversation.turns[-1]
         self._conversation = before
         return last
+
+    def make_masks(self, source: PictureMasks | None = None) -> Conversation:
+        """Make the masks of all regions that answers mean, where they have none yet.
+
+        Args:
+            source: the picture as a maker sees it; None is the one that is kept with the encoded
+                picture, see `Groma.with_masks`.
+
+        Returns:
+            The conversation, which has them from now on.
+
+        Raises:
+            GromaError: if the conversation is still answering, or there is no such source.
+        """
+        self._check_idle()
+        source = source or self.image.masks
+        if source is None:
+            raise GromaError("There is nothing to make masks with; see --masks.")
+        self._conversation = self._conversation.masked(source)
+        return self._conversation
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation, JSON-ready; `Conversation.from_dict` and `Groma.chat` continue it."""
@@ -465,7 +553,7 @@ class _Request:
     def reply(self, builder: ReplyBuilder, finish: Finish) -> GroundedReply:
         """What the answer says so far."""
         size = self.before.image_size
-        return GroundedReply(builder.text, builder.spans, size, finish, self.adapter)
+        return GroundedReply(builder.text, builder.spans, size, finish, adapter=self.adapter)
 
     def with_answer(self, reply: GroundedReply, ids: tuple[int, ...] | None) -> Conversation:
         """The conversation that an answer makes, with its exact tokens where they are known."""

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from groma.chat.settings import GenerationSettings
 from groma.config import NUM_REGION_TOKENS
-from groma.limits import LONGEST_QUESTION, LONGEST_TALK, MOST_BOXES, MOST_NEW_TOKENS, MOST_TURNS
+from groma.limits import (
+    LONGEST_NAME,
+    LONGEST_QUESTION,
+    LONGEST_TALK,
+    MOST_BOXES,
+    MOST_NEW_TOKENS,
+    MOST_TURNS,
+)
+from groma.masks.maker import MaskMaker, PictureMasks
 from groma.named_regions import GroundedSpan, Region, RegionRef
 from groma.shapes import Box as DrawnBox
 from groma.shapes import Shape, read_shape
@@ -29,6 +37,7 @@ class GroundedReply:
         spans: grounded phrases in order of their start; they do not overlap.
         image_size: (H, W) of the original picture, the frame of all boxes.
         finish: why the text ends; "streaming" while more may come.
+        masks_by: who made the masks of its regions; empty where nobody did.
         adapter: name of the adapter that made it; empty of the model alone.
     """
 
@@ -36,6 +45,7 @@ class GroundedReply:
     spans: tuple[GroundedSpan, ...]
     image_size: Size
     finish: Finish = "stop"
+    masks_by: str = ""
     adapter: str = ""
 
     @property
@@ -47,12 +57,45 @@ class GroundedReply:
         """The words of a span; empty where the model gave regions without a phrase."""
         return self.text[span.start : span.end]
 
+    def with_masks(self, picture: "Image", maker: MaskMaker) -> Self:
+        """This answer with a mask for every region.
+
+        Args:
+            picture: the one that the reply speaks of, as `groma.image.load_image` returns it.
+            maker: see `groma.masks.maker.load_maker`.
+
+        Raises:
+            GromaError: if the picture has another size.
+        """
+        self._check_picture(picture)
+        return self.masked(maker.look(picture))
+
+    def masked(self, source: PictureMasks) -> Self:
+        """This answer with a mask for every region that has none yet.
+
+        Args:
+            source: the picture as a maker of masks sees it.
+        """
+        missing = {region.id: region for region in self.regions if region.mask is None}
+        if not missing:
+            return self
+        made = source.masks([DrawnBox(*region.box) for region in missing.values()])
+        masks = dict(zip(missing, made, strict=True))
+        spans = tuple(
+            replace(
+                span,
+                regions=tuple(replace(r, mask=masks.get(r.id, r.mask)) for r in span.regions),
+            )
+            for span in self.spans
+        )
+        return replace(self, spans=spans, masks_by=source.maker)
+
     def to_detections(self) -> "Detections":
         """Every region mentioned as supervision knows it, in the order of `regions`.
 
         Returns:
-            Boxes xyxy in pixels of the original picture; see `regions_to_detections`. A region's
-            `class_name` is the phrase of its first mention.
+            Boxes xyxy in pixels of the original picture, masks where there are any; see
+            `regions_to_detections`. A region's `class_name` is the phrase of its first mention.
         """
         from groma.drawing.boxes import regions_to_detections  # late: most replies are only read
 
@@ -70,12 +113,7 @@ class GroundedReply:
         Raises:
             GromaError: if the picture has another size.
         """
-        if (image.height, image.width) != self.image_size:
-            height, width = self.image_size
-            raise GromaError(
-                f"The reply speaks of a picture of {width} x {height} pixels, but this one has "
-                f"{image.width} x {image.height}."
-            )
+        self._check_picture(image)
         labels = [
             f"{_label(region, phrase)} {region.score:.2f}" for region, phrase in self._mentions()
         ]
@@ -94,19 +132,30 @@ class GroundedReply:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
-        return {
+        reply: dict[str, Any] = {
             "text": self.text,
             "spans": [span.to_dict() | {"phrase": self.phrase(span)} for span in self.spans],
             "image_size": list(self.image_size),
             "finish": self.finish,
-        } | ({"adapter": self.adapter} if self.adapter else {})
+        }
+        said = {"masks_by": self.masks_by, "adapter": self.adapter}
+        return reply | {name: by for name, by in said.items() if by}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         spans = tuple(GroundedSpan.from_dict(span) for span in data["spans"])
-        size, adapter = to_size(data["image_size"]), str(data.get("adapter", ""))
-        return cls(str(data["text"]), spans, size, data["finish"], adapter)
+        size, *by = to_size(data["image_size"]), data.get("masks_by", ""), data.get("adapter", "")
+        return cls(str(data["text"]), spans, size, data["finish"], *map(str, by))
+
+    def _check_picture(self, picture: "Image") -> None:
+        """Refuse a picture of another size."""
+        if (picture.height, picture.width) != self.image_size:
+            height, width = self.image_size
+            raise GromaError(
+                f"The reply speaks of a picture of {width} x {height} pixels, but this one has "
+                f"{picture.width} x {picture.height}."
+            )
 
     def _mentions(self) -> list[tuple[RegionRef, str]]:
         """Every region mentioned and its first phrase, in order of first mention."""
@@ -202,6 +251,11 @@ class Conversation:
         if not self.turns:
             raise GromaError("There is no question yet.")
         return replace(self, turns=self.turns[:-1])
+
+    def masked(self, source: PictureMasks) -> Self:
+        """This conversation with a mask for every region that an answer means."""
+        turns = [replace(turn, reply=turn.reply.masked(source)) for turn in self.turns]
+        return replace(self, turns=tuple(turns))
 
     def exchanges(self, template: Template) -> list[Exchange]:
         """Questions and answers for a prompt; answers in their exact tokens where known.
@@ -322,6 +376,9 @@ def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:
     _require(len(reply.regions) <= MOST_NEW_TOKENS, "number of regions")
     _require(all(region.id in named for region in reply.regions), "regions of spans")
     _require(reply.image_size == conversation.image_size, "image_size")
+    masks = [region.mask for region in reply.regions if region.mask is not None]
+    _require(all(mask.size == reply.image_size for mask in masks), "size of a mask")
+    _require(len(reply.masks_by) <= LONGEST_NAME, "name of a maker of masks")
     _require(reply.finish in ("stop", "length", "cancelled"), "finish")
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from groma.image import boxes_to_pixels, normalise_boxes
+from groma.masks.maker import PictureMasks
 from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.named_regions import Region
 from groma.ops.boxes import box_area, pairwise_iou
@@ -93,15 +94,20 @@ def list_regions(
 
 def _drawn_region(shape: Shape, image: EncodedImage, policy: SelectionPolicy) -> Region:
     """A region of the user, without its numbers: what is under a point, or just what was drawn."""
-    if isinstance(shape, Point):
+    source: PictureMasks | None = image.masks
+    if isinstance(shape, Point) and not (source and source.takes_points):
         extent = _thing_under(shape, image, policy)
         (box,) = boxes_to_pixels(extent[None], image.original_size)
         return Region(0, box, _to_extent(extent.tolist()), objectness=1.0, shape=shape)
-    box = shape.box(image.original_size)
+    mask = None
+    if source and isinstance(shape, Point):
+        (mask,) = source.masks([shape])
+    elif not isinstance(shape, DrawnBox):
+        mask = Mask.of(shape.mask(image.original_size))
+    box = (mask or shape).box(image.original_size)
     extent = _to_extent(normalise_boxes([box], image.original_size)[0].tolist())
     if isinstance(shape, DrawnBox):
         return Region(0, box, extent, objectness=1.0)
-    mask = Mask.of(shape.mask(image.original_size))
     return Region(0, box, extent, objectness=1.0, shape=shape, mask=mask)
 
 

@@ -198,7 +198,7 @@ def share(model: GromaForConditionalGeneration) -> GromaForConditionalGeneration
     return copy.deepcopy(model, shared)
 
 
-def check_base(adapter: Adapter, base: Fingerprint) -> None:
+def _check_base(adapter: Adapter, base: Fingerprint) -> None:
     """Refuse an adapter that is for another model, with the reason."""
     reason = adapter.base.difference(base)
     if reason is not None:
@@ -254,7 +254,7 @@ def load_weights(adapted: "PeftModel", folder: Path) -> None:
 
 def _load(model: GromaForConditionalGeneration, adapter: str | Path | Adapter) -> "PeftModel":
     adapter = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
-    check_base(adapter, Fingerprint.of(model))
+    _check_base(adapter, Fingerprint.of(model))
     parts = adapter.whole, adapter.names
     wrapped = _wrap(model, adapter.linears, adapter.rank, adapter.alpha, 0.0, *parts)
     load_weights(wrapped, adapter.folder)

@@ -30,7 +30,7 @@ _SAFETENSORS_TYPES = {
 
 
 @dataclass
-class PartInfo:
+class _PartInfo:
     """What one part of a checkpoint holds on disk."""
 
     name: str  # the part, in this project's words
@@ -39,12 +39,12 @@ class PartInfo:
     dtypes: set[str] = field(default_factory=set)  # the stored types
 
 
-def info(source: str | Path) -> list[PartInfo]:
+def info(source: str | Path) -> list[_PartInfo]:
     """Describe a checkpoint without loading it: parameters, bytes and types per part."""
-    parts: dict[str, PartInfo] = {}
+    parts: dict[str, _PartInfo] = {}
     for tensor in _stored_tensors(weight_files(resolve(source))):
         part = next(part for part, pattern in _PARTS.items() if re.search(pattern, tensor.name))
-        entry = parts.setdefault(part, PartInfo(part))
+        entry = parts.setdefault(part, _PartInfo(part))
         entry.size += tensor.size
         # Scales and tables take memory but are no parameters.
         if not re.search(_QUANTIZATION_STATE, tensor.name):

@@ -32,20 +32,20 @@ def _unpack(stored: Mapping[str, Tensor], name: str) -> Tensor:
     if f"{name}.nested_absmax" in stored:  # the scales themselves are stored in 8 bit
         values = stored[f"{name}.nested_quant_map"][scales.int()]
         block = state["nested_blocksize"]
-        scales = scale_blocks(values, stored[f"{name}.nested_absmax"], block)
+        scales = _scale_blocks(values, stored[f"{name}.nested_absmax"], block)
         scales += state["nested_offset"]
-    values = unpack_codes(stored[name], stored[f"{name}.quant_map"])
-    return scale_blocks(values, scales, state["blocksize"]).view(state["shape"])
+    values = _unpack_codes(stored[name], stored[f"{name}.quant_map"])
+    return _scale_blocks(values, scales, state["blocksize"]).view(state["shape"])
 
 
-def unpack_codes(packed: Tensor, table: Tensor) -> Tensor:
+def _unpack_codes(packed: Tensor, table: Tensor) -> Tensor:
     """(n,) values of two 4-bit codes per byte, the high one first, in a table of 16."""
     byte = torch.arange(256, device=table.device)
     pairs = torch.stack([table[byte >> 4], table[byte & 15]], dim=1)
     return pairs.index_select(0, packed.flatten().int()).flatten()
 
 
-def scale_blocks(values: Tensor, scales: Tensor, block: int) -> Tensor:
+def _scale_blocks(values: Tensor, scales: Tensor, block: int) -> Tensor:
     """Multiply each run of `block` of (n,) values by its scale, (ceil(n / block),)."""
     padded = F.pad(values, (0, -len(values) % block)).view(-1, block)
     return (padded * scales[:, None]).flatten()[: len(values)]

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.mask_options import add_masks_option, load_mask_maker
 from groma.cli.model_options import add_adapter_option, add_model_options, load_model
 from groma.cli.picture_options import add_picture_options, read_picture
 from groma.cli.terminal import format_box, format_table, printable, show
@@ -35,6 +36,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--no-grounding", action="store_false", dest="grounding", help="do not ask for boxes"
     )
+    add_masks_option(parser)
     add_picture_options(parser)
     add_model_options(parser)
     add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
@@ -52,15 +54,21 @@ def _run(options: argparse.Namespace) -> None:
     names = (field.name for field in fields(GenerationSettings))
     settings = GenerationSettings(**{name: getattr(options, name) for name in names})
     image = read_picture(options)
+    maker = load_mask_maker(options)
     drawn = [Mask.of(load_mask(d)) if isinstance(d, Path) else d for d in options.drawn]
-    chat = load_model(options, options.adapter).chat(image, **asdict(settings))
+    groma = load_model(options, options.adapter)
+    if maker:
+        groma = groma.with_masks(maker)
+    chat = groma.chat(image, **asdict(settings))
     reply = chat.ask(options.question, regions=drawn)
-    show(reply.to_dict() if options.json else format_reply(reply))
+    if maker:
+        reply = chat.make_masks().turns[-1].reply
+    show(reply.to_dict() if options.json else _format_reply(reply))
     if options.save:
         reply.draw(image).save(options.save)
 
 
-def format_reply(reply: "GroundedReply") -> str:
+def _format_reply(reply: "GroundedReply") -> str:
     """A reply for a terminal: the text with region names after phrases, then the regions."""
     text, at = "", 0
     for span in reply.spans:
@@ -71,7 +79,9 @@ def format_reply(reply: "GroundedReply") -> str:
     if not reply.spans:
         return text
     rows = [_row(region, reply.phrase(span)) for span in reply.spans for region in span.regions]
-    return f"{text}\n\n{format_table(('id', 'phrase', 'box', 'score', 'objectness'), rows)}"
+    table = format_table(("id", "phrase", "box", "score", "objectness"), rows)
+    masks = f"\n\nMasks by {reply.masks_by}." if reply.masks_by else ""
+    return f"{text}\n\n{table}{masks}"
 
 
 def _row(region: "RegionRef", phrase: str) -> tuple[str, ...]:

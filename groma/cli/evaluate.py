@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli import evaluate_adapter, evaluate_rec_mean
+from groma.cli.mask_options import add_masks_option
 from groma.cli.model_options import add_model_options, load_model
+from groma.cli.picture_options import add_detail_option
 from groma.cli.terminal import show
 from groma.types import GromaError
 
@@ -61,6 +63,7 @@ def _add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     asked.add_argument("--max-new-tokens", type=int, metavar="N")
     asked.add_argument("--score-threshold", type=float, metavar="X", help="least objectness")
     asked.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+    add_detail_option(asked)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--save", type=Path, metavar="FILE", help="keep all answers; go on if there are some"
@@ -101,7 +104,12 @@ def _add_own_arguments(data: Any, name: str) -> None:
         )
     elif name == "gcg":
         data.add_argument("--masks", type=Path, required=True, metavar="FILE", help="true masks")
-        data.add_argument("--overlap", choices=("boxes", "masks"), default="boxes")
+        data.add_argument(
+            "--overlap",
+            choices=("boxes", "masks"),
+            help="what is compared: boxes, or with --mask-maker masks",
+        )
+        add_masks_option(data, "--mask-maker")
         data.add_argument(
             "--text-encoder",
             default="bert-base-uncased",
@@ -170,7 +178,8 @@ def _open(options: argparse.Namespace) -> "Benchmark":
         return _open_chat_judge(options)
     if options.benchmark == "gcg":
         encoder = None if options.text_encoder == "none" else TextEncoder(options.text_encoder)
-        return GroundedGeneration(options.annotations, options.masks, options.overlap, encoder)
+        overlap = options.overlap or ("masks" if options.mask_maker else "boxes")
+        return GroundedGeneration(options.annotations, options.masks, overlap, encoder)
     kinds = {each.name: each for each in (Detection, LvisGround, Photos, RegionCaption)}
     return kinds[options.benchmark](options.annotations)
 
@@ -227,7 +236,15 @@ def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol"
     if wording == "auto":
         is_released = loading.read_config(loading.resolve(options.model)).compat
         wording = "tags" if is_released else "words"
-    names = ("max_new_tokens", "score_threshold", "max_regions", "grounding", "objectness")
+    names = (
+        "max_new_tokens",
+        "score_threshold",
+        "max_regions",
+        "detail",
+        "grounding",
+        "objectness",
+        "mask_maker",
+    )
     chosen = {name: getattr(options, name, None) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}
     return replace(benchmark.protocol(wording), **given)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from groma.cli import (
+    align,
     annotate,
     application,
     ask,
@@ -25,7 +26,7 @@ from groma.cli import (
 from groma.types import GromaError
 
 _COMMANDS = (
-    *(ask, regions, annotate, ask_batch, serve, evaluate, train, data, instruct),
+    *(ask, regions, align, annotate, ask_batch, serve, evaluate, train, data, instruct),
     *(convert, info, application),
 )
 

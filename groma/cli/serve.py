@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import Any
 
+from groma.cli.mask_options import add_masks_option
 from groma.cli.model_options import add_adapter_option, add_model_options
 from groma.types import GromaError
 
@@ -36,6 +37,7 @@ def add(commands: Any) -> None:
         metavar="N",
         help="processes that answer, by Ray Serve: 2, or 1-8 as many as are needed",
     )
+    add_masks_option(parser)
     add_model_options(parser)
     add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
     parser.set_defaults(run=_run)

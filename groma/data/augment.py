@@ -38,7 +38,7 @@ class Augmentation:
 
     def draw(self, sample: Sample, dice: Dice) -> "View":
         """Decide what is done to one sample."""
-        flip = dice.maybe(self.flip) and is_mirrorable(sample)
+        flip = dice.maybe(self.flip) and _is_mirrorable(sample)
         if isinstance(sample, DetectionSample) and dice.maybe(self.crop):
             return View(_draw_window(dice), flip)
         return View(flip=flip)
@@ -97,7 +97,7 @@ def _is_learnt(box: Box, head: Head) -> bool:
     return head == "coco" or least <= (box[2] - box[0]) * (box[3] - box[1]) <= most
 
 
-def is_mirrorable(sample: Sample) -> bool:
+def _is_mirrorable(sample: Sample) -> bool:
     """Whether everything said stays true in a mirror: no word of sides, signs or writing."""
     if isinstance(sample, DetectionSample):
         return True

@@ -8,10 +8,10 @@ from pycocotools import mask as coco_mask
 
 from groma.data.sources.items import BrokenItem
 
-XYWH = tuple[float, float, float, float]
+_XYWH = tuple[float, float, float, float]
 
 
-def box_around(segmentation: Any) -> XYWH | None:
+def box_around(segmentation: Any) -> _XYWH | None:
     """Left, top, width and height in pixels of what a COCO annotation's `segmentation` covers.
 
     None where it covers nothing, or is neither polygons x1, y1, x2, y2, … nor `counts` and `size`.
@@ -24,7 +24,7 @@ def box_around(segmentation: Any) -> XYWH | None:
         return None
 
 
-def box_around_points(xs: Sequence[float], ys: Sequence[float]) -> XYWH | None:
+def box_around_points(xs: Sequence[float], ys: Sequence[float]) -> _XYWH | None:
     """Left, top, width and height of what encloses points, or None where there are none."""
     if not xs or not ys:
         return None
@@ -33,7 +33,7 @@ def box_around_points(xs: Sequence[float], ys: Sequence[float]) -> XYWH | None:
 
 def box_around_rotated(
     box: Sequence[float], degrees: float, pivot: tuple[float, float]
-) -> XYWH | None:
+) -> _XYWH | None:
     """The upright box around a box (left, top, width, height) that is rotated.
 
     The pivot, in pixels too, stays where it is; degrees are clockwise, as it is seen.
@@ -78,7 +78,7 @@ def without_idle_crowds(annotations: Sequence[Mapping[str, Any]]) -> list[Mappin
     return list(annotations)
 
 
-def _around_polygons(polygons: Sequence[Any]) -> XYWH | None:
+def _around_polygons(polygons: Sequence[Any]) -> _XYWH | None:
     """Polygons of at least three points, or one that is in no list."""
     if polygons and not isinstance(polygons[0], Sequence):
         polygons = [polygons]
@@ -87,7 +87,7 @@ def _around_polygons(polygons: Sequence[Any]) -> XYWH | None:
     return box_around_points(xs, ys)
 
 
-def _around_runs(counts: Any, size: Any) -> XYWH | None:
+def _around_runs(counts: Any, size: Any) -> _XYWH | None:
     """Run lengths down the columns, from the first pixel that is not covered."""
     height, width = (int(side) for side in size)
     if not (0 < height < 1 << 16 and 0 < width < 1 << 16):

@@ -39,6 +39,7 @@ from groma.finetune.run_folder import RunFolder
 from groma.finetune.scores import Score, measure, measure_standard
 from groma.finetune.seen_pictures import TrainingVision
 from groma.finetune.wording import Wording
+from groma.loop.saved_checkpoints import last_checkpoint
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
 from groma.text.template import Template
@@ -155,7 +156,7 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     steps = trainer.args.max_steps
     if trainer.is_world_process_zero():
         folder.write_state("training", steps=steps)
-    last = next(iter(folder.checkpoints), None)
+    last = last_checkpoint(folder.path)
     trainer.args.eval_on_start = bool(held_out) and last is None
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     done = trainer.state.global_step >= steps

@@ -1,5 +1,6 @@
 """The training loop of an adapter: `LoggedTrainer` that saves and loads the adapter alone."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from groma.checkpoint.adapters import Fingerprint, load_weights, write_adapter
 from groma.loop.logged_trainer import LoggedTrainer
+from groma.loop.saved_checkpoints import is_whole
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+_logger = logging.getLogger(__name__)
 
 
 class AdapterTrainer(LoggedTrainer):
@@ -60,7 +64,11 @@ class AdapterTrainer(LoggedTrainer):
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None and self.args.output_dir is not None
         name = Path(self.state.best_model_checkpoint).name  # the run may have moved since
-        load_weights(self.adapted, Path(self.args.output_dir) / name)
+        best = Path(self.args.output_dir) / name
+        if is_whole(best):
+            load_weights(self.adapted, best)
+        else:
+            _logger.warning("%s, the best on what was held out, is gone; the last is taken.", best)
 
 
 class _StopWhenAsked(TrainerCallback):

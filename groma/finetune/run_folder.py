@@ -6,7 +6,6 @@
 Whoever trains in a folder holds its lock; a process that is killed lets go of it.
 """
 
-import json
 import os
 import shutil
 import time
@@ -27,7 +26,9 @@ from groma.finetune.lora_examples import split
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.rehearsal import Knowledge
 from groma.finetune.scores import Score
+from groma.foreign import load_json
 from groma.loop.curves import PLOT_NAME, read_log
+from groma.loop.saved_checkpoints import all_checkpoints, is_whole
 from groma.types import Box, GromaError
 
 _SETTINGS, _EXAMPLES, _REHEARSAL = "settings.json", "examples.json", "rehearsal.json"
@@ -150,21 +151,15 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
-    def checkpoints(self) -> list[Path]:
-        """Those that were written to their end, the newest first; a killed process leaves parts."""
-        found = self.path.glob("checkpoint-*")
-        newest = sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
-        return [path for path in newest if _read_trainer(path)]
-
-    @property
     def offered(self) -> Path | None:
         """The adapter; of a run that ended before there was one, its best checkpoint so far."""
         if self.adapter.is_dir():
             return self.adapter
-        whole = self.checkpoints
+        whole = list(filter(is_whole, all_checkpoints(self.path)))
         if not whole or self.state not in ("cancelled", "failed", "interrupted"):
             return None
-        best = Path(str(_read_trainer(whole[0]).get("best_model_checkpoint"))).name
+        trainer = _read_json(whole[0] / "trainer_state.json")
+        best = Path(str(trainer.get("best_model_checkpoint"))).name
         return next((path for path in whole if path.name == best), whole[0])
 
     @property
@@ -198,7 +193,7 @@ class RunFolder:
         try:
             return [self._read_sample(row) for row in _read_json(file)]
         except (KeyError, TypeError, ValueError) as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     @property
     def knowledge(self) -> Knowledge | None:
@@ -219,7 +214,7 @@ class RunFolder:
             }
             return Knowledge(talks, tuple(noted["known"]), described)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     def keep_knowledge(self, knowledge: Knowledge) -> None:
         """Write down what the base knew of the pictures."""
@@ -244,7 +239,7 @@ class RunFolder:
         try:
             return [Score(**row) for row in _read_json(file)] if file.exists() else []
         except TypeError as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     def keep_scores(self, scores: Sequence[Score]) -> None:
         """Write down how well base and adapter answer."""
@@ -341,7 +336,8 @@ class RunFolder:
         """How far the run is, from what it has written."""
         noted, state = self._state(), self.state
         rows = read_log(self.path)
-        steps = int(noted.get("steps", 0))
+        steps = noted.get("steps")
+        steps = steps if isinstance(steps, int) else 0
         memory = _last(rows, "memory")
         step = int(rows[-1]["step"]) if rows else 0
         share = self._share(step, steps)
@@ -398,14 +394,6 @@ def _keep(picture: Path, kept: Path) -> str:
     return f"{_PICTURES}/{kept.name}"
 
 
-def _read_trainer(checkpoint: Path) -> dict[str, Any]:
-    """What the trainer writes last in a checkpoint; empty before that."""
-    try:
-        return dict(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
 def _as_boxes(several: Any) -> tuple[tuple[Box, ...], ...]:
     return tuple(tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in boxes) for boxes in several)
 
@@ -432,6 +420,6 @@ def _seconds_left(rows: Sequence[dict[str, float]], steps: int) -> float | None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise GromaError(f"{path} is missing or damaged; start a new run.") from error

@@ -25,7 +25,7 @@ _LONGEST_SIDE = 1280
 
 
 @dataclass(frozen=True)
-class ReviewedItem:
+class _ReviewedItem:
     """One conversation in its present form."""
 
     picture: str  # name of the file
@@ -52,12 +52,12 @@ class Review:
         # Several threads wrote them down as they came; numbers count, file names are spelt.
         self.keys = sorted(self._items, key=lambda key: key.zfill(20) if key.isdigit() else key)
 
-    def item(self, index: int) -> ReviewedItem:
+    def item(self, index: int) -> _ReviewedItem:
         """One conversation."""
         sample = self._sample(index)
         decision = self._decision(index)
         text = decision.get("text") or write_conversation(sample.turns)
-        return ReviewedItem(sample.picture, text, decision.get("verdict", _UNDECIDED))
+        return _ReviewedItem(sample.picture, text, decision.get("verdict", _UNDECIDED))
 
     def picture(self, index: int) -> Image.Image:
         """Its picture with its regions' marks, reduced to what a page can show.

@@ -72,8 +72,8 @@ class VisualGenomeSource:
         self._choice = choice
         self._items = open_visual_genome(descriptions, cache, image_data=image_data, rounds="multi")
         self._ids = {name: number for number, (name, _) in read_pictures(image_data).items()}
-        self._questions = read_questions(questions) if questions else {}
-        self._captions = read_captions(captions, image_data) if captions else {}
+        self._questions = _read_questions(questions) if questions else {}
+        self._captions = _read_captions(captions, image_data) if captions else {}
         self.keys = [str(index) for index in range(len(self._items))]
 
     def material(self, key: str) -> Material:
@@ -129,7 +129,7 @@ def list_pictures(folder: Path) -> list[str]:
     return names
 
 
-def read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
+def _read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
     """The first questions about every picture of `question_answers.json`, with answers."""
     try:
         with refused():
@@ -144,7 +144,7 @@ def read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
         raise GromaError(f"{path} is no `question_answers.json`: {error}.") from error
 
 
-def read_captions(path: Path, image_data: Path) -> dict[Any, list[str]]:
+def _read_captions(path: Path, image_data: Path) -> dict[Any, list[str]]:
     """COCO captions by Visual Genome's ids of the pictures; `image_data.json` knows COCO's ids."""
     found: dict[Any, list[str]] = {}
     try:

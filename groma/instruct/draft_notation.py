@@ -43,7 +43,7 @@ def read_draft(text: str, num_regions: int) -> tuple[QA, ...]:
         raise BrokenDraftError(
             'The conversation is no list of objects with the texts "question" and "answer".'
         )
-    return tuple(read_turn(each["question"], each["answer"], num_regions) for each in rounds)
+    return tuple(_read_turn(each["question"], each["answer"], num_regions) for each in rounds)
 
 
 def write_draft(turns: Iterable[QA]) -> str:
@@ -58,14 +58,14 @@ def write_draft(turns: Iterable[QA]) -> str:
 def read_conversation(text: str, num_regions: int) -> tuple[QA, ...]:
     """Read what `write_conversation` wrote and somebody edited.
 
-    Raises `BrokenDraftError` if questions and answers do not alternate, or as `read_turn`.
+    Raises `BrokenDraftError` if questions and answers do not alternate, or as `_read_turn`.
     """
     start, *parts = _LINE.split(text.strip())
     if start or parts[::2] != ["Q", "A"] * (len(parts) // 4):
         raise BrokenDraftError("Lines that begin with Q: and A: must take turns.")
     texts = parts[1::2]
     pairs = zip(texts[::2], texts[1::2], strict=True)
-    return tuple(read_turn(question, answer, num_regions) for question, answer in pairs)
+    return tuple(_read_turn(question, answer, num_regions) for question, answer in pairs)
 
 
 def write_conversation(turns: Iterable[QA]) -> str:
@@ -75,7 +75,7 @@ def write_conversation(turns: Iterable[QA]) -> str:
     )
 
 
-def read_turn(question: str, answer: str, num_regions: int) -> QA:
+def _read_turn(question: str, answer: str, num_regions: int) -> QA:
     """Read one round.
 
     Raises `BrokenDraftError` if a text is empty, points at a mark that is not there, or in a way
@@ -88,14 +88,14 @@ def read_turn(question: str, answer: str, num_regions: int) -> QA:
 
 
 def _write_question(pieces: Pieces) -> str:
-    """The inverse of `read_turn` for a question."""
+    """The inverse of `_read_turn` for a question."""
     return "".join(
         f"<{piece.region + 1}>" if isinstance(piece, Mention) else _words(piece) for piece in pieces
     )
 
 
 def _write_answer(pieces: Pieces) -> str:
-    """The inverse of `read_turn` for an answer."""
+    """The inverse of `_read_turn` for an answer."""
     return "".join(
         f"[{piece.text}]({', '.join(str(region + 1) for region in piece.regions)})"
         if isinstance(piece, Phrase)

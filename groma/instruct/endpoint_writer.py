@@ -21,7 +21,7 @@ from groma.instruct.region_marks import draw_marks, resize_for_marks
 from groma.types import Box
 
 _FOLDER = Path(__file__).parent
-INSTRUCTIONS = (_FOLDER / "prompt_instructions.txt").read_text(encoding="utf-8").strip()
+_INSTRUCTIONS = (_FOLDER / "prompt_instructions.txt").read_text(encoding="utf-8").strip()
 """What the writer is told first."""
 
 
@@ -48,7 +48,7 @@ def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: freeze(value) for name, value in fields.items()}
 
 
-EXAMPLES = tuple(
+_EXAMPLES = tuple(
     Example(Material(**_frozen(each["material"])), each["conversation"])
     for each in load_json((_FOLDER / "prompt_examples.json").read_bytes())
 )
@@ -99,7 +99,7 @@ class EndpointWriter:
         if self._endpoint.is_known(request):
             return Estimate(0, 0, 0)
         longest = self._endpoint.settings.get("max_tokens")
-        return Estimate(1, count_tokens(request), int(longest or 0))
+        return Estimate(1, _count_tokens(request), int(longest or 0))
 
     def stop(self) -> None:
         """See `Writer`."""
@@ -110,15 +110,15 @@ class EndpointWriter:
     ) -> list[Message]:
         image = load_image(find_picture(self._pictures, material.picture))
         image = resize_for_marks(image, self._longest_side)
-        return build_messages(material, image, rounds, complaints)
+        return _build_messages(material, image, rounds, complaints)
 
 
-def build_messages(
+def _build_messages(
     material: Material, image: Image.Image, rounds: int, complaints: Sequence[Complaint] = ()
 ) -> list[Message]:
     """The request for one conversation about an RGB picture; complaints oldest first."""
-    messages: list[Message] = [_message("system", INSTRUCTIONS)]
-    for example in EXAMPLES:
+    messages: list[Message] = [_message("system", _INSTRUCTIONS)]
+    for example in _EXAMPLES:
         notes = _notes(example.material, len(example.conversation))
         messages.append(_message("user", f"(An example without its picture.)\n{notes}"))
         messages.append(_message("assistant", example.draft))
@@ -135,7 +135,7 @@ def build_messages(
     return messages
 
 
-def count_tokens(messages: Sequence[Message]) -> int:
+def _count_tokens(messages: Sequence[Message]) -> int:
     """About how many tokens a request has.
 
     Four letters make one token, and a picture 85 and 170 for each 512 x 512 pixels of it, as OpenAI

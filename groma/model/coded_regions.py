@@ -14,6 +14,7 @@ from groma.model.second_look import certainty
 from groma.ops.boxes import box_area, pairwise_iou
 from groma.ops.colours import NAMES, name_colours
 from groma.ops.roi_align import roi_align
+from groma.types import Proposals
 
 SURE, UNSURE, FAINT = range(3)
 """A sure name is told unasked, an unsure one where somebody asks for it, a faint one only where
@@ -106,6 +107,7 @@ class CodedRegionEncoder(nn.Module):
         feature_maps: Sequence[Tensor],
         boxes: Sequence[Tensor],
         masks: Sequence[Tensor] | None = None,
+        in_maps: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """Encode any boxes of B pictures.
 
@@ -114,6 +116,8 @@ class CodedRegionEncoder(nn.Module):
             boxes: per picture (N, 4) xyxy in [0, 1].
             masks: per picture (N, M, M) how much each cell of a box counts, for its colour and
                 features; what its name is, the box says.
+            in_maps: the same boxes in [0, 1] of what features and pixels show, where those are of
+                a tile.
 
         Returns:
             Per picture (N, D) region tokens.
@@ -123,21 +127,28 @@ class CodedRegionEncoder(nn.Module):
                 *(level[i] for level in feature_maps),
                 chosen.float(),
                 None if masks is None else masks[i],
+                (boxes if in_maps is None else in_maps)[i].float(),
             )
             for i, chosen in enumerate(boxes)
         ]
 
-    def unnamed(self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
+    def unnamed(
+        self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor], in_maps: Sequence[Tensor]
+    ) -> list[Tensor]:
         """Region tokens of boxes of which all is certain but the name; as `forward` otherwise."""
         *_, pixels = feature_maps
-        return [self._without_name(pixels[i], chosen.float()) for i, chosen in enumerate(boxes)]
+        places = zip(boxes, in_maps, strict=True)
+        return [
+            self._without_name(pixels[i], chosen.float(), shown.float())
+            for i, (chosen, shown) in enumerate(places)
+        ]
 
-    def _without_name(self, pixels: Tensor, boxes: Tensor) -> Tensor:
+    def _without_name(self, pixels: Tensor, boxes: Tensor, shown: Tensor) -> Tensor:
         weight = self.pooled.weight
         certain = torch.full((len(boxes),), SURE, device=boxes.device)
         parts = {
             "names": weight.new_zeros(len(boxes), len(self.config.nouns)),
-            "colours": colour_weights(pixels, boxes).to(weight),
+            "colours": colour_weights(pixels, shown).to(weight),
             "sizes": F.one_hot(self._sizes(boxes), 3).to(weight),
             "certainties": F.one_hot(certain, 3).to(weight),
             "features": weight.new_zeros(len(boxes), self.config.num_features),
@@ -151,9 +162,10 @@ class CodedRegionEncoder(nn.Module):
         pixels: Tensor,
         boxes: Tensor,
         masks: Tensor | None,
+        shown: Tensor,
     ) -> Tensor:
-        names, certainties = self._names(self.findings(found), pixels, boxes)
-        colours = colour_weights(pixels, boxes, masks)
+        names, certainties = self._names(self.findings(found), pixels, boxes, shown)
+        colours = colour_weights(pixels, shown, masks)
         colours[self.colourless[names.argmax(dim=1)] & names.any(dim=1)] = 0
         sizes = F.one_hot(self._sizes(boxes), 3)
         weights = {
@@ -161,7 +173,7 @@ class CodedRegionEncoder(nn.Module):
             "colours": colours,
             "sizes": sizes,
             "certainties": certainties,
-            "features": self._features(features, boxes, masks),
+            "features": self._features(features, shown, masks),
         }
         dtype = self.pooled.weight.dtype
         return self.code(boxes, **{part: value.to(dtype) for part, value in weights.items()})
@@ -174,7 +186,9 @@ class CodedRegionEncoder(nn.Module):
         boxes, probabilities = found[passing, :4].float(), found[passing, 4:].float()
         return Findings(boxes, probabilities, certainty(boxes, probabilities, self.weights))
 
-    def _names(self, findings: Findings, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def _names(
+        self, findings: Findings, pixels: Tensor, boxes: Tensor, shown: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Weights of names (N, nouns) and of certainties (N, 3)."""
         overlap, owner = pairwise_iou(boxes, findings.boxes).max(dim=1)
         # The classifier knows more nouns than the detector, whose classes are the first of them.
@@ -190,7 +204,7 @@ class CodedRegionEncoder(nn.Module):
         unknown = drawn & (overlap < self.config.known)
         probabilities[unknown], levels[unknown] = 0, FAINT
         if self.config.classifier and drawn.any():
-            self._name_drawn(probabilities, levels, drawn.nonzero().flatten(), pixels, boxes)
+            self._name_drawn(probabilities, levels, drawn.nonzero().flatten(), pixels, shown)
         names = self._two_names(probabilities, levels)
         return names, F.one_hot(levels, 3)
 
@@ -237,6 +251,28 @@ class CodedRegionEncoder(nn.Module):
         apart = (features - features.mean(dim=(1, 2), keepdim=True))[None].float()
         mean = roi_align(apart, windows, owners, 1, _FEATURE_SAMPLES, masks).flatten(1)
         return F.layer_norm(self.pooled(mean.to(self.pooled.weight)), (self.config.num_features,))
+
+
+def merge_findings(
+    maps: Sequence[Tensor], tile_maps: Sequence[Tensor], merged: Proposals, rows: Tensor
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Let regions be named by what was found in the picture or in any of its tiles.
+
+    Args:
+        maps: findings (Q, 4 + K), features and pixels of the picture.
+        tile_maps: the same of T tiles.
+        merged: N proposals, and
+        rows: (N,) which they are, see `merge_proposals`.
+
+    Returns:
+        `maps` and `tile_maps`, the findings in both those of the merged proposals.
+    """
+    found = [each[each[:, 4:].amax(dim=1) > 0] for each in (maps[0], *tile_maps[0])]
+    probabilities = torch.cat(found)[rows, 4:]
+    trust = merged.scores[:, None] / probabilities.amax(dim=1, keepdim=True)
+    findings = torch.cat([merged.boxes, probabilities * trust], dim=1).to(maps[0].dtype)
+    in_tiles = findings.expand(len(tile_maps[0]), -1, -1)
+    return (findings, *maps[1:]), (in_tiles, *tile_maps[1:])
 
 
 class RegionClassifier(nn.Module):

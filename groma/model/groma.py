@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -12,9 +13,19 @@ from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 
 from groma.config import GromaConfig
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
+from groma.model.region_selection import merge_proposals
 from groma.model.taught_names import TaughtNames
+from groma.ops.tiles import best_tiles, to_tile
 from groma.tokens import PAD, TokenIds
-from groma.types import EncodedImage, GromaError, ImageFeatures, ObjectnessMix, Proposals, Size
+from groma.types import (
+    EncodedImage,
+    EncodedTiles,
+    GromaError,
+    ImageFeatures,
+    ObjectnessMix,
+    Proposals,
+    Size,
+)
 
 if TYPE_CHECKING:
     from groma.model.region_proposer import DetectorOutput
@@ -149,7 +160,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def recognise(
         self, proposals: Sequence[Proposals], feature_maps: Sequence[Tensor]
     ) -> list[Proposals]:
-        """The proposals of B pictures, those that show something taught first among their like."""
+        """The proposals of B pictures, what shows something taught with at least that score."""
         if self.taught_names is None:
             return list(proposals)
         names, maps = self.taught_names, feature_maps[_LOOKED_AT]
@@ -160,6 +171,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         feature_maps: Sequence[Tensor],
         boxes: Sequence[Tensor],
         masks: Sequence[Tensor] | None = None,
+        in_maps: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """Region tokens of boxes in B pictures, with the names that were taught.
 
@@ -167,17 +179,19 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             feature_maps: from `visual_tokens`.
             boxes: per picture (N, 4) xyxy in [0, 1].
             masks: as the region encoder takes them.
+            in_maps: likewise.
 
         Returns:
             Per picture (N, D).
         """
-        tokens = self.region_encoder(feature_maps, boxes, masks)
+        tokens = self.region_encoder(feature_maps, boxes, masks, in_maps)
         if self.taught_names is None:
             return tokens
         names, maps = self.taught_names, feature_maps[_LOOKED_AT]
-        seen = [names(maps[i], chosen) for i, chosen in enumerate(boxes)]
+        shown = boxes if in_maps is None else in_maps
+        seen = [names(maps[i], chosen) for i, chosen in enumerate(shown)]
         if self.config.is_convolutional:  # its code can do without a name
-            plain = self.region_encoder.unnamed(feature_maps, boxes)
+            plain = self.region_encoder.unnamed(feature_maps, boxes, shown)
             shares = (each.amax(dim=1, keepdim=True).to(tokens[0].dtype) for each in seen)
             tokens = list(map(torch.lerp, tokens, plain, shares))
         return [names.tell(*each) for each in zip(tokens, seen, strict=True)]
@@ -211,13 +225,42 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             for i, size in enumerate(original_sizes)
         ]
 
+    def add_tiles(
+        self,
+        image: EncodedImage,
+        pixel_values: Tensor,
+        windows: Tensor,
+        objectness_mix: ObjectnessMix | None = None,
+    ) -> EncodedImage:
+        """Look at parts of an encoded picture too, for things that are small in it.
+
+        Args:
+            image: from `encode_image`; its image tokens stay.
+            pixel_values: (T, 3, S, S) normalised, the tiles.
+            windows: (T, 4) where they lie, xyxy in [0, 1] of the picture.
+            objectness_mix: see `RegionProposer.propose`.
+        """
+        features = self.image_features(pixel_values, objectness_mix)
+        maps, tile_maps = image.feature_maps, self.region_encoder.fuse(features.hidden[:-1])
+        trust = self.config.vision_config.tile_trust if self.config.is_convolutional else 1.0
+        found = image.proposals, self.recognise(features.proposals, tile_maps)
+        proposals, rows = merge_proposals(*found, windows, trust)
+        if self.config.is_convolutional:
+            from groma.model.coded_regions import merge_findings
+
+            maps, tile_maps = merge_findings(maps, tile_maps, proposals, rows)
+        tiles = EncodedTiles(windows, tile_maps)
+        return replace(image, feature_maps=maps, proposals=proposals, tiles=tiles)
+
     def encode_regions(
         self, image: EncodedImage, boxes: Tensor, masks: Tensor | None = None
     ) -> Tensor:
         """Region tokens of any boxes of an encoded picture (paper 3.1, Region Encoder).
 
+        A small one is pooled from the tile that shows it best, if there are tiles.
+
         Args:
-            image: from `encode_image`.
+            image: from `encode_image` or `add_tiles`.
             boxes: (N, 4) xyxy in [0, 1].
             masks: (N, M, M) how much each cell of a box counts, 0 to 1; None is all alike.
                 Released checkpoints know boxes alone.
@@ -227,8 +270,18 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         maps = [level[None] for level in image.feature_maps]
         device = maps[0].device
-        shown = None if masks is None else [masks.to(device)]
-        return self.region_tokens(maps, [boxes.to(device)], shown)[0]
+        boxes, masks = boxes.to(device), None if masks is None else masks.to(device)
+        tokens = self.region_tokens(maps, [boxes], None if masks is None else [masks])[0]
+        if image.tiles is None:
+            return tokens
+        best = best_tiles(boxes, image.tiles.windows)
+        for tile in best[best >= 0].unique().tolist():
+            rows, window = best == tile, image.tiles.windows[tile, None]
+            maps = [level[tile, None] for level in image.tiles.feature_maps]
+            shown = None if masks is None else [masks[rows]]
+            in_tile = [to_tile(boxes[rows], window)]
+            tokens[rows] = self.region_tokens(maps, [boxes[rows]], shown, in_tile)[0]
+        return tokens
 
     def detect(self, pixel_values: Tensor) -> "DetectorOutput":
         """The region proposer's raw predictions for (B, 3, S, S) pictures."""

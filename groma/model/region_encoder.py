@@ -60,6 +60,7 @@ class RegionEncoder(nn.Module):
         feature_maps: Sequence[Tensor],
         boxes: Sequence[Tensor],
         masks: Sequence[Tensor] | None = None,
+        in_maps: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """Encode regions of pictures that are already fused.
 
@@ -69,6 +70,7 @@ class RegionEncoder(nn.Module):
                 a 16-bit corner is off by pixels.
             masks: for each picture (N_i, M, M) how much each cell of a box counts, 0 to 1. With
                 `compat` they are not looked at: the windows of released checkpoints lie elsewhere.
+            in_maps: the same boxes in [0, 1] of what the maps show, where those are of a tile.
 
         Returns:
             For each picture (N_i, text width) region tokens.
@@ -79,7 +81,8 @@ class RegionEncoder(nn.Module):
             torch.tensor(counts, device=all_boxes.device)
         )
         all_masks = None if masks is None or self.compat else torch.cat(list(masks))
-        appearance = self._appearance(feature_maps, self.windows(all_boxes), owners, all_masks)
+        shown = all_boxes if in_maps is None else torch.cat(list(in_maps))
+        appearance = self._appearance(feature_maps, self.windows(shown), owners, all_masks)
         # The place is given as centre and size in every checkpoint; only the windows differ.
         position = self.box_embedding(box_xyxy_to_cxcywh(all_boxes).to(appearance.dtype))
         return list(self.projection(self.norm(appearance) + position).split(counts))

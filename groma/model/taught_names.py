@@ -60,10 +60,9 @@ class TaughtNames(nn.Module):
         return probabilities * (probabilities > _SEEN)
 
     def lift(self, proposals: Proposals, feature_map: Tensor) -> Proposals:
-        """The proposals of a picture, those that show something taught with at least its score."""
+        """The proposals of a picture in their order, what shows something taught scored as that."""
         seen = self(feature_map, proposals.boxes).amax(dim=1)
-        scores, order = proposals.scores.maximum(seen).sort(descending=True, stable=True)
-        return Proposals(proposals.boxes[order], scores)
+        return Proposals(proposals.boxes, proposals.scores.maximum(seen))
 
     def tell(self, tokens: Tensor, seen: Tensor) -> Tensor:
         """Region tokens (N, D) of boxes with the names of what is `seen` (N, C) in them."""

@@ -22,7 +22,7 @@ from groma.chat.settings import GenerationSettings
 from groma.limits import MOST_BOXES, MOST_BYTES, MOST_TURNS
 from groma.serve.engine import Asked
 from groma.shapes import Shape, parse_shape
-from groma.types import GromaError
+from groma.types import Detail, GromaError
 
 Numbers = list[float]
 
@@ -110,8 +110,10 @@ class ChatRequest(_Foreign):
     logprobs: bool | None = None
     response_format: dict[str, Any] | None = None
     grounding: bool = True
+    masks: bool = False
     score_threshold: float | None = None
     max_regions: int | None = None
+    detail: Detail = 1
 
     def settings(self) -> GenerationSettings:
         """How to answer; what OpenAI leaves out has our own default, greedy answers.
@@ -138,6 +140,7 @@ class ChatRequest(_Foreign):
             "grounding": self.grounding,
             "score_threshold": self.score_threshold,
             "max_regions": self.max_regions,
+            "detail": self.detail,
         }
         return GenerationSettings.from_dict({k: v for k, v in values.items() if v is not None})
 

@@ -9,7 +9,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from groma.model.groma import GromaForConditionalGeneration
 from groma.types import GromaError
 
-VISUAL_PARTS = ("image_encoder", "region_proposer", "region_encoder")
+_VISUAL_PARTS = ("image_encoder", "region_proposer", "region_encoder")
 
 
 def load_visual_parts(model: GromaForConditionalGeneration, folder: Path) -> None:
@@ -22,7 +22,7 @@ def load_visual_parts(model: GromaForConditionalGeneration, folder: Path) -> Non
     if not (folder / SAFE_WEIGHTS_NAME).is_file():
         raise GromaError(f"{folder} holds no {SAFE_WEIGHTS_NAME}.")
     weights = load_file(folder / SAFE_WEIGHTS_NAME)
-    for name in VISUAL_PARTS:
+    for name in _VISUAL_PARTS:
         prefix = f"{name}."
         part = {
             key.removeprefix(prefix): value

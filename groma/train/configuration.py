@@ -98,7 +98,7 @@ def read_configuration(
     except ValueError as error:
         raise GromaError(f"{path} is not valid TOML: {error}.") from error
     own = {name: table for name, table in tables.items() if name not in kind.others}
-    configuration = from_table(kind, own, str(path))
+    configuration = _from_table(kind, own, str(path))
     found = configuration.stage.name
     if stage not in (None, found):
         raise GromaError(f"{path} is of the stage {found}, not of {stage}.")
@@ -110,7 +110,7 @@ def change(table: _Table, **changes: Any) -> _Table:
     return replace(table, **{name: value for name, value in changes.items() if value is not None})  # ty: ignore[invalid-argument-type]
 
 
-def from_table(cls: type[_Table], table: Any, where: str) -> _Table:
+def _from_table(cls: type[_Table], table: Any, where: str) -> _Table:
     """Build a dataclass from a TOML table, which holds what JSON can hold; `where` is for messages.
 
     Raises `GromaError` if a field is unknown, missing or of another type.

@@ -39,12 +39,12 @@ class Muon(torch.optim.Optimizer):
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         momentum = state["momentum_buffer"].lerp_(gradient, 1 - _MOMENTUM)
-        direction = orthogonalise(gradient.lerp(momentum, _MOMENTUM))
+        direction = _orthogonalise(gradient.lerp(momentum, _MOMENTUM))
         parameter.mul_(1 - lr * weight_decay)
         parameter.add_(direction, alpha=-lr * _RMS_OF_ADAMW * max(parameter.shape) ** 0.5)
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
+def _orthogonalise(matrix: Tensor) -> Tensor:
     """Push all singular values of (M, N) towards 1 by five Newton-Schulz steps (Jordan, 2024)."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix

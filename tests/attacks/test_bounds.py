@@ -35,7 +35,7 @@ ASKED: list[tuple[Any, Any, Any, str]] = [
 @pytest.fixture
 def unseeing(monkeypatch: pytest.MonkeyPatch, groma: ScriptedGroma) -> None:
     """No picture is looked at: what is refused is refused before any work."""
-    monkeypatch.setattr(groma, "encode_image", lambda *_: pytest.fail("the picture was encoded"))
+    monkeypatch.setattr(groma, "encode_image", lambda *_, **__: pytest.fail("encoded"))
     monkeypatch.setattr(
         "app.chat.named_endpoints.read_picture",
         lambda *_: pytest.fail("the picture was read"),

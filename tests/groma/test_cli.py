@@ -8,7 +8,8 @@ from PIL import Image
 
 from groma.chat.conversation import GroundedReply
 from groma.cli import main as cli
-from groma.cli.ask import format_reply
+from groma.cli.ask import _format_reply
+from groma.masks.maker import load_maker
 from groma.shapes import Mask, Polygon
 from tests import talk
 
@@ -95,7 +96,7 @@ def test_text_carries_the_names_of_regions(capsys: pytest.CaptureFixture) -> Non
         {"start": 20, "end": 20, "regions": [region | {"id": 9, "user": 1}, region]},
     ]
     data = {"text": "There is a dog here.", "spans": spans, "image_size": [5, 6], "finish": "stop"}
-    text, table = format_reply(GroundedReply.from_dict(data)).split("\n\n")
+    text, table = _format_reply(GroundedReply.from_dict(data)).split("\n\n")
     assert text == "There is a dog [r4] here. [r9] [r4]"
     assert table.splitlines() == [
         "id        phrase  box                 score  objectness",
@@ -108,7 +109,7 @@ def test_text_carries_the_names_of_regions(capsys: pytest.CaptureFixture) -> Non
 
 def test_a_model_cannot_command_the_terminal() -> None:
     reply = GroundedReply("a\x1b[2Jb\nc\x07", (), (5, 6))
-    assert format_reply(reply) == "a [2Jb\nc "
+    assert _format_reply(reply) == "a [2Jb\nc "
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,7 @@ def test_a_model_cannot_command_the_terminal() -> None:
         (("ask", "{picture}", "x", "--point", "90,9", "--model", "{folder}"), "outside"),
         (("ask", "{picture}", "x", "--mask", "none.png", "--model", "{folder}"), "no file none"),
         (("ask", "{picture}", "x", "--max-new-tokens", "0", "--model", "{folder}"), "between 1"),
+        (("ask", "{picture}", "x", "--masks", "nowhere"), "segmenter nowhere cannot be loaded"),
         (("ask", "{picture}", "x", "--save", "out.xyz"), "ending"),
         (("ask", "{picture}", "x", "--save", "none/out.png"), "no folder"),
         (("regions", "{folder}"), "folder, not a picture"),
@@ -160,6 +162,21 @@ def test_regions_are_numbered_in_the_order_of_the_command_line(
     drawn = [Mask.of(pixels), place, (10, 10, 40, 50)]
     expected = chat.ask("Is [3] near [1]?", regions=drawn)
     assert json.loads(capsys.readouterr().out)["text"] == expected.text
+
+
+def test_masks_are_made_where_they_are_asked_for(
+    picture: Path, model: tuple, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out.png"
+    asked = ("ask", picture, "What is this?", "--max-new-tokens", 30, *model, "--json")
+    assert run(*asked) == 0
+    plain = GroundedReply.from_dict(json.loads(capsys.readouterr().out))
+    assert run(*asked, "--masks", "--save", out) == 0
+    masked = GroundedReply.from_dict(json.loads(capsys.readouterr().out))
+    assert plain.regions
+    assert masked == plain.with_masks(talk.picture(), load_maker())
+    assert Image.open(out).tobytes() == masked.draw(talk.picture()).tobytes()
+    assert _format_reply(masked).endswith("\n\nMasks by GrabCut (rough).")
 
 
 @pytest.mark.parametrize("place", ["1", "a,b", "1,2,3"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,10 @@ from groma.atomic_file import replacing
 from groma.types import GromaError
 
 FOLDER_NAME = ".groma-index"  # where it goes if nobody says otherwise: beside the data
-_VERSION = 2
+_VERSION = 3
+_END = b" \n"  # last line of a file of lines that is whole: a blank one, which readers pass over
+
+_logger = logging.getLogger(__name__)
 
 keeping = partial(replacing, advice="name another folder as `cache` in the configuration")
 """Writes a derived file whole or not at all."""
@@ -51,7 +55,24 @@ def derive_lines(
     """
     stem = cache_stem(sources, purpose, cache)
     target = stem.with_name(f"{stem.name}.jsonl")
-    if not target.is_file():
+    if not _is_whole(target):
         with keeping(target) as file:
             file.writelines(json.dumps(item).encode() + b"\n" for item in make())
+            file.write(_END)
     return target
+
+
+def _is_whole(target: Path) -> bool:
+    if not target.is_file():
+        return False
+    with target.open("rb") as file:
+        file.seek(max(0, target.stat().st_size - len(_END)))
+        is_whole = file.read() == _END
+    if not is_whole:
+        say_made_anew(target)
+    return is_whole
+
+
+def say_made_anew(target: Path) -> None:
+    """Tell of a file that is not whole."""
+    _logger.warning("%s is not whole; it is made anew.", target)

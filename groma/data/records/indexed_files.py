@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groma.data.records.derived_files import cache_stem, keeping
+from groma.data.records.derived_files import cache_stem, keeping, say_made_anew
 from groma.data.records.json_stream import decode, first_letter, stream_elements
 from groma.data.sources.items import BrokenItem, refused, words
 from groma.foreign import load_json, to_identifier
@@ -49,11 +49,13 @@ class _IndexedFile(ABC):
         """
         stem = cache_stem([self.path], self.purpose, self.cache)
         files = {name: stem.with_name(f"{stem.name}.{name}.npy") for name in self.names}
-        if not all(file.is_file() for file in files.values()):
+        tables = {name: _load_table(file) for name, file in files.items()}
+        if any(table is None for table in tables.values()):
             for name, values in self._build().items():
                 with keeping(files[name]) as file:
                     np.save(file, values)
-        return {name: np.load(file, mmap_mode="r") for name, file in files.items()}
+                tables[name] = _load_table(files[name])
+        return {name: table for name, table in tables.items() if table is not None}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the tables, which every process maps for itself."""
@@ -258,6 +260,17 @@ class CsvGroups(_IndexedFile):
                 if not line.isspace():
                     yield known.setdefault(line.partition(b",")[0], len(known)), start, len(line)
                 start += len(line)
+
+
+def _load_table(file: Path) -> _Table | None:
+    """A table of an index, memory-mapped; None where there is none, or not all of it."""
+    try:
+        return np.load(file, mmap_mode="r")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError):
+        say_made_anew(file)
+        return None
 
 
 def _to_table(rows: Iterable[tuple[int, ...]], width: int) -> _Table:

@@ -77,7 +77,7 @@ def _kept(
     except GromaError as error:
         raise GromaError(f"Pictures cannot be left out: {error}") from error
     with kept.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+        yield from (json.loads(line) for line in lines if line.strip())
 
 
 def _entries(path: Path) -> Iterable[Any]:

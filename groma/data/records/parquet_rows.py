@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groma.data.records.derived_files import cache_stem, keeping
+from groma.data.records.derived_files import cache_stem, keeping, say_made_anew
 from groma.types import GromaError
 
 if TYPE_CHECKING:
@@ -56,13 +56,17 @@ class ParquetRows:
             raise GromaError(f"{self.path} holds no Parquet file.")
         stem = cache_stem([self.path, *files], f"rows-{self.columns}", self.cache)
         target = stem.with_name(f"{stem.name}.arrow")
-        if not target.is_file():
-            batches = self._read(files)
-            first = next(batches)
-            with keeping(target) as file, pa.ipc.new_file(file, first.schema) as copy:
-                copy.write_batch(first)
-                for batch in batches:
-                    copy.write_batch(batch)
+        if target.is_file():
+            try:
+                return pa.ipc.open_file(pa.memory_map(str(target))).read_all()
+            except (pa.ArrowException, OSError):
+                say_made_anew(target)
+        batches = self._read(files)
+        first = next(batches)
+        with keeping(target) as file, pa.ipc.new_file(file, first.schema) as copy:
+            copy.write_batch(first)
+            for batch in batches:
+                copy.write_batch(batch)
         return pa.ipc.open_file(pa.memory_map(str(target))).read_all()
 
     def _read(self, files: Sequence[Path]) -> "Iterator[pa.RecordBatch]":

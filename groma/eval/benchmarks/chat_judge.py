@@ -129,7 +129,7 @@ class ChatJudge(Benchmark[_Question]):
     def measure(self, cases: Sequence[_Question], answers: Answers) -> Score:
         """Points over those of the reference."""
         points = {
-            case.key: read_points(judgement)
+            case.key: _read_points(judgement)
             for case in cases
             if (judgement := answers.get(case.key, {}).get("judgement")) is not None
         }
@@ -158,7 +158,7 @@ class ChatJudge(Benchmark[_Question]):
         """One judgement, or None if this one cannot be had."""
         text = read_text(answer, "text", case.key)
         try:
-            return judge(judge_messages(case, text, self._prompts[case.key]))
+            return judge(_judge_messages(case, text, self._prompts[case.key]))
         except UnusableEndpointError:
             raise
         except EndpointError as error:
@@ -166,7 +166,7 @@ class ChatJudge(Benchmark[_Question]):
             return None
 
 
-def judge_messages(case: _Question, answer: str, rule: Mapping[str, str]) -> list[dict[str, Any]]:
+def _judge_messages(case: _Question, answer: str, rule: Mapping[str, str]) -> list[dict[str, Any]]:
     """What the judge reads; the reference is the first answer. `rule` has `role` and `prompt`."""
     role = rule["role"]
     parts = [
@@ -184,7 +184,7 @@ def judge_messages(case: _Question, answer: str, rule: Mapping[str, str]) -> lis
     ]
 
 
-def read_points(judgement: str) -> tuple[float, float] | None:
+def _read_points(judgement: str) -> tuple[float, float] | None:
     """The two scores that a judgement begins with; None where it does not."""
     first = judgement.split("\n", 1)[0].replace(",", " ").split()
     try:

@@ -94,14 +94,14 @@ def compare_replies(
         wanted_boxes=wanted,
         base=base,
         adapter=adapter,
-        base_iou=mean_overlap(found[0], wanted),
-        adapter_iou=mean_overlap(found[1], wanted),
-        agreement=mean_overlap(*found),
-        changes=word_changes(base.text, adapter.text),
+        base_iou=_mean_overlap(found[0], wanted),
+        adapter_iou=_mean_overlap(found[1], wanted),
+        agreement=_mean_overlap(*found),
+        changes=_word_changes(base.text, adapter.text),
     )
 
 
-def mean_overlap(found: Sequence[Box], wanted: Sequence[Box]) -> float | None:
+def _mean_overlap(found: Sequence[Box], wanted: Sequence[Box]) -> float | None:
     """Mean IoU of boxes matched one to one, 0 for each without partner; None if there are none."""
     if not found and not wanted:
         return None
@@ -110,7 +110,7 @@ def mean_overlap(found: Sequence[Box], wanted: Sequence[Box]) -> float | None:
     return float(sum(iou[pair] for pair in pairs)) / max(len(found), len(wanted))
 
 
-def word_changes(base: str, adapter: str) -> tuple[_Change, ...]:
+def _word_changes(base: str, adapter: str) -> tuple[_Change, ...]:
     """What was said by both and by each alone, word by word."""
     a, b = base.split(), adapter.split()
     changes: list[_Change] = []

@@ -12,10 +12,11 @@ from groma.chat.settings import GenerationSettings
 from groma.data.questions import PHRASINGS, SUBJECT
 from groma.dice import Dice
 from groma.image import load_image
+from groma.masks.maker import load_maker
 from groma.named_regions import Region
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN
-from groma.types import Box, EncodedImage, GromaError
+from groma.types import Box, Detail, EncodedImage, GromaError
 
 Wording = Literal["tags", "words"]
 """How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`
@@ -43,6 +44,8 @@ class Protocol:
     max_regions: int | None = None  # most regions proposed; None is the model's own
     grounding: bool = False  # whether questions that are given word for word ask for regions
     objectness: _Objectness = "fused"  # what proposals are ranked by
+    detail: Detail = 1  # how closely pictures are looked at, see `GenerationSettings`
+    mask_maker: str | None = None  # makes masks of what answers mean, see `load_maker`
 
     def describe(self) -> str:
         """What a reader of a table should know, in part of a sentence."""
@@ -53,6 +56,10 @@ class Protocol:
             parts.append(f"at most {self.max_regions:,} regions")
         if self.grounding:
             parts.append("asked for regions too")
+        if self.detail != 1:
+            parts.append(f"looked at in detail {self.detail}")
+        if self.mask_maker:
+            parts.append(f"masks by {self.mask_maker}")
         return ", ".join(parts)
 
 
@@ -68,20 +75,24 @@ class Asker:
             max_new_tokens=protocol.max_new_tokens,
             score_threshold=protocol.score_threshold,
             max_regions=protocol.max_regions,
+            detail=protocol.detail,
         )
         self._mix = _MIXES.get(protocol.objectness)
         if self._mix and groma.config.is_convolutional:
             raise GromaError("This model has one objectness alone; leave --objectness out.")
         self._groma = copy.copy(groma)
+        if protocol.mask_maker:
+            device = str(groma.model.device)
+            self._groma = groma.with_masks(load_maker(protocol.mask_maker, device))
         if protocol.wording == "tags":
-            self._groma.template = TaggedTemplate.of(groma.template)
+            self._groma.template = _TaggedTemplate.of(groma.template)
         self._path: str | None = None
         self._chat: Chat | None = None
 
     def look(self, path: str) -> None:
         """Turn to a picture; raises `GromaError` if it cannot be read."""
         if path != self._path:
-            encoded = self._groma.encode_image(load_image(path), self._mix)
+            encoded = self._groma.encode_image(load_image(path), self._mix, self.protocol.detail)
             self._chat = self._groma.chat(encoded, **asdict(self._settings))
             self._path = path
 
@@ -113,7 +124,7 @@ class Asker:
         except GromaError:
             return GroundedReply("", (), chat.image.original_size, "cancelled")
         chat.undo()
-        return reply
+        return reply.masked(chat.image.masks) if chat.image.masks else reply
 
     def _open(self) -> Chat:
         if self._chat is None:
@@ -121,7 +132,7 @@ class Asker:
         return self._chat
 
 
-class TaggedTemplate(Template):
+class _TaggedTemplate(Template):
     """Writes `<p>` and `</p>` in a question as the tags that they are."""
 
     @classmethod

@@ -18,7 +18,7 @@ def hold(chat: Chat, sample: GroundedSample) -> tuple[GroundedReply, ...]:
     with suppress(GromaError):
         for number, turn in enumerate(sample.turns):
             text = plain_text(turn.question, sample.user_regions)
-            boxes = new_boxes(sample, number)
+            boxes = _new_boxes(sample, number)
             replies.append(chat.ask(text, boxes, grounding=turn.grounding))
     for _ in replies:
         chat.undo()
@@ -26,7 +26,7 @@ def hold(chat: Chat, sample: GroundedSample) -> tuple[GroundedReply, ...]:
     return (*replies, *[missing] * (len(sample.turns) - len(replies)))
 
 
-def new_boxes(sample: GroundedSample, number: int) -> list[Box]:
+def _new_boxes(sample: GroundedSample, number: int) -> list[Box]:
     """Boxes the user draws with one turn: those it mentions first, xyxy in pixels."""
     before, now = (len(_mentioned(sample, end)) for end in (number, number + 1))
     return [*sample.in_pixels(sample.user_regions[before:now])]

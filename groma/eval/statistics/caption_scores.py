@@ -25,15 +25,15 @@ def measure_captions(references: Captions, captions: Mapping[str, str]) -> list[
     """METEOR and CIDEr of one caption per case; raises `GromaError` if a tool is missing."""
     check_java()
     truth = tokenize(references)
-    return measure_words(truth, tokenize({key: [captions[key]] for key in references}))
+    return _measure_words(truth, tokenize({key: [captions[key]] for key in references}))
 
 
-def measure_words(references: Captions, captions: Captions) -> list[Measure]:
+def _measure_words(references: Captions, captions: Captions) -> list[Measure]:
     """METEOR and CIDEr of what `tokenize` returns; one caption per case."""
     meteor = Figure("meteor", "METEOR", len(references))
     cider = Figure("cider", "CIDEr", len(references))
     return [
-        sums((meteor,), meteor_counts(references, captions), meteor_score),
+        sums((meteor,), _meteor_counts(references, captions), _meteor_score),
         mean(cider, _cider_scores(references, captions)),
     ]
 
@@ -65,7 +65,7 @@ def tokenize(captions: Captions) -> dict[str, list[str]]:
     }
 
 
-def meteor_counts(references: Captions, captions: Captions) -> Floats:
+def _meteor_counts(references: Captions, captions: Captions) -> Floats:
     """What METEOR counts in each tokenized caption, against the reference that fits it best.
 
     Returns (N, 23) lengths, matches and chunks in the order of METEOR 1.5.
@@ -84,8 +84,8 @@ def meteor_counts(references: Captions, captions: Captions) -> Floats:
     return counts
 
 
-def meteor_score(counts: Floats) -> Floats:
-    """METEOR, (..., 1) in [0, 1], of (..., 23) `meteor_counts`, summed over captions."""
+def _meteor_score(counts: Floats) -> Floats:
+    """METEOR, (..., 1) in [0, 1], of (..., 23) `_meteor_counts`, summed over captions."""
     # Test and reference stand in turn: lengths, of them function words, then four stages of
     # matched content words and matched function words.
     lengths, functions = counts[..., 0:2], counts[..., 2:4]
@@ -100,7 +100,7 @@ def meteor_score(counts: Floats) -> Floats:
 
 
 def _cider_scores(references: Captions, captions: Captions) -> Floats:
-    """(N,) CIDEr of each caption, not in percent; arguments as in `meteor_counts`."""
+    """(N,) CIDEr of each caption, not in percent; arguments as in `_meteor_counts`."""
     from pycocoevalcap.cider.cider import Cider
 
     if not references:

@@ -38,7 +38,7 @@ _Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Matches:
+class _Matches:
     """Which of the D things found in one unit are true, at each of the T thresholds."""
 
     scores: Floats  # (D,) best first
@@ -64,7 +64,7 @@ def match_shapes(
     truth: Sequence[Sequence[Mapping[str, Any]]],
     field: ShapeField = "bbox",
     limit: int = 100,
-) -> dict[str, list[Matches]]:
+) -> dict[str, list[_Matches]]:
     """Compare what was found with what is there, in each of some units apart from one another.
 
     Args:
@@ -92,7 +92,7 @@ def match_shapes(
         evaluation.params.areaRng = [list(limits) for limits in _AREAS.values()]
         evaluation.evaluate()
     results = iter(evaluation.evalImgs)
-    return {area: [Matches.of(next(results)) for _ in found] for area in _AREAS}
+    return {area: [_Matches.of(next(results)) for _ in found] for area in _AREAS}
 
 
 def _area(shape: Shape, field: ShapeField) -> float:
@@ -125,7 +125,7 @@ class Ranking:
     wanted: Floats  # (N,) how many things each picture has to be found
 
     @classmethod
-    def of(cls, matches: Sequence[Matches], order: Sequence[int]) -> Self:
+    def of(cls, matches: Sequence[_Matches], order: Sequence[int]) -> Self:
         """Rank what was found in N pictures, whose order decides among equal scores."""
         wanted = np.array([each.wanted for each in matches], np.float64)
         sorted_matches = [matches[unit] for unit in order]
@@ -172,7 +172,7 @@ class Recalls:
     """
 
     def __init__(
-        self, matches: Sequence[Matches], pictures: Sequence[int], classes: Sequence[int]
+        self, matches: Sequence[_Matches], pictures: Sequence[int], classes: Sequence[int]
     ) -> None:
         shape = max(pictures, default=-1) + 1, max(classes, default=-1) + 1
         wanted = np.array([each.wanted for each in matches], np.float64)

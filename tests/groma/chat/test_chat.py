@@ -14,6 +14,7 @@ from groma.chat.chat import Chat
 from groma.chat.conversation import Conversation, GroundedReply
 from groma.chat.embedder import MASK_SIDE, mask_coverage
 from groma.chat.settings import GenerationSettings
+from groma.masks.grabcut import GrabCut
 from groma.named_regions import GroundedSpan
 from groma.shapes import Box, Mask, Point, Scribble
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, REFER_FEATURE, REGION, ROI_CLOSE, ROI_OPEN
@@ -276,6 +277,26 @@ def test_what_was_drawn_is_saved_and_asked_again() -> None:
     assert again.conversation.turns[0].shapes == (LINE, PLACE)
     again.edit("And now?", [LINE])
     assert again.conversation.turns[0].shapes == (LINE,)
+
+
+def test_masks_become_part_of_the_talk() -> None:
+    model = talk.groma().with_masks(GrabCut())
+    seed = grounded()[0].settings.seed
+    talked = model.chat(talk.picture(), max_new_tokens=SHORT, temperature=1.0, seed=seed)
+    assert talked.ask("What is this?", [DOG]).regions
+    before = talked.conversation
+    masked = talked.make_masks()
+    assert masked == talked.conversation == before.masked(GrabCut().look(talk.picture()))
+    assert all(region.mask for region in masked.turns[0].reply.regions)
+    assert Conversation.from_dict(json.loads(json.dumps(talked.to_dict()))) == masked
+    unmasked = talk.groma().chat(talk.encoded(), before)
+    assert_same(
+        *(each.ask("And?", max_new_tokens=5, temperature=0.0) for each in (talked, unmasked))
+    )
+    with pytest.raises(GromaError, match="nothing to make masks with"):
+        unmasked.make_masks()
+    later = talk.groma().chat(talk.encoded(), before)
+    assert later.make_masks(GrabCut().look(talk.picture())) == masked
 
 
 def test_a_wrong_region_is_refused_before_anything_is_computed() -> None:

@@ -8,7 +8,7 @@ import groma
 from groma.cli import evaluate
 from groma.cli import main as cli
 from groma.endpoint import EndpointError, UnusableEndpointError
-from groma.eval.benchmarks.chat_judge import RULES, ChatJudge, judge_messages, read_points
+from groma.eval.benchmarks.chat_judge import RULES, ChatJudge, _judge_messages, _read_points
 from groma.types import GromaError
 from tests.groma.eval import benchmark_files as files
 
@@ -116,7 +116,7 @@ def test_a_judge_that_is_not_there_ends_the_run(tmp_path):
 
 def test_what_the_judge_reads():
     case = open_benchmark().cases[4]
-    system, user = judge_messages(case, "MINE", {"role": "Assistant", "prompt": "DECIDE"})
+    system, user = _judge_messages(case, "MINE", {"role": "Assistant", "prompt": "DECIDE"})
     assert (system["role"], user["role"]) == ("system", "user")
     parts = [
         "[Context]",
@@ -145,7 +145,7 @@ def test_what_the_judge_reads():
     ],
 )
 def test_points(judgement, points):
-    assert read_points(judgement) == points
+    assert _read_points(judgement) == points
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path):

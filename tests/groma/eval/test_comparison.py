@@ -11,10 +11,10 @@ from groma.cli import evaluate_adapter as adapter_command
 from groma.cli import main as cli
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.eval.harness.adapter_comparison import (
+    _mean_overlap,
+    _word_changes,
     compare,
     compare_replies,
-    mean_overlap,
-    word_changes,
 )
 from groma.finetune.run_folder import RunFolder
 from groma.named_regions import GroundedSpan, RegionRef
@@ -52,12 +52,12 @@ def test_boxes_are_judged_against_the_example_and_each_other() -> None:
 
 
 def test_boxes_without_a_partner_count_as_misses() -> None:
-    assert mean_overlap([], []) is None
-    assert mean_overlap([LEFT], []) == mean_overlap([], [LEFT]) == 0
-    assert mean_overlap([LEFT, RIGHT], [RIGHT]) == 0.5
-    assert mean_overlap([RIGHT, LEFT], [LEFT, RIGHT]) == 1
+    assert _mean_overlap([], []) is None
+    assert _mean_overlap([LEFT], []) == _mean_overlap([], [LEFT]) == 0
+    assert _mean_overlap([LEFT, RIGHT], [RIGHT]) == 0.5
+    assert _mean_overlap([RIGHT, LEFT], [LEFT, RIGHT]) == 1
     half = (0.0, 0.0, 40.0, 30.0)
-    assert mean_overlap([half], [LEFT]) == pytest.approx(0.5)
+    assert _mean_overlap([half], [LEFT]) == pytest.approx(0.5)
 
 
 def test_where_nothing_is_to_be_pointed_at_nothing_is_judged() -> None:
@@ -69,7 +69,7 @@ def test_where_nothing_is_to_be_pointed_at_nothing_is_judged() -> None:
 
 def test_words_of_both_replies_can_be_put_together_again() -> None:
     base, adapter = "a b c d", "b x d e"
-    changes = word_changes(base, adapter)
+    changes = _word_changes(base, adapter)
     for who, text in (("base", base), ("adapter", adapter)):
         assert " ".join(words for kind, words in changes if kind in ("same", who)) == text
 

@@ -14,7 +14,7 @@ from groma.eval.benchmarks.photos.photo_benchmark import Photos
 from groma.eval.benchmarks.photos.photo_judging import FIGURES, judge_reply
 from groma.eval.benchmarks.photos.photo_names import SYNONYMS, Names
 from groma.eval.benchmarks.photos.photo_questions import (
-    NUM_ABSENT,
+    _NUM_ABSENT,
     Question,
     Thing,
     ask,
@@ -97,8 +97,8 @@ class Scripted:
         self.template = None
         self.looked = []
 
-    def encode_image(self, image, objectness_mix):
-        assert objectness_mix is None
+    def encode_image(self, image, objectness_mix, detail):
+        assert (objectness_mix, detail) == (None, 1)
         case = self.benchmark.cases[image.getpixel((0, 0))[0]]
         self.looked.append(case.key)
         return SimpleNamespace(original_size=(image.height, image.width), case=case)
@@ -404,11 +404,11 @@ def test_what_is_absent_is_drawn_once_and_for_all():
         questions = asked([DOG], [Thing("bus", LEFT)], index)
         assert questions == asked([DOG], [Thing("bus", LEFT)], index)
         absent = texts(questions, "absent")
-        assert len(set(absent)) == len(absent) >= NUM_ABSENT
+        assert len(set(absent)) == len(absent) >= _NUM_ABSENT
         assert not {"Is there a dog?", "Is there a bus?"} & set(absent)
         likely = {question.text for question in questions if question.is_likely}
         assert likely <= {"Is there a cat?", "Is there a person?", "Is there a car?"}
-        assert likely | set(absent[:NUM_ABSENT]) >= {"Is there a cat?", "Is there a car?"}
+        assert likely | set(absent[:_NUM_ABSENT]) >= {"Is there a cat?", "Is there a car?"}
         drawn.update(absent)
     assert len(drawn) == len(CATEGORIES) - 2
 

@@ -13,7 +13,7 @@ from groma.cli import main as cli
 from groma.data.sources.coco import open_expressions
 from groma.eval.benchmarks.rec import Rec
 from groma.eval.benchmarks.region_caption import RegionCaption
-from groma.eval.harness.asker import Asker, Protocol, TaggedTemplate, phrasing
+from groma.eval.harness.asker import Asker, Protocol, _TaggedTemplate, phrasing
 from groma.eval.harness.benchmark_run import Shard, choose, read_predictions
 from groma.eval.harness.published_figures import SETS, find_set
 from groma.eval.statistics.intervals import Figure, mean
@@ -480,6 +480,23 @@ def test_without_a_text_encoder_recall_is_left_out(tmp_path, capsys):
     assert "nowhere cannot be loaded" in note
 
 
+@pytest.mark.usefixtures("embedded_loaded", "no_java")
+def test_descriptions_with_masks_from_the_model_to_the_table(tmp_path, capsys):
+    save = tmp_path / "answers.jsonl"
+    arguments = ["eval", "gcg", "--annotations", files.GCG_CAPTIONS, "--masks", files.GCG_MASKS]
+    more = ["--text-encoder", "none", "--limit", 2, "--images", files.IMAGES, "--save", save]
+    found = run(capsys, *arguments, *more, "--mask-maker")
+    assert found["run"]["protocol"]["mask_maker"] == "grabcut"
+    assert "Overlaps are those of masks." in found["notes"]
+    for entry in RunJournal.read(save).entries:
+        answer = entry["answer"]
+        assert len(answer["masks"]) == len(answer["boxes"]) == len(answer["phrases"])
+    again = ["--text-encoder", "none", "--predictions", save]
+    assert run(capsys, *arguments, *again, "--overlap", "masks")["figures"] == found["figures"]
+    boxes = run(capsys, *arguments, *again)["figures"]
+    assert boxes["miou"] != found["figures"]["miou"]
+
+
 @pytest.mark.usefixtures("no_model", "no_java")
 def test_answers_of_glamm_are_read(capsys):
     arguments = ["eval", "gcg", "--annotations", files.GCG_CAPTIONS, "--masks", files.GCG_MASKS]
@@ -549,7 +566,7 @@ def test_subsets_are_seeded():
 
 def test_released_models_are_asked_with_tags():
     groma = talk.groma()
-    template, tokens = TaggedTemplate.of(groma.template), groma.template.tokens
+    template, tokens = _TaggedTemplate.of(groma.template), groma.template.tokens
     pieces = template.question("Find <p>a dog</p> here [1].", (), 0, grounding=False)
     opening, closing = tokens[PHRASE_OPEN], tokens[PHRASE_CLOSE]
     assert pieces == ["Find ", opening, "a dog", closing, " here ", "[1]", "."]

@@ -22,6 +22,7 @@ from groma.finetune.seen_pictures import TrainingVision, _count_bytes
 from groma.image import load_image, to_pixels
 from groma.loop import run_log
 from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
+from groma.loop.saved_checkpoints import last_checkpoint
 from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
 from groma.types import GromaError
@@ -150,8 +151,9 @@ def test_a_cancelled_run_resumes_as_if_it_had_not_been(
     half = broken.path / "checkpoint-5"
     half.mkdir()
     (half / "trainer_state.json").write_text('{"global')
-    assert broken.checkpoints[0] == broken.path / "checkpoint-3"
-    assert broken.offered is not None and attach(loading.load(base)[0], broken.offered)
+    assert last_checkpoint(broken.path) == broken.path / "checkpoint-3"
+    assert broken.offered == broken.path / "checkpoint-3"
+    assert attach(loading.load(base)[0], broken.offered)
     assert train(broken)
     assert curve(broken.path) == curve(whole.path)
 

@@ -6,8 +6,9 @@ import torch
 from groma.data.sample import GroundedSample
 from groma.finetune.name_teaching import _regress, _Seen, _shows, teach_names
 from groma.model.groma import GromaForConditionalGeneration
+from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.model.taught_names import BINS, see
-from groma.types import EncodedImage, Proposals
+from groma.types import EncodedImage
 from tests import talk
 from tests.groma.model.tiny import tiny_model, tiny_pixels
 
@@ -54,22 +55,15 @@ def test_what_is_recognised_comes_first_and_is_named_and_all_else_stays() -> Non
     names.bias[1] = 20 - names.weight[1] @ seen[0]
     names.directions[1] = torch.arange(48.0)
     after = encode(model)
-    torch.testing.assert_close(after.proposals.boxes[:1], shown)
-    assert after.proposals.scores[0] == pytest.approx(1.0)
-    assert (after.proposals.scores.diff() <= 0).all()
+    assert torch.equal(after.proposals.boxes, image.proposals.boxes)
+    assert after.proposals.scores[-1] == pytest.approx(1.0)
+    policy = SelectionPolicy.of(model.config)
+    best = select_regions(after.proposals.boxes, after.proposals.scores, policy)[0]
+    assert torch.equal(after.proposals.boxes[best], shown[0])
     named = model.encode_regions(after, torch.cat([shown, BOXES]))
     torch.testing.assert_close(named[0], tokens[0] + torch.arange(48.0))
     quiet = ~names(image.feature_maps[1], BOXES).any(dim=1)
     assert quiet.any() and torch.equal(named[1:][quiet], tokens[1:][quiet])
-
-
-def test_proposals_without_anything_taught_keep_their_order() -> None:
-    model = tiny_model()
-    model.teach(["blicket"])
-    assert model.taught_names is not None
-    tied = Proposals(BOXES, torch.tensor([0.5, 0.5, 0.2]))
-    lifted = model.taught_names.lift(tied, torch.zeros(32, 8, 8))
-    assert torch.equal(lifted.boxes, BOXES)
 
 
 def test_leaving_out_a_picture_is_fitting_without_it() -> None:

@@ -93,6 +93,18 @@ def test_a_talk_that_is_not_remembered_is_put_together(engine: Engine) -> None:
         assert chat.num_tokens == 0
 
 
+def test_a_new_talk_reads_nothing_again_that_another_one_about_its_picture_has_read(
+    engine: Engine,
+) -> None:
+    ask(engine, file(4), question="Where is it?", boxes=())
+    with engine.talk(file(4), ()) as chat:
+        assert chat.num_tokens > 0
+        assert not chat.conversation.turns
+    given = ask(engine, file(4), question="What is this?", boxes=())
+    alone = talk.tiny_groma().chat(talk.picture(4), max_new_tokens=24).ask("What is this?")
+    assert words_of(given) == words_of(alone)
+
+
 def test_a_lie_about_an_earlier_answer_is_a_mistake(engine: Engine) -> None:
     lie = replace(ask(engine, file(2)), image_size=(1, 1))
     with (

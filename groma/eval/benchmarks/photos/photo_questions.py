@@ -11,7 +11,7 @@ from groma.types import Box, Size, scale_box
 _Kind = Literal["name", "where", "present", "absent", "describe"]
 
 SMALL, LARGE = 0.1, 0.3  # sides between which a thing is medium
-NUM_ABSENT = 4  # absent categories asked for of each kind: any, and those that are likely here
+_NUM_ABSENT = 4  # absent categories asked for of each kind: any, and those that are likely here
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def ask(
     for name, thing in largest.items():
         yield Question("present", _is_there(name), thing)
     absent = [name for name in companions if name not in seen]
-    drawn = dice.sample(absent, NUM_ABSENT)
+    drawn = dice.sample(absent, _NUM_ABSENT)
     beside = set[str]().union(*(companions[name] for name in seen))
     likely = [name for name in absent if name in beside and name not in drawn]
     for name in drawn:
         yield Question("absent", _is_there(name))
-    for name in dice.sample(likely, NUM_ABSENT):
+    for name in dice.sample(likely, _NUM_ABSENT):
         yield Question("absent", _is_there(name), is_likely=True)
     yield Question("describe", "Describe the picture.")
 
