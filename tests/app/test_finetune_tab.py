@@ -466,7 +466,7 @@ def test_labels_are_counted_as_pictures_boxes_and_classes(tab: FinetuneTab, tmp_
     assert desk.labelled is not None
     counted = [(each.name, each.boxes, each.pictures) for each in desk.labelled.classes]
     assert counted == [("dog", 3, 3), ("black cat", 1, 1)]
-    assert "COCO: 3 pictures with 4 boxes of 2 classes." in tab.summary(desk)
+    assert "COCO-like: 3 pictures with 4 boxes of 2 classes." in tab.summary(desk)
     assert tab.summary(desk).count('<img alt="" src="data:image/webp') == 2
     desk.close()
 
