@@ -195,7 +195,7 @@ def test_from_drawing_to_another_answer(
 
     train(maker, tiny_folder)
     page.locator("#groma-adapter input").click()
-    page.get_by_role("option", name="run-").click()
+    page.locator("li[role=option]", has_text="run-").click()
     maker.press("Use in my chat")
     expect(page.locator("#groma-used")).to_contain_text("answered by: run-")
     maker.go("Chat")
