@@ -69,6 +69,7 @@ class Groma:
 
     _step: Step | None = None
     adapter: str = ""
+    _encode: Callable[[PixelInput], EncodedImage] | None = None
     mask_maker: MaskMaker | None = None
 
     def __init__(
@@ -98,19 +99,20 @@ class Groma:
         from groma.checkpoint.adapters import attach, read_adapter
 
         adapted, adapter = copy.copy(self), read_adapter(folder)
-        adapted.model, adapted._step = attach(self.model, adapter), None
-        adapted.adapter = adapter.name
+        adapted.model, adapted.adapter = attach(self.model, adapter), adapter.name
+        adapted._step = adapted._encode = None
         return adapted
 
-    def with_step(self, step: Step) -> "Groma":
-        """This model with another way to read tokens, such as together with other talks.
+    def with_helpers(self, step: Step, encode: Callable[[PixelInput], EncodedImage]) -> "Groma":
+        """This model with other ways to compute, such as together with other threads.
 
         Args:
             step: see `PrefixDecoder`.
+            encode: in the place of `encode_pixels`, where nothing is said of objectness.
         """
-        stepping = copy.copy(self)
-        stepping._step = step
-        return stepping
+        helped = copy.copy(self)
+        helped._step, helped._encode = step, encode
+        return helped
 
     def with_masks(self, maker: MaskMaker) -> "Groma":
         """This model with a maker of masks, which sees every picture that is encoded from now on.
@@ -141,7 +143,11 @@ class Groma:
         if isinstance(image, EncodedImage):
             return image
         picture = load_image(image)
-        (encoded,) = self.encode_pixels([self.to_pixels(picture, detail)], objectness_mix)
+        pixels = self.to_pixels(picture, detail)
+        if self._encode is None or objectness_mix is not None:
+            (encoded,) = self.encode_pixels([pixels], objectness_mix)
+        else:
+            encoded = self._encode(pixels)
         masks = self.look_for_masks(picture) if self.mask_maker else None
         return replace(encoded, masks=masks)
 

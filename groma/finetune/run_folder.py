@@ -6,6 +6,7 @@
 Whoever trains in a folder holds its lock; a process that is killed lets go of it.
 """
 
+import logging
 import os
 import shutil
 import time
@@ -37,6 +38,8 @@ _LOCK, _STOP, _LOOKED = ".lock", ".stop", "looked.json"
 _LOOK = 3
 """Talks that are read in the time that looking at a picture takes, about."""
 _RECENT = 20
+
+_logger = logging.getLogger(__name__)
 
 State = Literal[
     "ready", "starting", "training", "stopping", "done", "cancelled", "failed", "interrupted"
@@ -197,24 +200,21 @@ class RunFolder:
 
     @property
     def knowledge(self) -> Knowledge | None:
-        """What the base knew of the pictures before it learnt; None before it was asked.
-
-        Raises:
-            GromaError: if the file was damaged.
-        """
+        """What the base knew of the pictures before it learnt; None before it was asked."""
         file = self.path / _REHEARSAL
         if not file.exists():
             return None
-        noted = _read_json(file)
         try:
+            noted = _read_json(file)
             talks = [self._read_sample(row) for row in noted["talks"]]
             described = {
                 str(self.path / picture): Described(tuple(phrases), _as_boxes(boxes))
                 for picture, (phrases, boxes) in noted["described"].items()
             }
             return Knowledge(talks, tuple(noted["known"]), described)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GromaError(f"{file} is damaged; start a new run.") from error
+        except (KeyError, TypeError, ValueError, AttributeError):
+            _logger.warning("%s is damaged; the base is asked again.", file)
+            return None
 
     def keep_knowledge(self, knowledge: Knowledge) -> None:
         """Write down what the base knew of the pictures."""
@@ -230,16 +230,13 @@ class RunFolder:
 
     @property
     def scores(self) -> list[Score]:
-        """Right answers of base and adapter on what was held out; empty before the end.
-
-        Raises:
-            GromaError: if the file was damaged.
-        """
+        """Right answers of base and adapter on what was held out; empty before the end."""
         file = self.path / _SCORES
         try:
             return [Score(**row) for row in _read_json(file)] if file.exists() else []
-        except TypeError as error:
-            raise GromaError(f"{file} is damaged; start a new run.") from error
+        except (TypeError, ValueError):
+            _logger.warning("%s is damaged; the run is shown without its scores.", file)
+            return []
 
     def keep_scores(self, scores: Sequence[Score]) -> None:
         """Write down how well base and adapter answer."""
