@@ -81,6 +81,7 @@ def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
     found = [(region, phrase or "region") for region, phrase in _mentions(conversation)]
     names = list(dict.fromkeys(phrase for _, phrase in found))
     return {
+        "info": {"description": "A talk with Groma"},  # pycocotools before 2.0.11 needs it
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
         "categories": [{"id": i, "name": name} for i, name in enumerate(names, start=1)],
         "annotations": [
@@ -91,6 +92,7 @@ def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
                 "bbox": _to_xywh(region.box),
                 "area": _to_xywh(region.box)[2] * _to_xywh(region.box)[3],
                 "iscrowd": 0,
+                "segmentation": [],
                 "score": region.score,
             }
             | ({} if region.mask is None else _to_segmentation(region.mask))

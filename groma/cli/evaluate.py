@@ -3,18 +3,18 @@
 import argparse
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli import evaluate_adapter, evaluate_rec_mean
 from groma.cli.mask_options import add_masks_option
-from groma.cli.model_options import add_model_options, load_model
+from groma.cli.model_options import add_at_once_option, add_model_options, load_model
 from groma.cli.picture_options import add_detail_option
 from groma.cli.terminal import show
 from groma.types import GromaError
 
 if TYPE_CHECKING:
+    from groma.chat.chat import Groma
     from groma.eval.benchmarks.chat_judge import Judge
     from groma.eval.harness.asker import Protocol
     from groma.eval.harness.benchmark import Answers, Benchmark
@@ -68,6 +68,7 @@ def _add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     output.add_argument(
         "--save", type=Path, metavar="FILE", help="keep all answers; go on if there are some"
     )
+    add_at_once_option(output, default=8)
     output.add_argument(
         "--shard", metavar="I/N", help="answer this share and do not score; torchrun sets it itself"
     )
@@ -254,6 +255,7 @@ def _predict(
     options: argparse.Namespace, benchmark: "Benchmark", settings: "RunSettings", shard: "Shard"
 ) -> tuple["Answers", Path | None]:
     from groma.eval.harness.benchmark_run import predict
+    from groma.serve.engine import Engine
 
     if shard.of > 1 and options.save is None:
         raise GromaError("A shard keeps its answers for the others; say --save FILE.")
@@ -262,8 +264,12 @@ def _predict(
 
         options.device = f"cuda:{rank}" if torch.cuda.is_available() else "cpu"
     path = shard.path(options.save) if options.save else None
-    load = partial(load_model, options)
-    return predict(benchmark, settings, options.images, load, path, shard), path
+
+    def load() -> "Groma":
+        return Engine(load_model(options), options.at_once).groma
+
+    asked = benchmark, settings, options.images, load, path, shard
+    return predict(*asked, options.at_once), path
 
 
 def _read(benchmark: "Benchmark", paths: list[Path]) -> tuple["RunSettings", "Answers", Path]:

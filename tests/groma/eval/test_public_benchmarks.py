@@ -289,7 +289,7 @@ def test_processes_share_the_work(model, tmp_path, capsys, monkeypatch):
 @pytest.mark.usefixtures("loaded")
 def test_a_killed_run_goes_on(model, tmp_path, capsys, monkeypatch):
     save = tmp_path / "answers.jsonl"
-    arguments = asked(tmp_path, model, "--limit", 8, "--save", save)
+    arguments = asked(tmp_path, model, "--limit", 8, "--save", save, "--at-once", 1)
     answer, asked_for = Rec.answer, []
 
     def tire(self, asker, case, number):

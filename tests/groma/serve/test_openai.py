@@ -12,6 +12,7 @@ import openai
 import pytest
 import uvicorn
 
+from groma.masks.grabcut import GrabCut
 from groma.serve.engine import Engine
 from groma.serve.openai_routes import MOST_REQUEST_BYTES, Service, make_app
 from groma.shapes import Scribble
@@ -111,6 +112,27 @@ def test_regions_of_any_shape_come_after_the_boxes(client: openai.OpenAI) -> Non
     assert said.content == chat.ask("Is [2] by [1]?", [DOG], **drawn).text
     again = create(client, first, said.model_dump(), message("And [3]?", seed=None))
     assert again.choices[0].message.content == chat.ask("And [3]?").text
+
+
+def test_masks_come_with_the_whole_answer(client: openai.OpenAI) -> None:
+    asked = message("What is this?", boxes=[DOG])
+    plain = talk.groma().chat(talk.picture(0), max_new_tokens=24).ask("What is this?", [DOG])
+    expected = json.loads(json.dumps(plain.with_masks(talk.picture(0), GrabCut()).to_dict()))
+    options = {"extra_body": {"masks": True}}
+    given = create(client, asked, **options).choices[0].message
+    assert without_scores(given.groma) == without_scores(expected)
+    assert given.groma["masks_by"] == "GrabCut (rough)"
+    *_, last = create(client, asked, stream=True, **options)
+    assert without_scores(last.choices[0].delta.groma) == without_scores(expected)
+    assert "masks_by" not in create(client, asked).choices[0].message.groma
+    again = create(client, asked, given.model_dump(), message("And?", seed=None))
+    assert again.choices[0].message.content
+
+
+def without_scores(answer: dict[str, Any]) -> dict[str, Any]:
+    regions = [region for span in answer["spans"] for region in span["regions"]]
+    assert regions
+    return answer | {"spans": [region | {"score": 0} for region in regions]}
 
 
 def test_many_clients_are_not_mixed_up(client: openai.OpenAI) -> None:
