@@ -13,7 +13,7 @@ from groma.types import Detail
 from ..canvas.region_canvas import Canvas
 from ..canvas.shown_boxes import shown_boxes
 from ..finetune.finetune_page import FinetunePage
-from ..finetune.finetune_tab import FinetuneTab
+from ..finetune.finetune_tab import Desk, FinetuneTab
 from ..shared.error_border import tab_of, told, warn
 from ..shared.gradio_components import SendButton
 from ..shared.scripts import starting
@@ -85,10 +85,11 @@ class Page:
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
                         page.build(blocks, tabs, [self.correct.click, self.talk.edit])
+            self.desk = gr.State(None) if self.finetune is None else page.desk
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks)
             if self.finetune is not None:
-                self._wire_adapters(page)
+                self._wire_adapters(page, blocks)
             given = self.models.get(self.models.given)
             api.add(given, MODEL_QUEUE, self.chat.sessions.free)
         return blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
@@ -101,6 +102,7 @@ class Page:
             notes=self.models.notes,
             notice=notice,
             adapter="",
+            adapters=[],
             coming="",
             **PLAIN,
         )
@@ -201,7 +203,7 @@ class Page:
         self.save.click(_save(chat), None, self.files, **PRIVATE)
         self.load.upload(self._once(self._load), [self.load, *settings], **work)
         self.canvas.example(told(self._open_example), [self.header, *settings], **work)
-        switching = [self.canvas, *settings]
+        switching = [self.desk, self.canvas, *settings]
         self.header.switch(told(self._switch), switching, trigger_mode="always_last", **work)
         # Whatever changed who answers, also a page that was loaded again.
         own = [*settings[4:6], self.strip]
@@ -214,10 +216,12 @@ class Page:
         blocks.load(self._once(chat.come_back), returning, outputs, js=RETURNING, **quick)
         blocks.unload(_leave(chat))
 
-    def _wire_adapters(self, page: FinetunePage) -> None:
+    def _wire_adapters(self, page: FinetunePage, blocks: gr.Blocks) -> None:
         """Say who answers when an adapter is taken into use, and no longer when a model is."""
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
         page.used.change(told(self._who), None, [self.header, self.status], **quick)
+        for event in (blocks.load, page.progress.change, page.upload.upload, page.use.click):
+            event(told(self._adapters), page.desk, self.header, **quick)
         self.header.switch(lambda: "", None, page.used, **quick)
 
     def _load(self, tab: str, file: str, settings: Settings) -> View:
@@ -234,10 +238,19 @@ class Page:
         found = (example.picture, None, settings, example.question, example.boxes)
         return self._updates(tab, self.chat.resume(tab, *found))
 
-    def _switch(self, request: gr.Request, event: gr.EventData, *values: Any) -> Iterator[tuple]:
+    def _switch(
+        self, request: gr.Request, event: gr.EventData, desk: Desk | None, *values: Any
+    ) -> Iterator[tuple]:
         drawing, settings = _with_settings(values)
         data = event._data if isinstance(event._data, dict) else {}
         tab = tab_of(request)
+        if data.get("adapter") and self.finetune is not None:
+            yield self._updates(tab, View(coming=str(data["adapter"])))
+            try:
+                self.finetune.use(tab, desk or Desk(), str(data["adapter"]))
+            finally:
+                yield self._updates(tab, View(coming=""))
+            return
         for view in self.chat.switch(tab, drawing, str(data.get("name", "")), settings):
             yield self._updates(tab, view)
 
@@ -247,6 +260,11 @@ class Page:
         limit = config.max_regions
         regions = gr.update(value=limit, maximum=limit)
         return gr.update(value=config.score_threshold), regions, strip_of(model)
+
+    def _adapters(self, desk: Desk) -> Any:
+        """Those that can be chosen in the header."""
+        assert self.finetune is not None
+        return gr.update(adapters=self.finetune.adapters(desk)[1:])
 
     def _who(self, request: gr.Request) -> tuple:
         *_, header, status = self._updates(tab_of(request), View())

@@ -186,6 +186,8 @@ class ChatTab:
     def _switched(self, tab: str, drawing: Drawing, model: str, settings: Settings) -> View:
         session = self.sessions.get(tab)
         if model == session.model:
+            if session.adapted is not None:  # the talk goes on without it
+                self.sessions.switch(tab, None)
             return View()
         turns = session.conversation.turns if session.conversation else ()
         own = replace(settings, score_threshold=None, max_regions=None)

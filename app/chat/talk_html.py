@@ -101,6 +101,10 @@ def render_reply(
         text += '<span class="groma-cursor"></span>'
     if reply.finish in _ENDINGS:
         text += f' <span class="groma-ending">({_ENDINGS[reply.finish]})</span>'
+    if reply.adapter:
+        text += (
+            f'<span class="groma-author">answered by the adapter {_escape(reply.adapter)}</span>'
+        )
     return text
 
 

@@ -68,6 +68,7 @@ class Groma:
     """
 
     _step: Step | None = None
+    adapter: str = ""
     _encode: Callable[[PixelInput], EncodedImage] | None = None
     mask_maker: MaskMaker | None = None
 
@@ -94,12 +95,11 @@ class Groma:
         Raises:
             GromaError: if it is no adapter, or was made for another model.
         """
-        from groma.checkpoint.adapters import (
-            attach,  # late: peft takes a while, and most talks need none
-        )
+        # Late: peft takes a while, and most talks need none.
+        from groma.checkpoint.adapters import attach, read_adapter
 
-        adapted = copy.copy(self)
-        adapted.model = attach(self.model, folder)
+        adapted, adapter = copy.copy(self), read_adapter(folder)
+        adapted.model, adapted.adapter = attach(self.model, adapter), adapter.name
         adapted._step = adapted._encode = None
         return adapted
 
@@ -471,6 +471,7 @@ class Chat:
             listed=tuple(listed),
             ids=tuple(ids),
             limit=min(settings.max_new_tokens, longest - len(ids)),
+            adapter=self._groma.adapter,
         )
 
     def _answer(self, request: "_Request", stop: Callable[[], bool] | None) -> Stream:
@@ -537,6 +538,7 @@ class _Request:
         listed: ids of the regions the model is shown.
         ids: T tokens, all placeholders expanded.
         limit: most tokens of the answer.
+        adapter: name of the adapter that answers, or "".
     """
 
     asked_in: Conversation
@@ -547,6 +549,7 @@ class _Request:
     listed: tuple[int, ...]
     ids: tuple[int, ...]
     limit: int
+    adapter: str
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -555,7 +558,8 @@ class _Request:
 
     def reply(self, builder: ReplyBuilder, finish: Finish) -> GroundedReply:
         """What the answer says so far."""
-        return GroundedReply(builder.text, builder.spans, self.before.image_size, finish)
+        size = self.before.image_size
+        return GroundedReply(builder.text, builder.spans, size, finish, adapter=self.adapter)
 
     def with_answer(self, reply: GroundedReply, ids: tuple[int, ...] | None) -> Conversation:
         """The conversation that an answer makes, with its exact tokens where they are known."""
