@@ -26,6 +26,7 @@ from groma.types import GromaError
 
 _IMAGE_FIELDS = ("file_name", "height", "width")
 _UNREADABLE = (
+    MemoryError,
     *(ValueError, EOFError, LookupError, TypeError, AttributeError, RecursionError),
     pickle.UnpicklingError,
 )
