@@ -133,9 +133,9 @@ class RegionCodeConfig(PreTrainedConfig):
     colourless: list[str] | tuple[str, ...] = ()
     size_limits: list[float] | tuple[float, float] = (0.12, 0.38)
     num_features: int = 64
-    sure: float | int = 0.45
+    sure: float | int = 0.5
     unsure: float | int = 0.15
-    known: float | int = 0.5
+    known: float | int = 0.4
     classifier: bool = False
 
 
