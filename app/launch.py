@@ -18,6 +18,7 @@ from groma.embedded import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import gradio as gr
+    from starlette.routing import BaseRoute
 
     from groma.finetune.lora_settings import LoraSettings
 
@@ -46,6 +47,11 @@ FINETUNING_IS_OFF = (
     "all of them."
 )
 
+ENDPOINT_IS_OFF = (
+    "The endpoint for programs (/v1) is off because others can reach it; a key in GROMA_SERVE_KEYS "
+    "turns it on for whoever has that key."
+)
+
 SECONDS_BETWEEN_TIDYING = 60.0
 
 
@@ -63,6 +69,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "app.py") -> int
     options = build_parser(program).parse_args(arguments)
     # Before gradio is imported: nothing is reported to anybody, and "" is no port.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Before torch is: what Apple's GPUs cannot compute is computed on the CPU.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     if not os.environ.get("GRADIO_SERVER_PORT", "").strip():
         os.environ.pop("GRADIO_SERVER_PORT", None)
     if is_space():
@@ -116,7 +124,7 @@ def build_parser(program: str = "app.py") -> argparse.ArgumentParser:
         default=default("GROMA_QUANTIZATION", None, _quantization),
         help="of the language model ($GROMA_QUANTIZATION)",
     )
-    add("--device", default=default("GROMA_DEVICE", "auto"), help="auto, cpu, cuda, …")
+    add("--device", default=default("GROMA_DEVICE", "auto"), help="auto, cpu, cuda, mps, …")
     add("--dtype", default=default("GROMA_DTYPE", "auto"), help="auto, bfloat16, …")
     add(
         "--memory",
@@ -223,6 +231,7 @@ def serve(options: argparse.Namespace) -> None:
         review=options.review if is_reviewed else None,
         finetune=finetune,
         notice=notice,
+        keys=program_keys(options),
         hosts=known_hosts(options),
         server_name=options.host,
         server_port=options.port,
@@ -255,6 +264,21 @@ def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]"
     return LoraSettings(model, quantization, device=options.device, dtype=options.dtype), ""
 
 
+def program_keys(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """Keys that open the endpoint for programs; none if everybody may ask, None if nobody."""
+    from groma.serve.gate import read_keys
+
+    from .shared.zero_gpu_sessions import is_zero_gpu
+
+    keys = read_keys()
+    if is_zero_gpu():
+        return None
+    if not keys and is_public(options):
+        _log.warning(ENDPOINT_IS_OFF)
+        return None
+    return keys
+
+
 def launch(
     models: "Models",
     budget: int = 2_000_000_000,
@@ -262,6 +286,7 @@ def launch(
     finetune: "LoraSettings | None" = None,
     runs: Path = RUNS,
     notice: str = "",
+    keys: Sequence[str] | None = None,
     hosts: Sequence[str] | None = (),
     **options: Any,
 ) -> str:
@@ -269,11 +294,12 @@ def launch(
 
     Args:
         models: who can answer; the one that is given answers programs, and can be taught.
-        budget: bytes for encoded pictures and caches of all visitors.
+        budget: bytes for encoded pictures and caches of all visitors; programs get a quarter.
         review: folder of conversations to review, on a page of its own.
         finetune: what trainings have in common, for a tab to teach the model; None makes none.
         runs: folder of the trainings.
         notice: a sentence for everybody who opens the page.
+        keys: that open the endpoint for programs; none if everybody may ask, None for no endpoint.
         hosts: names besides those of this machine under which it may be reached; None is any.
         options: of `gradio.Blocks.launch`.
 
@@ -298,11 +324,15 @@ def launch(
     from .finetune.finetune_tab import FinetuneTab
     from .review.review_page import add_page, open_review
     from .shared.request_border import borders
-    from .shared.scripts import script_route
+    from .shared.scripts import first_script, script_route
     from .shared.sessions import Sessions
     from .shared.style_sheets import read_styles
     from .shared.zero_gpu_sessions import ZeroGpuSessions, is_zero_gpu
 
+    routes: list[BaseRoute] = [script_route()]
+    if keys is not None:
+        routes += program_routes(models, keys, budget // 4)
+        budget -= budget // 4
     sessions = ZeroGpuSessions(models) if is_zero_gpu() else Sessions(models, budget)
     teaching = None
     if finetune is not None:
@@ -324,7 +354,7 @@ def launch(
     return start(
         blocks,
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=FONTS),
-        head=f"<style>{read_styles()}</style>",
+        head=f"<style>{read_styles()}</style><script>{first_script()}</script>",
         allowed_paths=[str(SCENES), str(PHOTOGRAPHS)],
         max_file_size=MOST_SET_BYTES if finetune else MOST_BYTES,
         state_session_capacity=visitors,
@@ -334,10 +364,28 @@ def launch(
         app_kwargs={
             "lifespan": tidying(sessions, SECONDS_BETWEEN_TIDYING),
             "middleware": borders(hosts, *sizes),
-            "routes": [script_route()],
+            "routes": routes,
         },
         **options,
     )
+
+
+def program_routes(models: "Models", keys: Sequence[str], budget: int) -> "list[BaseRoute]":
+    """The endpoint for programs, as `groma serve` has it, on the model that everybody begins with.
+
+    Args:
+        models: those at hand.
+        keys: any of these opens it; without keys everybody may ask.
+        budget: bytes for what is kept for programs.
+    """
+    from starlette.routing import Route
+
+    from groma.serve.engine import Engine
+    from groma.serve.openai_routes import PATHS, Service, make_app
+
+    engine = Engine(models.get(models.given), budget=budget)
+    endpoint = make_app(Service(engine, models.given), tuple(keys))
+    return [Route(path, endpoint) for path in PATHS]
 
 
 def tidying(

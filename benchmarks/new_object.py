@@ -26,7 +26,6 @@ from groma import embedded
 from groma.chat.chat import Groma
 from groma.data.sample import QA, Expected, GroundedSample, Mention, Phrase
 from groma.dice import Dice, Split
-from groma.eval.harness.pointing import points_exactly, points_first
 from groma.eval.statistics.intervals import proportion
 from groma.finetune.label_talks import learnable
 from groma.finetune.lora_run import train
@@ -36,6 +35,7 @@ from groma.image import load_image
 from groma.instruction_sets.readers.reading import read_set
 from groma.types import Box
 from recipes.scenes.evaluation.figures import REC_KINDS, answers_to
+from recipes.scenes.evaluation.scene_judging import points_exactly, points_first
 from recipes.scenes.evaluation.scene_run import Settings, answer_all
 from recipes.scenes.language.conversations import converse
 from recipes.scenes.pictures.backgrounds import make_backdrop

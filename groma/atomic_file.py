@@ -1,11 +1,13 @@
 """Files that are written whole or not at all."""
 
+import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from uuid import uuid4
 
+from groma.foreign import clean_json
 from groma.types import GromaError
 
 
@@ -13,15 +15,8 @@ from groma.types import GromaError
 def replacing(target: Path, advice: str = "") -> Generator[IO[bytes]]:
     """Write a file whole or not at all; several processes may do so at once.
 
-    Args:
-        target: the file; its folder is made where there is none.
-        advice: what to do if it cannot be written.
-
-    Yields:
-        A file to write, which takes the place of the target once it is complete.
-
-    Raises:
-        GromaError: if the folder cannot be written.
+    Its folder is made where there is none. Yields a file to write, which takes the place of the
+    target once it is complete; raises `GromaError`, with advice, if the folder cannot be written.
     """
     draft = target.with_name(f"{target.name}.{uuid4().hex}")
     try:
@@ -36,3 +31,10 @@ def replacing(target: Path, advice: str = "") -> Generator[IO[bytes]]:
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_json(target: Path, data: Any) -> None:
+    """Write JSON whole or not at all; raises as `replacing`."""
+    text = clean_json(json.dumps(data, indent=1, ensure_ascii=False))
+    with replacing(target) as file:
+        file.write(f"{text}\n".encode())

@@ -8,15 +8,11 @@ import numpy as np
 
 T = TypeVar("T")
 Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class Dice:
-    """Scalar draws from a fast generator and arrays from numpy's, both from one seed sequence.
-
-    Attributes:
-        arrays: for drawing whole arrays.
-    """
+    """Scalar draws from a fast generator and `arrays` from numpy's, both from one seed sequence."""
 
     def __init__(self, sequence: np.random.SeedSequence):
         self.arrays = np.random.Generator(np.random.SFC64(sequence))
@@ -31,9 +27,9 @@ class Dice:
         Raises:
             ValueError: if `split` is unknown or a number is negative.
         """
-        if split not in SPLITS or seed < 0 or index < 0:
-            raise ValueError(f"No scene {split}/{seed}/{index}: use {SPLITS} and numbers >= 0.")
-        return cls(np.random.SeedSequence((SPLITS.index(split), seed, index, stream)))
+        if split not in _SPLITS or seed < 0 or index < 0:
+            raise ValueError(f"No scene {split}/{seed}/{index}: use {_SPLITS} and numbers >= 0.")
+        return cls(np.random.SeedSequence((_SPLITS.index(split), seed, index, stream)))
 
     def maybe(self, probability: float) -> bool:
         """True with this probability."""

@@ -7,6 +7,7 @@ been answered and paid for; it is sent again only if the caller says so.
 
 import hashlib
 import json
+import logging
 import math
 import os
 import random
@@ -28,16 +29,18 @@ from groma.types import GromaError
 
 Message = dict[str, Any]
 
-LONGEST_PAUSE = 300.0
-"""Between two attempts, in seconds, whatever the server asks for."""
+_LONGEST_PAUSE = 300.0  # between two attempts, in seconds, whatever the server asks for
 
 _MOST_BYTES = 16_000_000
 _MAY_PASS = frozenset({408, 409, 425, 429})
 _UNUSABLE = frozenset({401, 402, 404, 405})
 """Statuses that mean that no request will succeed: key, money, address or name of the model."""
-_SHORTEST_SECRET = 12
-"""A shorter key, such as EMPTY, is a word that an answer may well say."""
+_SHORTEST_SECRET = 12  # A shorter key, such as EMPTY, is a word that an answer may well say
 _LATE = "it did not answer in time"
+_TABLE = b"SQLite format 3\0"
+"""How a file of answers begins."""
+
+_logger = logging.getLogger(__name__)
 
 
 class EndpointError(GromaError):
@@ -95,7 +98,7 @@ class ChatEndpoint:
         self._timeout, self._attempts, self._patience = timeout, attempts, patience
         self._resend = resend
         self._stopped = threading.Event()
-        self._pace = Pace(requests_per_minute, sleep=self._stopped.wait)
+        self._pace = _Pace(requests_per_minute, sleep=self._stopped.wait)
         self._answers = _Answers(folder)
         self._locks: dict[str, threading.Lock] = {}
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -103,14 +106,10 @@ class ChatEndpoint:
         self._client = httpx.Client(timeout=limits, headers=headers)
 
     def complete(self, messages: Sequence[Message]) -> str:
-        """The answer to a conversation: the one on disk, or else the server's.
+        """The answer to a conversation, as OpenAI has them: the one on disk, or else the server's.
 
-        Args:
-            messages: as OpenAI's chat completions take them.
-
-        Raises:
-            UnusableEndpointError: if no request can succeed.
-            EndpointError: if this one did not, after all attempts.
+        Raises `UnusableEndpointError` if no request can succeed, and `EndpointError` if this one
+        did not, after all attempts.
         """
         body = self._body(messages)
         request = self._hash(body)
@@ -210,14 +209,8 @@ def masked(key: str, text: str) -> str:
     return re.sub(spelt, "…", text) if key else text
 
 
-class Pace:
-    """Spreads requests evenly, over all threads.
-
-    Args:
-        per_minute: most requests.
-        clock: seconds.
-        sleep: waits so many seconds.
-    """
+class _Pace:
+    """Spreads requests evenly, over all threads; the clock and sleep are in seconds."""
 
     def __init__(
         self,
@@ -240,13 +233,8 @@ class Pace:
             self._sleep(turn - now)
 
     def rest(self, seconds: float, everyone: bool) -> None:
-        """Wait before another attempt.
-
-        Args:
-            seconds: how long; `LONGEST_PAUSE` at most.
-            everyone: let no other thread send meanwhile.
-        """
-        seconds = min(seconds, LONGEST_PAUSE)
+        """Wait before another attempt, `_LONGEST_PAUSE` at most, perhaps with every thread."""
+        seconds = min(seconds, _LONGEST_PAUSE)
         if everyone:
             with self._lock:
                 self._next = max(self._next, self._clock() + seconds)
@@ -263,14 +251,13 @@ class _Answers:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "answers.sqlite"
         try:
-            self._table = sqlite3.connect(
-                path, timeout=60, isolation_level=None, check_same_thread=False
-            )
-            self._table.execute(
-                "CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT)"
-            )
-        except sqlite3.Error as error:
-            raise GromaError(f"{path} cannot be used: {error}.") from error
+            self._table = _open_table(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) or not _was_table(path):
+                raise GromaError(f"{path} cannot be used: {error}.") from error
+            _logger.warning("%s is damaged; its answers are asked for again.", path)
+            path.replace(path.with_suffix(".damaged"))
+            self._table = _open_table(path)
 
     def read(self, request: str) -> str | None:
         find = "SELECT answer FROM answers WHERE request = ?"
@@ -290,23 +277,38 @@ class _Answers:
         self._table.execute("UPDATE answers SET answer = ? WHERE request = ?", (answer, request))
 
 
+def _open_table(path: Path) -> sqlite3.Connection:
+    """The table of a file, which is made where there is none.
+
+    Raises:
+        sqlite3.DatabaseError: if the file is damaged.
+    """
+    table = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+    table.execute("CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT)")
+    ((check,), (pages,), (size,)) = (
+        table.execute(f"PRAGMA {name}").fetchone()
+        for name in ("quick_check", "page_count", "page_size")
+    )
+    if check != "ok" or path.stat().st_size < pages * size:
+        raise sqlite3.DatabaseError
+    return table
+
+
+def _was_table(path: Path) -> bool:
+    """Whether a damaged file was a table, and is nothing else of somebody's."""
+    with path.open("rb") as file:
+        return _TABLE.startswith(file.read(len(_TABLE)))
+
+
 @dataclass(frozen=True)
 class _Failure:
-    """Why an attempt brought no answer.
+    """Why an attempt brought no answer."""
 
-    Attributes:
-        reason: half a sentence about the server.
-        may_pass: whether another attempt could succeed.
-        is_unusable: whether other requests would fail as well.
-        status: of the response, if there was one.
-        pause: seconds the server wants to be left alone.
-    """
-
-    reason: str
-    may_pass: bool = True
-    is_unusable: bool = False
-    status: int | None = None
-    pause: float = 0.0
+    reason: str  # half a sentence about the server
+    may_pass: bool = True  # whether another attempt could succeed
+    is_unusable: bool = False  # whether other requests would fail as well
+    status: int | None = None  # of the response, if there was one
+    pause: float = 0.0  # seconds the server wants to be left alone
 
 
 def _refusal(response: httpx.Response, said: str) -> _Failure:
@@ -316,11 +318,11 @@ def _refusal(response: httpx.Response, said: str) -> _Failure:
         may_pass=status in _MAY_PASS or status >= 500,
         is_unusable=status in _UNUSABLE,
         status=status,
-        pause=read_pause(response.headers.get("Retry-After", "")),
+        pause=_read_pause(response.headers.get("Retry-After", "")),
     )
 
 
-def read_pause(header: str) -> float:
+def _read_pause(header: str) -> float:
     """Seconds that a `Retry-After` header asks to wait; 0 where it says nothing usable."""
     try:
         seconds = float(header)
@@ -331,7 +333,7 @@ def read_pause(header: str) -> float:
             return 0.0
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         seconds = (when - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else 0.0
+    return min(max(seconds, 0.0), _LONGEST_PAUSE) if math.isfinite(seconds) else 0.0
 
 
 def _read_key(variable: str) -> str:

@@ -6,16 +6,16 @@ the same everywhere or nowhere, and no text can stop a run or a page.
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, Literal
 
-UNKNOWN = "\ufffd"
-"""Stands where a character was that is none."""
+UNKNOWN = "\ufffd"  # stands where a character was that is none
 
 _HALF = re.compile("[\ud800-\udfff]")
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+"""What stands for bytes in the name of a file."""
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(?P<broken>u[dD][89a-fA-F]\w\w|u0000)|.)", re.S
 )
@@ -39,8 +39,7 @@ def clean_json(text: str) -> str:
 def decode_text(data: bytes, errors: Literal["strict", "replace"] = "strict") -> str:
     """Text of a file: UTF-8, or UTF-16 or UTF-32, with or without a mark at its start.
 
-    Raises:
-        UnicodeDecodeError: if it is none of them, and this is not to be passed over.
+    Raises `UnicodeDecodeError` if it is none of them, and this is not to be passed over.
     """
     return data.decode(json.detect_encoding(data), errors).removeprefix("\ufeff")
 
@@ -48,8 +47,7 @@ def decode_text(data: bytes, errors: Literal["strict", "replace"] = "strict") ->
 def load_json(data: bytes | str) -> Any:
     """The value of JSON text, without broken characters.
 
-    Raises:
-        ValueError: if it is no JSON, or nested too deeply.
+    Raises `ValueError` if it is no JSON, or nested too deeply.
     """
     text = decode_text(data) if isinstance(data, bytes) else data
     try:
@@ -66,8 +64,7 @@ def split_lines(text: str) -> Iterator[str]:
 def to_identifier(value: Any) -> int | str | None:
     """What an identifier is compared by: 7, 7.0, "7" and " 7 " are the same.
 
-    Returns:
-        A whole number where it is one, else text; None where it is neither.
+    A whole number where it is one, else text; None where it is neither.
     """
     if isinstance(value, float) and math.isfinite(value):
         return int(value) if value.is_integer() else str(value)
@@ -86,6 +83,11 @@ def read_text(value: Any) -> str:
     return " ".join(clean_text(value).split()) if isinstance(value, str) else ""
 
 
+def printable(text: str) -> str:
+    r"""Text that can be written; bytes of a name that are no UTF-8 are written as `\xe9`."""
+    return clean_text(_NO_UTF8.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:x}", text))
+
+
 def printable_name(path: PurePath) -> str:
-    r"""What a file is called, with slashes; bytes that are no UTF-8 are written as `\xe9`."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    """What a file is called, with slashes; see `printable`."""
+    return printable(path.as_posix())

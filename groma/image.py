@@ -10,6 +10,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Sequence
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -35,17 +36,23 @@ PICTURE_ENDINGS = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp"),
         *(".tif", ".tiff", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-        *(".ppm", ".pgm", ".pbm", ".pnm"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heics", ".heif", ".heifs", ".hif"),
     )
 )
 """Of file names, in small letters: what is looked for in folders and zips."""
 _READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PPM"
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What files of phones say they are at their ninth byte; the last two may be AVIF as well."""
+
+_ADVICE_ON_HEIF = "`pip install pillow-heif` makes it readable; or save the picture as JPEG"
 
 # What Pillow's plugins were seen to raise over broken files and names.
 _PILLOW_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError),
     *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
 )
+
+_BICUBIC = Image.Resampling.BICUBIC
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
@@ -73,6 +80,32 @@ def load_image(source: ImageSource) -> Image.Image:
         return _convert(source, "The picture")
     with _open(source) as image:
         return _convert(image, _name(source))
+
+
+def load_mask(source: str | Path | bytes) -> np.ndarray:
+    """Read a mask from a file of any size: what is opaque, or else what is bright.
+
+    Args:
+        source: a path or the bytes of a file. Where nothing of it is transparent, the thing is
+            what is brighter than half of the brightest.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        GromaError: as `load_image`.
+    """
+    name = _name(source)
+    with _open(source) as image:
+        _check_size(image, name)
+        try:
+            image.load()
+            upright = _upright(image)
+            alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
+            levels = np.asarray(upright.convert("L")) if alpha.all() else alpha
+        except _PILLOW_ERRORS as error:
+            raise GromaError(_damaged(name)) from error
+    return levels > levels.max() / 2
 
 
 def is_shown_alike(source: str | Path | bytes) -> bool:
@@ -103,22 +136,28 @@ def is_shown_alike(source: str | Path | bytes) -> bool:
 def is_photograph(source: str | Path | bytes) -> bool:
     """Whether a file is of a format that photographs are kept in, with a little loss."""
     with _open(source) as image:
-        return image.format in (*_JPEG, "WEBP", "AVIF", "JPEG2000")
+        return image.format in (*_JPEG, "WEBP", "AVIF", "JPEG2000", "HEIF")
 
 
-def to_pixels(image: Image.Image, image_size: int) -> PixelInput:
+def to_pixels(image: Image.Image, image_size: int, windows: Tensor | None = None) -> PixelInput:
     """Resize to the image encoder's square and normalise with the ImageNet statistics.
 
     Args:
         image: an RGB picture, as `load_image` returns it.
         image_size: S, the side in pixels; the aspect ratio is not kept.
+        windows: (T, 4) xyxy in [0, 1], tiles of the picture that are wanted besides.
 
     Returns:
-        Pixels (3, S, S) float32 and the (H, W) of `image`.
+        Pixels in float32 and the (H, W) of `image`.
     """
-    resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-    pixels = normalise_pixels(torch.from_numpy(np.array(resized)).permute(2, 0, 1))
-    return PixelInput(pixels=pixels.contiguous(), original_size=(image.height, image.width))
+    size = image.height, image.width
+    windows = torch.zeros(0, 4) if windows is None else windows
+    whole, *tiles = (
+        torch.from_numpy(np.array(image.resize((image_size, image_size), _BICUBIC, box)))
+        for box in (None, *boxes_to_pixels(windows, size))
+    )
+    pixels = normalise_pixels(torch.stack([whole, *tiles]).permute(0, 3, 1, 2)).contiguous()
+    return PixelInput(pixels[0], size, windows, pixels[1:])
 
 
 def normalise_pixels(pixels: Tensor) -> Tensor:
@@ -154,7 +193,7 @@ def check_boxes(boxes_px: Sequence[Sequence[float]], size: Size, limit: int) -> 
     """
     if len(boxes_px) > limit:
         raise GromaError(f"{len(boxes_px)} boxes are too many: at most {limit} can be given.")
-    return [_check_box(box, size, number) for number, box in enumerate(boxes_px, start=1)]
+    return [check_box(box, size, number) for number, box in enumerate(boxes_px, start=1)]
 
 
 def normalise_boxes(boxes_px: Sequence[Sequence[float]], size: Size) -> Tensor:
@@ -191,8 +230,8 @@ def _scale(size: Size) -> Tensor:
     return torch.tensor([width, height, width, height], dtype=torch.float64)
 
 
-def _check_box(box_px: Sequence[float], size: Size, number: int) -> Box:
-    """Validate and clip one box; `number` counts from 1 and names it in messages."""
+def check_box(box_px: Sequence[float], size: Size, number: int) -> Box:
+    """Validate one box, see `check_boxes`; `number` counts from 1 and names it in messages."""
     try:
         x1, y1, x2, y2 = (float(value) for value in box_px)
     except (TypeError, ValueError, OverflowError) as error:
@@ -221,9 +260,32 @@ def _open(source: str | Path | bytes) -> Image.Image:
     file = BytesIO(source) if isinstance(source, bytes) else source
     try:
         with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-            return Image.open(file, formats=_FORMATS)
+            return Image.open(file, formats=_formats(source))
     except _PILLOW_ERRORS as error:
         raise GromaError(_why_not_opened(source, error)) from error
+
+
+def _formats(source: str | Path | bytes) -> tuple[str, ...]:
+    """What a file may be; HEIF only where it says so and pillow-heif is installed."""
+    if not (_says_heif(source) and _has_heif()):
+        return _FORMATS
+    import pillow_heif  # late: few pictures need it
+
+    pillow_heif.register_heif_opener()
+    return (*_FORMATS, "HEIF")
+
+
+def _has_heif() -> bool:
+    return find_spec("pillow_heif") is not None
+
+
+def _says_heif(source: str | Path | bytes) -> bool:
+    if isinstance(source, bytes):
+        head = source[:12]
+    else:
+        with Path(source).open("rb") as file:
+            head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:] in _HEIF
 
 
 def _why_not_opened(source: str | Path | bytes, error: Exception) -> str:
@@ -236,6 +298,8 @@ def _why_not_opened(source: str | Path | bytes, error: Exception) -> str:
             return f"{name} is a folder, not a picture."
         case Image.DecompressionBombError():
             return _too_large(name)
+        case UnidentifiedImageError() if _says_heif(source):
+            return _damaged(name) if _has_heif() else f"{name} is HEIC: {_ADVICE_ON_HEIF}."
         case UnidentifiedImageError():
             num_bytes = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
             return f"{name} is {f'not a {_READABLE} picture' if num_bytes else 'empty'}."

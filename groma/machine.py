@@ -19,21 +19,22 @@ answer; their 4-bit weights answer faster unpacked."""
 
 
 def resolve_device(device: str) -> str:
-    """Turn "auto" into a device that exists here.
-
-    Raises:
-        GromaError: if there is no such kind of device, or CUDA is asked for and there is none.
-    """
+    """Turn "auto" into a device that exists here; raises `GromaError` if there is none."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.device(device)
     except RuntimeError as error:
-        raise GromaError(f"There is no device {device!r}; use auto, cpu or cuda.") from error
+        raise GromaError(f"There is no device {device!r}; use auto, cpu, cuda or mps.") from error
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise GromaError(
             f"Device {device!r} was asked for, but this PyTorch sees no CUDA GPU; use --device cpu "
             "or install a CUDA build of PyTorch."
+        )
+    if device.startswith("mps") and not torch.backends.mps.is_available():
+        raise GromaError(
+            f"Device {device!r} was asked for, but this PyTorch sees no GPU of Apple's; use "
+            "--device cpu."
         )
     return device
 
@@ -45,7 +46,7 @@ def computes_in_bf16(device: str) -> bool:
     """
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported()
-    return (
+    return device == "cpu" and (
         torch.cpu._is_avx512_bf16_supported()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -53,22 +54,17 @@ def computes_in_bf16(device: str) -> bool:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: str, width: int) -> torch.dtype:
-    """Turn "auto" into the fastest type that is exact enough.
+    """Turn "auto" into the fastest type that is exact enough on a device of `resolve_device`.
 
-    Args:
-        dtype: "auto", the name of a type, or a type.
-        device: from `resolve_device`.
-        width: of the language model; a narrow one answers in fp32 on every machine.
-
-    Raises:
-        GromaError: for a name that is no floating point type.
+    A language model of small width answers in fp32 on every machine. Raises `GromaError` for a name
+    that is no floating point type.
     """
     if dtype == "auto":
         if width < NARROW:
             return torch.float32
         if computes_in_bf16(device):
             return torch.bfloat16
-        return torch.float16 if device.startswith("cuda") else torch.float32
+        return torch.float32 if device == "cpu" else torch.float16
     kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
         raise GromaError(f"{dtype!r} is no floating point type; use float32, bfloat16 or float16.")
@@ -86,11 +82,7 @@ def trains_in_bf16() -> bool:
 
 
 def packs_for_cpu(dtype: torch.dtype) -> bool:
-    """Whether 4-bit weights may be repacked for bitsandbytes' CPU kernel, which knows bf16 alone.
-
-    Args:
-        dtype: that the model computes in.
-    """
+    """Whether 4-bit weights may be repacked for bitsandbytes' CPU kernel: it knows bf16 alone."""
     if dtype is not torch.bfloat16 or not computes_in_bf16("cpu"):
         return False
     from bitsandbytes.functional import has_avx512bf16  # late: it takes a while

@@ -8,23 +8,12 @@ from typing import Any, Self
 from groma.foreign import clean_json, load_json
 from groma.types import GromaError
 
-Fields = dict[str, Any]
-"""A JSON object."""
+Fields = dict[str, Any]  # A JSON object
 _START = b'{"run":'
 
 
 class RunJournal:
-    """A file of JSON lines: the first says how the run was started, every other is an entry.
-
-    Args:
-        path: of the file.
-        settings: its first line.
-        entries: its other lines.
-
-    Attributes:
-        settings: as given.
-        entries: as given, and what was appended since.
-    """
+    """A file of JSON lines: `settings`, how the run was started, and then the `entries`."""
 
     def __init__(self, path: Path, settings: Fields, entries: list[Fields]) -> None:
         self._path = path
@@ -35,8 +24,7 @@ class RunJournal:
     def read(cls, path: Path) -> Self:
         """Read a file; a last line that was cut off by the end of its run is left out.
 
-        Raises:
-            GromaError: if it holds no run, or a line within is broken.
+        Raises `GromaError` if it holds no run, or a line within is broken.
         """
         lines, _ = _split(path, path.read_bytes())
         if not lines or not isinstance(lines[0].get("run"), dict):
@@ -47,12 +35,11 @@ class RunJournal:
     def resume(cls, path: Path, settings: Fields) -> Self:
         """Open a file to append to; it is begun anew where it holds no entry.
 
-        Raises:
-            GromaError: if it holds entries that were made in another way, or something else.
+        Raises `GromaError` if it holds entries that were made in another way, or something else.
         """
         settings = json.loads(json.dumps(settings))
         data = path.read_bytes() if path.exists() else b""
-        if data and not data.startswith(_START):
+        if not (data.startswith(_START) or _START.startswith(data)):
             raise _not_a_run(path)
         lines, num_bytes = _split(path, data)
         if len(lines) < 2:

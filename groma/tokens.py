@@ -50,11 +50,7 @@ class TokenIds:
         return cls(config.text_config.vocab_size - len(NEW_TOKENS))
 
     def __getitem__(self, token: str) -> int:
-        """Id of one of `NEW_TOKENS`.
-
-        Raises:
-            KeyError: if `token` is not a new token.
-        """
+        """Id of one of `NEW_TOKENS`; raises `KeyError` for any other."""
         if token not in _POSITION:
             raise KeyError(f"{token!r} is not one of Groma's tokens.")
         return self.base + _POSITION[token]

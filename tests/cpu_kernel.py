@@ -7,7 +7,7 @@ from bitsandbytes import functional
 from torch import Tensor
 
 from groma import machine
-from groma.checkpoint.nf4 import scale_blocks, unpack_codes
+from groma.checkpoint.nf4 import _scale_blocks, _unpack_codes
 
 
 def allow(monkeypatch: pytest.MonkeyPatch, allowed: bool = True) -> None:
@@ -24,7 +24,7 @@ def multiply(inputs: Tensor, packed: Tensor, out: Tensor | None = None, state=No
     pairs = packed.view(-1, columns // 2, 32)  # per group: the low halves of bytes come first
     halves = torch.cat([pairs & 15, pairs >> 4], dim=-1).view(-1, columns // 2, 32, 2)
     codes = halves.transpose(1, 2).reshape(rows, columns // 2, 2)
-    values = unpack_codes((codes[..., 0] << 4 | codes[..., 1]).flatten(), state.code)
+    values = _unpack_codes((codes[..., 0] << 4 | codes[..., 1]).flatten(), state.code)
     scales = state.absmax.T.reshape(-1).float()
-    weights = scale_blocks(values, scales, state.blocksize).view(rows, columns)
+    weights = _scale_blocks(values, scales, state.blocksize).view(rows, columns)
     return F.linear(inputs.bfloat16(), weights.bfloat16()).to(inputs.dtype)

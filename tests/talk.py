@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from groma.chat.chat import Groma
+from groma.shapes import Point
 from groma.tokens import NEW_TOKENS
 from groma.types import EncodedImage
 from tests.groma.model.tiny import tiny_config, tiny_model
@@ -48,3 +49,9 @@ def picture(seed: int = 0) -> Image.Image:
 @cache
 def encoded(kind: str = "llama") -> EncodedImage:
     return groma(kind).encode_image(picture())
+
+
+def place() -> Point:
+    """Somewhere on the surest proposal."""
+    x1, y1, x2, y2 = encoded().proposals.boxes[0].clamp(0, 1).tolist()
+    return Point(round((x1 + x2) / 2 * SIZE[1], 2), round((y1 + y2) / 2 * SIZE[0], 2))

@@ -30,7 +30,8 @@ export function listenForMentions(canvas) {
   /** `@2` is `[2]` as soon as no other number begins with 2; until then there is a choice. */
   function onTyping(event) {
     const box = event.target;
-    if (!root.checkVisibility() || box !== question.find() || !event.isTrusted) return;
+    const isOwn = event.type === "input" && !event.isTrusted;
+    if (!root.checkVisibility() || box !== question.find() || isOwn || event.isComposing) return;
     const typed = mentionAt(box);
     if (!typed) return closeMentions();
     const found = mentionable(typed.words);
@@ -128,7 +129,7 @@ export function listenForMentions(canvas) {
   mentions.list.id = `groma-mentions-${[...document.querySelectorAll(".groma-mentions")].indexOf(mentions.list)}`;
   // Before the question box hears of them: Enter chooses and does not ask.
   document.addEventListener("keydown", onMentionKey, true);
-  document.addEventListener("input", onTyping);
+  ["input", "compositionend"].forEach((name) => document.addEventListener(name, onTyping));
   document.addEventListener("focusout", (event) => event.target === question.find() && closeMentions());
   document.addEventListener("pointerdown", (event) => !mentions.list.contains(event.target) && closeMentions());
   document.addEventListener("scroll", placeMentions, true);

@@ -7,7 +7,8 @@ from typing import Any
 from groma.chat.conversation import Conversation, GroundedReply
 from groma.config import NUM_REGION_TOKENS
 from groma.drawing.boxes import region_colour, text_colour
-from groma.types import Box, GroundedSpan, Region, RegionRef
+from groma.named_regions import GroundedSpan, Region, RegionRef
+from groma.types import Box
 
 LONGEST_LABEL = 28
 """Characters of a label on the canvas."""

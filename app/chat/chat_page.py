@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
 from groma.limits import HIGHEST_TEMPERATURE, LONGEST_QUESTION, MOST_NEW_TOKENS, MOST_WAITING
+from groma.types import Detail
 
 from ..canvas.region_canvas import Canvas
 from ..canvas.shown_boxes import shown_boxes
@@ -161,6 +162,13 @@ class Page:
                 _slider("Longest answer", "In tokens", 16, MOST_NEW_TOKENS, 512, 16),
                 _slider("Score threshold", "Of proposals", 0, 1, threshold, 0.01),
                 _slider("Regions", "Most proposals", 1, limit, limit, 1),
+                gr.Radio(
+                    get_args(Detail),
+                    value=1,
+                    label="Detail",
+                    info="2, 3: small things too",
+                    min_width=200,
+                ),
                 _slider("Certain from", "Less gets a ?", 0, 1, 0.5, 0.05),
             ]
 
@@ -188,7 +196,7 @@ class Page:
         self.undo.click(self._once(chat.undo), settings, **work)
         self.edit.click(self._once(chat.edit), [self.canvas, *settings], **work)
         self.clear.click(self._once(chat.clear), [self.canvas, *settings], **work)
-        for setting in settings[-3:]:
+        for setting in settings[-4:]:
             setting.change(self._once(chat.redraw), settings, **work)
         self.save.click(_save(chat), None, self.files, **PRIVATE)
         self.load.upload(self._once(self._load), [self.load, *settings], **work)

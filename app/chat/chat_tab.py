@@ -10,7 +10,7 @@ from typing import Any, ParamSpec
 
 from groma.chat.conversation import Conversation, GroundedReply, check_question
 from groma.chat.settings import GenerationSettings
-from groma.types import Box, GromaError
+from groma.types import Box, Detail, GromaError
 
 from ..canvas.region_canvas import Drawing
 from ..canvas.shown_boxes import Pending, shown_boxes
@@ -44,6 +44,7 @@ class Settings:
         max_new_tokens: most tokens of an answer.
         score_threshold: least objectness of a proposal.
         max_regions: most proposals.
+        detail: how closely a picture is looked at.
         certain: phrases below this score are shown as uncertain.
     """
 
@@ -53,6 +54,7 @@ class Settings:
     max_new_tokens: int = 512
     score_threshold: float | None = None
     max_regions: int | None = None
+    detail: Detail = 1
     certain: float = 0.5
 
     @property
@@ -70,6 +72,7 @@ class Settings:
             "max_new_tokens": int(self.max_new_tokens),
             "score_threshold": None if threshold is None else float(threshold),
             "max_regions": None if limit is None else int(limit),
+            "detail": self.detail,
         }
         GenerationSettings(**fields)
         return fields

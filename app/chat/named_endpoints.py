@@ -55,7 +55,8 @@ def add(groma: Groma, queue: dict[str, Any], free: Callable[[], None] = free_mem
         [image, message, regions, settings],
         answer,
         api_name="ask",
-        api_description="Ask about a picture; regions are xyxy in pixels, settings are optional.",
+        api_description="Ask about a picture; regions are boxes x1, y1, x2, y2 or other shapes in "
+        "pixels, settings are optional.",
         **queue,
     )
     regions_button.click(
@@ -82,7 +83,7 @@ def ask(
         groma: the model.
         image: an uploaded file.
         message: the question; `[K]` means region K.
-        regions: boxes xyxy in pixels of the picture.
+        regions: see `groma.shapes.parse_shape`.
         settings: fields of `GenerationSettings`.
         free: frees memory where there is too little.
 
@@ -93,11 +94,13 @@ def ask(
         Error: one sentence about what is wrong with the request.
     """
     with answered():
-        boxes = () if regions is None else regions
-        check_question(message, boxes)
+        drawn = () if regions is None else regions
+        check_question(message, drawn)
         options, picture = _checked(settings), _read(image)
         with closing(
-            stream_retrying(lambda: groma.chat(picture, **options).stream(message, boxes), free)
+            stream_retrying(
+                lambda: groma.chat(picture, **options).stream(message, regions=drawn), free
+            )
         ) as replies:
             for reply in _now_and_then(replies):
                 yield reply.to_dict()

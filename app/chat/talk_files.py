@@ -16,10 +16,13 @@ from PIL import Image
 from groma.chat.conversation import Conversation
 from groma.data.sources.groma_instruct import format_item
 from groma.drawing.boxes import draw_boxes, regions_to_detections
+from groma.drawing.outlines import outlines
 from groma.foreign import load_json
 from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
-from groma.types import GromaError, RegionRef
+from groma.named_regions import RegionRef
+from groma.shapes import Mask
+from groma.types import GromaError
 
 from ..canvas.shown_boxes import colour_id, find_twins, region_key, shown_boxes
 from ..shared.picture_files import add_folder, read_picture
@@ -71,7 +74,8 @@ def mark(image: Image.Image, conversation: Conversation) -> Image.Image:
 def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
     """Regions as COCO annotations: boxes x, y, width, height in pixels.
 
-    The phrase is the category, the certainty the score.
+    The phrase is the category, the certainty the score. A mask is there twice: `segmentation` has
+    its outlines, which know no holes, `mask` its run lengths.
     """
     height, width = conversation.image_size
     found = [(region, phrase or "region") for region, phrase in _mentions(conversation)]
@@ -89,6 +93,7 @@ def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
                 "iscrowd": 0,
                 "score": region.score,
             }
+            | ({} if region.mask is None else _to_segmentation(region.mask))
             for number, (region, phrase) in enumerate(found, start=1)
         ],
     }
@@ -213,6 +218,12 @@ def _label(region: RegionRef, phrase: str, user: int | None) -> str:
 def _to_xywh(box: Sequence[float]) -> list[float]:
     x1, y1, x2, y2 = box
     return [x1, y1, x2 - x1, y2 - y1]
+
+
+def _to_segmentation(mask: Mask) -> dict[str, Any]:
+    polygons = [[at for place in polygon for at in place] for polygon in outlines(mask)]
+    area = int(mask.mask(mask.size).sum())
+    return {"segmentation": polygons, "area": area, "mask": mask.to_run_lengths()}
 
 
 def _dump(data: Any) -> str:

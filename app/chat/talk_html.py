@@ -9,7 +9,7 @@ from re import Match, compile
 from groma.chat.conversation import Conversation, GroundedReply
 from groma.config import NUM_REGION_TOKENS
 from groma.drawing.boxes import text_colour
-from groma.types import GroundedSpan
+from groma.named_regions import GroundedSpan
 
 from ..canvas.shown_boxes import (
     NO_TWINS,

@@ -38,7 +38,8 @@ from groma.instruction_sets.readers.set_items import InstructionSet, left_out, t
 from groma.instruction_sets.readers.unpacking import Limits, unpack
 from groma.instruction_sets.readers.writing import write_set
 from groma.model.quantization import stored_quantization
-from groma.types import GromaError, Region
+from groma.named_regions import Region
+from groma.types import GromaError
 
 from ..shared.error_border import without_folders
 from ..shared.picture_files import displayable, read_picture

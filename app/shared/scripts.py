@@ -37,6 +37,11 @@ def starting(script: str, *events: str) -> str:
     )
 
 
+def first_script() -> str:
+    """What must run before a page's own scripts; for its head."""
+    return (_FOLDER / "shared" / "composing.js").read_text("utf-8")
+
+
 @cache
 def _address() -> str:
     """Another one for other scripts, so that no browser goes on with old ones."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from groma.chat.chat import Boxes, Chat, Groma
+from groma.chat.chat import Chat, Drawn, Groma
 from groma.chat.conversation import Conversation, GroundedReply, Turn
-from groma.types import GromaError, Region
+from groma.named_regions import Region
+from groma.types import Detail, GromaError
 
 from .gpu_memory import free_memory, retrying, stream_retrying
 from .models_at_hand import Models
@@ -48,6 +49,7 @@ class Session:
         picture: the file the talk is about, or None before there is one.
         conversation: what was said; it stays when the memory below is freed.
         proposals: what the region proposer found, before anything has a name.
+        detail: how closely the picture is looked at, see `GenerationSettings`.
         chat: encoded picture and caches; None when freed, and made again when needed.
         last_used: when the tab last asked for anything.
         stopping: set to end the answer that is being made.
@@ -62,6 +64,7 @@ class Session:
     picture: Path | None = None
     conversation: Conversation | None = None
     proposals: tuple[Region, ...] = ()
+    detail: Detail = 1
     chat: Chat | None = None
     last_used: float = 0.0
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -80,12 +83,13 @@ class Session:
     def num_bytes(self) -> int:
         """Memory of the encoded picture and the caches."""
         chat = self.chat
-        return 0 if chat is None else chat_bytes(chat)
+        return 0 if chat is None else chat.image.num_bytes + chat.num_cached_bytes
 
     def follow(self, former: "Session") -> None:
         """Go on with another session's talk, which goes on by itself as well."""
         self.picture, self.conversation = former.picture, former.conversation
         self.proposals, self.model = former.proposals, former.model
+        self.detail = former.detail
         self.adapted, self.adapter = former.adapted, former.adapter
 
 
@@ -219,7 +223,7 @@ class Sessions:
         Raises:
             GromaError: as `talk`.
         """
-        with self.talk(tab) as chat:
+        with self.talk(tab, settings.get("detail")) as chat:
             session = self.get(tab)
             groma = self.answering(session)
             session.proposals = self._retrying(
@@ -296,8 +300,12 @@ class Sessions:
                 chat.undo()
 
     @contextmanager
-    def talk(self, tab: str) -> Generator[Chat]:
+    def talk(self, tab: str, detail: Detail | None = None) -> Generator[Chat]:
         """Exclusive use of a tab's conversation; what was freed is silently made again.
+
+        Args:
+            tab: id of the browser tab.
+            detail: how closely its picture is to be looked at; None leaves it as it is.
 
         Raises:
             GromaError: as `require`, or if the tab is still answering.
@@ -305,6 +313,8 @@ class Sessions:
         session = self.require(tab)
         try:
             with _exclusive(session):
+                if detail not in (None, session.detail):
+                    session.detail, session.chat = detail, None
                 chat = session.chat = session.chat or self._open_again(session)
                 try:
                     yield chat
@@ -320,7 +330,7 @@ class Sessions:
         self,
         tab: str,
         text: str | None,
-        boxes: Boxes | None = None,
+        boxes: Drawn | None = None,
         again: bool = False,
         **settings: Any,
     ) -> Generator[GroundedReply]:
@@ -366,15 +376,15 @@ class Sessions:
             _free(session)
 
     def _stream_once(
-        self, tab: str, text: str | None, boxes: Boxes | None, again: bool, fields: Fields
+        self, tab: str, text: str | None, boxes: Drawn | None, again: bool, fields: Fields
     ) -> Generator[GroundedReply]:
         """Answer without a second try."""
         stop = self.get(tab).stopping.is_set
-        with self.talk(tab) as chat:
+        with self.talk(tab, fields.get("detail")) as chat:
             if again:
                 yield from chat.stream_again(text, boxes, stop, **fields)
             else:
-                yield from chat.stream(text or "", boxes or (), stop, **fields)
+                yield from chat.stream(text or "", stop=stop, regions=boxes or (), **fields)
 
     def _retrying(self, session: Session, run: Callable[[], _Result]) -> _Result:
         """Run for a session at work, and once more after freeing memory, its own included."""
@@ -389,8 +399,10 @@ class Sessions:
         """What was freed of a session that has a picture."""
         picture, conversation = session.picture, session.conversation
         assert picture is not None
-        groma = self.answering(session)
-        return self._retrying(session, lambda: groma.chat(read_picture(picture), conversation))
+        groma, detail = self.answering(session), session.detail
+        return self._retrying(
+            session, lambda: groma.chat(read_picture(picture), conversation, detail=detail)
+        )
 
     def _look(
         self, session: Session, picture: Path, conversation: Conversation | None, fields: Fields
@@ -399,6 +411,7 @@ class Sessions:
         found = self._find(session, picture, conversation, fields)
         session.chat, session.conversation, session.proposals = found
         session.picture, session.is_forgotten = picture, False
+        session.detail = fields.get("detail", 1)
 
     def _find(
         self, session: Session, picture: Path, conversation: Conversation | None, fields: Fields
@@ -407,7 +420,8 @@ class Sessions:
         groma = self.answering(session)
 
         def see() -> Seen:
-            chat = groma.chat(read_picture(picture), conversation)
+            detail = fields.get("detail", 1)
+            chat = groma.chat(read_picture(picture), conversation, detail=detail)
             return chat, chat.conversation, groma.regions(chat.image, **fields)
 
         return self._retrying(session, see)
@@ -460,18 +474,6 @@ class Sessions:
                 if surplus <= 0:
                     return
                 surplus -= _free(session)
-
-
-def chat_bytes(chat: Chat) -> int:
-    """Memory of a conversation: its encoded picture and its caches."""
-    image = chat.image
-    tensors = (
-        image.image_tokens,
-        *image.feature_maps,
-        image.proposals.boxes,
-        image.proposals.scores,
-    )
-    return sum(tensor.nbytes for tensor in tensors) + chat.num_cached_bytes
 
 
 @contextmanager

@@ -16,9 +16,10 @@ import gradio as gr
 import spaces
 import torch
 
-from groma.chat.chat import Boxes
+from groma.chat.chat import Drawn
 from groma.chat.conversation import Conversation, GroundedReply, Turn
-from groma.types import GromaError, Region
+from groma.named_regions import Region
+from groma.types import GromaError
 
 from .gpu_memory import SECONDS_TO_START, seconds_to_answer, too_little_memory
 from .models_at_hand import Models
@@ -51,7 +52,8 @@ class ZeroGpuSessions(Sessions):
         ) -> tuple[Conversation, tuple[Region, ...]] | GromaError:
             try:
                 groma = models.get(model)
-                chat = groma.chat(read_picture(picture), conversation)
+                detail = settings.get("detail", 1)
+                chat = groma.chat(read_picture(picture), conversation, detail=detail)
                 return chat.conversation, groma.regions(chat.image, **settings)
             except (GromaError, torch.OutOfMemoryError) as error:
                 return _mistake(error)
@@ -62,12 +64,13 @@ class ZeroGpuSessions(Sessions):
             picture: Path,
             conversation: Conversation,
             text: str,
-            boxes: Boxes,
+            boxes: Drawn,
             settings: dict[str, Any],
         ) -> Parts:
             try:
-                chat = models.get(model).chat(read_picture(picture), conversation)
-                for place, reply in enumerate(chat.stream(text, boxes, **settings)):
+                groma, detail = models.get(model), settings.get("detail", 1)
+                chat = groma.chat(read_picture(picture), conversation, detail=detail)
+                for place, reply in enumerate(chat.stream(text, regions=boxes, **settings)):
                     if place == 0:
                         yield chat.unfinished
                     yield reply
@@ -99,7 +102,7 @@ class ZeroGpuSessions(Sessions):
         session.conversation = Conversation(session.conversation.image_size)
 
     def _stream_once(
-        self, tab: str, text: str | None, boxes: Boxes | None, again: bool, fields: Fields
+        self, tab: str, text: str | None, boxes: Drawn | None, again: bool, fields: Fields
     ) -> Generator[GroundedReply]:
         session = self.require(tab)
         assert session.picture is not None
@@ -108,7 +111,8 @@ class ZeroGpuSessions(Sessions):
         if again:
             last, before = before.turns[-1], before.without_last()
             text = last.question if text is None else text
-            boxes = last.boxes if boxes is None else boxes
+            boxes = last.shapes if boxes is None else boxes
+        session.detail = fields.get("detail", session.detail)
         about = (session.model, session.picture, before)
         parts = self._answer(*about, text or "", boxes or (), fields)
         try:
@@ -166,7 +170,7 @@ def estimate(
     picture: Path,  # noqa: ARG001
     conversation: Conversation,  # noqa: ARG001
     text: str,  # noqa: ARG001
-    boxes: Boxes,  # noqa: ARG001
+    boxes: Drawn,  # noqa: ARG001
     settings: dict[str, Any],
 ) -> int:
     """Seconds of GPU that an answer may need; ZeroGPU calls it with the answer's arguments."""

@@ -1,7 +1,7 @@
 """Talking about a picture: encode once, ask many times, compute only what is new (paper 3.2)."""
 
 import copy
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,20 +26,34 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
+from groma.masks.maker import MaskMaker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
+from groma.named_regions import Region
+from groma.ops.tiles import tile_windows, tiles_per_side
+from groma.shapes import Shape
 from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import EncodedImage, GromaError, ObjectnessMix, Region
+from groma.types import (
+    Detail,
+    EncodedImage,
+    GromaError,
+    ObjectnessMix,
+    PixelInput,
+    Size,
+)
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""
 
 Boxes = Sequence[Sequence[float]]
 """Boxes xyxy in pixels of the original picture."""
+
+Drawn = Sequence[Shape | Sequence[float] | Mapping[str, Any]]
+"""Regions that a user drew, see `groma.shapes.read_shape`."""
 
 Stream = Generator[GroundedReply]
 """Growing replies; closing it ends the answer where it is."""
@@ -54,6 +68,7 @@ class Groma:
     """
 
     _step: Step | None = None
+    _mask_maker: MaskMaker | None = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -83,11 +98,11 @@ class Groma:
         )
 
         adapted = copy.copy(self)
-        adapted.model = attach(self.model, folder)
+        adapted.model, adapted._step = attach(self.model, folder), None
         return adapted
 
     def with_step(self, step: Step) -> "Groma":
-        """This model with another way to read one token, such as together with other talks.
+        """This model with another way to read tokens, such as together with other talks.
 
         Args:
             step: see `PrefixDecoder`.
@@ -96,25 +111,72 @@ class Groma:
         stepping._step = step
         return stepping
 
-    @torch.inference_mode()
+    def with_masks(self, maker: MaskMaker) -> "Groma":
+        """This model with a maker of masks, which sees every picture that is encoded from now on.
+
+        Args:
+            maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
+        """
+        masking = copy.copy(self)
+        masking._mask_maker = maker
+        return masking
+
     def encode_image(
-        self, image: Picture, objectness_mix: ObjectnessMix | None = None
+        self,
+        image: Picture,
+        objectness_mix: ObjectnessMix | None = None,
+        detail: Detail = 1,
     ) -> EncodedImage:
         """Compute everything about a picture that does not depend on the conversation.
 
         Args:
             image: anything `groma.image.load_image` reads; an encoded picture is returned as it is.
             objectness_mix: what ranks proposals, see `RegionProposer.propose`.
+            detail: see `GenerationSettings`.
 
         Raises:
             GromaError: if it is no picture, damaged or too large.
         """
         if isinstance(image, EncodedImage):
             return image
-        picture = to_pixels(load_image(image), self.config.image_size)
-        parameter = next(self.model.image_encoder.parameters())
-        pixels = picture.pixels[None].to(parameter.device, parameter.dtype)
-        return self.model.encode_image(pixels, [picture.original_size], objectness_mix)[0]
+        picture = load_image(image)
+        (encoded,) = self.encode_pixels([self.to_pixels(picture, detail)], objectness_mix)
+        maker = self._mask_maker
+        return encoded if maker is None else replace(encoded, masks=maker.look(picture))
+
+    def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
+        """What the model sees of a picture; arguments as in `encode_image`."""
+        picture = load_image(image)
+        side = self.config.image_size
+        per_side = self.tiles_per_side((picture.height, picture.width), detail)
+        return to_pixels(picture, side, tile_windows(per_side))
+
+    def tiles_per_side(self, size: Size, detail: Detail) -> int:
+        """How many tiles in a row a picture (H, W) is looked at in; 1 is the whole alone."""
+        return tiles_per_side(*size, self.config.image_size) if detail == "auto" else detail
+
+    @torch.inference_mode()
+    def encode_pixels(
+        self, pictures: Sequence[PixelInput], objectness_mix: ObjectnessMix | None = None
+    ) -> list[EncodedImage]:
+        """Encode pictures together, and the tiles of each.
+
+        Args:
+            pictures: from `to_pixels`.
+            objectness_mix: see `encode_image`.
+        """
+        weight = next(self.model.image_encoder.parameters())
+        pixels = torch.stack([picture.pixels for picture in pictures]).to(weight)
+        sizes = [picture.original_size for picture in pictures]
+        encoded = self.model.encode_image(pixels, sizes, objectness_mix)
+        return [
+            self.model.add_tiles(
+                image, picture.tiles.to(weight), picture.windows.to(weight.device), objectness_mix
+            )
+            if len(picture.windows)
+            else image
+            for image, picture in zip(encoded, pictures, strict=True)
+        ]
 
     def regions(self, image: Picture, **settings: Unpack[SettingValues]) -> tuple[Region, ...]:
         """The regions a conversation about a picture starts with, best first.
@@ -123,8 +185,9 @@ class Groma:
             image: see `encode_image`.
             settings: fields of `GenerationSettings`.
         """
-        policy = self.policy(GenerationSettings(**settings))
-        return name_regions((), self.encode_image(image), (), policy, self.config.max_regions)
+        chosen = GenerationSettings(**settings)
+        encoded = self.encode_image(image, detail=chosen.detail)
+        return name_regions((), encoded, (), self.policy(chosen), self.config.max_regions)
 
     def chat(
         self,
@@ -142,7 +205,8 @@ class Groma:
         Raises:
             GromaError: if the conversation is about a picture of another size.
         """
-        encoded = self.encode_image(image)
+        chosen = GenerationSettings(**settings)
+        encoded = self.encode_image(image, detail=chosen.detail)
         if conversation is None:
             conversation = Conversation(encoded.original_size)
         if conversation.image_size != encoded.original_size:
@@ -152,7 +216,7 @@ class Groma:
                     *sizes
                 )
             )
-        return Chat(self, encoded, conversation, GenerationSettings(**settings))
+        return Chat(self, encoded, conversation, chosen)
 
     def policy(self, settings: GenerationSettings) -> SelectionPolicy:
         """The model's own thresholds, where the settings do not replace them."""
@@ -220,7 +284,18 @@ class Chat:
         self._decoder.release()
         self._embedder.release()
 
-    def ask(self, text: str, boxes: Boxes = (), **settings: Unpack[SettingValues]) -> GroundedReply:
+    def take_over(self, other: "Chat") -> None:
+        """Read nothing again that another talk about the same picture has read."""
+        self._decoder.take_over(other._decoder)
+
+    def ask(
+        self,
+        text: str,
+        boxes: Boxes = (),
+        *,
+        regions: Drawn = (),
+        **settings: Unpack[SettingValues],
+    ) -> GroundedReply:
         """Ask about the picture and wait for the whole answer.
 
         Args:
@@ -228,19 +303,22 @@ class Chat:
                 the order they were drawn.
             boxes: user regions drawn with this question, xyxy in pixels of the original picture;
                 if the text mentions no region, these are mentioned at its end.
+            regions: more of them, which may be points, scribbles, polygons or masks as well.
             settings: fields of `GenerationSettings`, instead of the conversation's own.
 
         Raises:
             GromaError: if the question is empty, too long or mentions a region that there is not,
-                a box is wrong, or the conversation is too long.
+                a region is wrong, or the conversation is too long.
         """
-        return _last(self.stream(text, boxes, **settings))
+        return _last(self.stream(text, boxes, regions=regions, **settings))
 
     def stream(
         self,
         text: str,
         boxes: Boxes = (),
         stop: Callable[[], bool] | None = None,
+        *,
+        regions: Drawn = (),
         **settings: Unpack[SettingValues],
     ) -> Stream:
         """Ask, and see the answer grow; otherwise as `ask`, which joins this.
@@ -250,28 +328,30 @@ class Chat:
             boxes: see `ask`.
             stop: asked before every token whether to end here. Closing the generator ends the
                 answer too; either way what was said so far is kept, marked "cancelled".
+            regions: see `ask`.
             settings: see `ask`.
 
         Returns:
             Replies, each with more text or spans than the one before; the last is complete.
         """
-        request = self._request(self._conversation, text, boxes, replace(self.settings, **settings))
-        return self._answer(request, stop)
+        check_question(text, boxes, regions)
+        drawn, settings_now = [*boxes, *regions], replace(self.settings, **settings)
+        return self._answer(self._request(self._conversation, text, drawn, settings_now), stop)
 
     def regenerate(self, **settings: Unpack[SettingValues]) -> GroundedReply:
         """Answer the last question anew; settings as in `stream_again`."""
         return _last(self.stream_again(**settings))
 
     def edit(
-        self, text: str, boxes: Boxes | None = None, **settings: Unpack[SettingValues]
+        self, text: str, drawn: Drawn | None = None, **settings: Unpack[SettingValues]
     ) -> GroundedReply:
         """Replace the last question and answer the new one; arguments as in `stream_again`."""
-        return _last(self.stream_again(text, boxes, **settings))
+        return _last(self.stream_again(text, drawn, **settings))
 
     def stream_again(
         self,
         text: str | None = None,
-        boxes: Boxes | None = None,
+        drawn: Drawn | None = None,
         stop: Callable[[], bool] | None = None,
         **settings: Unpack[SettingValues],
     ) -> Stream:
@@ -279,7 +359,7 @@ class Chat:
 
         Args:
             text: the question instead of the last one; None keeps it.
-            boxes: the user regions instead of those drawn with it; None keeps them.
+            drawn: the user regions instead of those drawn with it; None keeps them.
             stop: see `stream`.
             settings: fields of `GenerationSettings`, instead of those of the last turn.
 
@@ -290,23 +370,23 @@ class Chat:
         request = self._request(
             before,
             last.question if text is None else text,
-            last.boxes if boxes is None else boxes,
+            last.shapes if drawn is None else drawn,
             replace(last.settings, **settings),
         )
         return self._answer(request, stop)
 
-    def say(self, text: str, boxes: Boxes, reply: GroundedReply) -> None:
+    def say(self, text: str, drawn: Drawn, reply: GroundedReply) -> None:
         """Add a turn that was said elsewhere, without computing anything.
 
         Args:
             text: see `ask`.
-            boxes: see `ask`.
+            drawn: user regions drawn with it.
             reply: what was answered.
 
         Raises:
             GromaError: as `ask`.
         """
-        request = self._request(self._conversation, text, boxes, self.settings)
+        request = self._request(self._conversation, text, drawn, self.settings)
         self._conversation = request.with_answer(reply, None)
 
     def undo(self) -> Turn:
@@ -320,6 +400,21 @@ class Chat:
         self._conversation = before
         return last
 
+    def make_masks(self) -> Conversation:
+        """Make the masks of all regions that answers mean, where they have none yet.
+
+        Returns:
+            The conversation, which has them from now on.
+
+        Raises:
+            GromaError: if the picture was encoded without a maker of masks, see `Groma.with_masks`.
+        """
+        self._check_idle()
+        if self.image.masks is None:
+            raise GromaError("There is nothing to make masks with; see --masks.")
+        self._conversation = self._conversation.masked(self.image.masks)
+        return self._conversation
+
     def to_dict(self) -> dict[str, Any]:
         """The conversation, JSON-ready; `Conversation.from_dict` and `Groma.chat` continue it."""
         return self._conversation.to_dict()
@@ -329,14 +424,14 @@ class Chat:
             raise GromaError("This conversation is still answering; stop that answer first.")
 
     def _request(
-        self, before: Conversation, text: str, boxes: Boxes, settings: GenerationSettings
+        self, before: Conversation, text: str, drawn: Drawn, settings: GenerationSettings
     ) -> "_Request":
         """Everything that can be wrong with a question is found here, before any computing."""
         self._check_idle()
-        check_question(text, boxes)
+        check_question(text, drawn)
         text = clean_text(text)
         config, policy, template = self._groma.config, self._groma.policy(settings), self._template
-        new = name_regions(before.regions, self.image, boxes, policy, config.max_regions)
+        new = name_regions(before.regions, self.image, drawn, policy, config.max_regions)
         named = (*before.regions, *new)
         check_mentions(text, sum(region.user is not None for region in named))
         listed = list_regions(named, before.mentioned, policy)

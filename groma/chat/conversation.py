@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from groma.chat.settings import GenerationSettings
 from groma.config import NUM_REGION_TOKENS
-from groma.limits import LONGEST_QUESTION, LONGEST_TALK, MOST_BOXES, MOST_NEW_TOKENS, MOST_TURNS
+from groma.limits import (
+    LONGEST_NAME,
+    LONGEST_QUESTION,
+    LONGEST_TALK,
+    MOST_BOXES,
+    MOST_NEW_TOKENS,
+    MOST_TURNS,
+)
+from groma.masks.maker import MaskMaker, PictureMasks
+from groma.named_regions import GroundedSpan, Region, RegionRef
+from groma.shapes import Box as DrawnBox
+from groma.shapes import Shape, read_shape
 from groma.text.template import Exchange, Piece, Template
-from groma.types import Box, GromaError, GroundedSpan, Region, RegionRef, Size, to_size
+from groma.types import Box, GromaError, Size, to_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,12 +37,14 @@ class GroundedReply:
         spans: grounded phrases in order of their start; they do not overlap.
         image_size: (H, W) of the original picture, the frame of all boxes.
         finish: why the text ends; "streaming" while more may come.
+        masks_by: who made the masks of its regions; empty where nobody did.
     """
 
     text: str
     spans: tuple[GroundedSpan, ...]
     image_size: Size
     finish: Finish = "stop"
+    masks_by: str = ""
 
     @property
     def regions(self) -> tuple[RegionRef, ...]:
@@ -42,12 +55,45 @@ class GroundedReply:
         """The words of a span; empty where the model gave regions without a phrase."""
         return self.text[span.start : span.end]
 
+    def with_masks(self, picture: "Image", maker: MaskMaker) -> Self:
+        """This answer with a mask for every region.
+
+        Args:
+            picture: the one that the reply speaks of, as `groma.image.load_image` returns it.
+            maker: see `groma.masks.maker.load_maker`.
+
+        Raises:
+            GromaError: if the picture has another size.
+        """
+        self._check_picture(picture)
+        return self.masked(maker.look(picture))
+
+    def masked(self, source: PictureMasks) -> Self:
+        """This answer with a mask for every region that has none yet.
+
+        Args:
+            source: the picture as a maker of masks sees it.
+        """
+        missing = {region.id: region for region in self.regions if region.mask is None}
+        if not missing:
+            return self
+        made = source.masks([DrawnBox(*region.box) for region in missing.values()])
+        masks = dict(zip(missing, made, strict=True))
+        spans = tuple(
+            replace(
+                span,
+                regions=tuple(replace(r, mask=masks.get(r.id, r.mask)) for r in span.regions),
+            )
+            for span in self.spans
+        )
+        return replace(self, spans=spans, masks_by=source.maker)
+
     def to_detections(self) -> "Detections":
         """Every region mentioned as supervision knows it, in the order of `regions`.
 
         Returns:
-            Boxes xyxy in pixels of the original picture; see `regions_to_detections`. A region's
-            `class_name` is the phrase of its first mention.
+            Boxes xyxy in pixels of the original picture, masks where there are any; see
+            `regions_to_detections`. A region's `class_name` is the phrase of its first mention.
         """
         from groma.drawing.boxes import regions_to_detections  # late: most replies are only read
 
@@ -65,12 +111,7 @@ class GroundedReply:
         Raises:
             GromaError: if the picture has another size.
         """
-        if (image.height, image.width) != self.image_size:
-            height, width = self.image_size
-            raise GromaError(
-                f"The reply speaks of a picture of {width} x {height} pixels, but this one has "
-                f"{image.width} x {image.height}."
-            )
+        self._check_picture(image)
         labels = [
             f"{_label(region, phrase)} {region.score:.2f}" for region, phrase in self._mentions()
         ]
@@ -94,13 +135,23 @@ class GroundedReply:
             "spans": [span.to_dict() | {"phrase": self.phrase(span)} for span in self.spans],
             "image_size": list(self.image_size),
             "finish": self.finish,
-        }
+        } | ({"masks_by": self.masks_by} if self.masks_by else {})
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         spans = tuple(GroundedSpan.from_dict(span) for span in data["spans"])
-        return cls(str(data["text"]), spans, to_size(data["image_size"]), data["finish"])
+        size, masks_by = to_size(data["image_size"]), str(data.get("masks_by", ""))
+        return cls(str(data["text"]), spans, size, data["finish"], masks_by)
+
+    def _check_picture(self, picture: "Image") -> None:
+        """Refuse a picture of another size."""
+        if (picture.height, picture.width) != self.image_size:
+            height, width = self.image_size
+            raise GromaError(
+                f"The reply speaks of a picture of {width} x {height} pixels, but this one has "
+                f"{picture.width} x {picture.height}."
+            )
 
     def _mentions(self) -> list[tuple[RegionRef, str]]:
         """Every region mentioned and its first phrase, in order of first mention."""
@@ -132,8 +183,14 @@ class Turn:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """What the user drew with this question: xyxy in pixels."""
+        """Boxes xyxy in pixels of what the user drew with this question."""
         return tuple(region.box for region in self.regions if region.user is not None)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """What the user drew with this question."""
+        users = [region for region in self.regions if region.user is not None]
+        return tuple(region.shape or DrawnBox(*region.box) for region in users)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
@@ -191,6 +248,11 @@ class Conversation:
             raise GromaError("There is no question yet.")
         return replace(self, turns=self.turns[:-1])
 
+    def masked(self, source: PictureMasks) -> Self:
+        """This conversation with a mask for every region that an answer means."""
+        turns = [replace(turn, reply=turn.reply.masked(source)) for turn in self.turns]
+        return replace(self, turns=tuple(turns))
+
     def exchanges(self, template: Template) -> list[Exchange]:
         """Questions and answers for a prompt; answers in their exact tokens where known.
 
@@ -243,6 +305,10 @@ class Conversation:
         _require(len(regions) <= NUM_REGION_TOKENS, "number of regions")
         _require(users == list(range(1, len(users) + 1)), "numbers of user regions")
         _require(all(-1 <= x <= 2 for region in regions for x in region.extent), "extent")
+        for region in regions:
+            for drawn in (region.shape, region.mask):
+                _require(drawn is None or region.user is not None, "owner of a shape")
+                _require(drawn is None or bool(read_shape(drawn, self.image_size)), "shape")
         for turn in self.turns:
             _check_reply(turn.reply, self)
 
@@ -269,12 +335,12 @@ def question_pieces(
     return template.question(text, names, len(drawn), grounding)
 
 
-def check_question(text: Any, boxes: Any) -> None:
+def check_question(text: Any, *drawn: Any) -> None:
     """Refuse a question that is empty, too long or of another kind, before any work is done.
 
     Args:
         text: what is asked.
-        boxes: what was drawn with it; the boxes themselves are checked with the picture.
+        drawn: lists of what was drawn with it; that itself is checked with the picture.
 
     Raises:
         GromaError: saying what is wrong.
@@ -285,13 +351,16 @@ def check_question(text: Any, boxes: Any) -> None:
         raise GromaError(
             f"The question has {len(text):,} characters; at most {LONGEST_QUESTION:,} can be asked."
         )
-    is_list = isinstance(boxes, Sized) and isinstance(boxes, Iterable)
-    if not is_list or isinstance(boxes, (str, bytes, Mapping)):
-        raise GromaError(
-            "The boxes must be a list, each of them four numbers x1, y1, x2, y2 in pixels."
-        )
-    if len(boxes) > MOST_BOXES:
-        raise GromaError(f"{len(boxes):,} boxes are too many: at most {MOST_BOXES} can be given.")
+    for each in drawn:
+        is_list = isinstance(each, Sized) and isinstance(each, Iterable)
+        if not is_list or isinstance(each, (str, bytes, Mapping)):
+            raise GromaError(
+                "The regions must be a list, each of them four numbers x1, y1, x2, y2 in pixels, "
+                "or another shape."
+            )
+    count = sum(map(len, drawn))
+    if count > MOST_BOXES:
+        raise GromaError(f"{count:,} regions are too many: at most {MOST_BOXES} can be given.")
 
 
 def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:
@@ -303,6 +372,9 @@ def _check_reply(reply: GroundedReply, conversation: Conversation) -> None:
     _require(len(reply.regions) <= MOST_NEW_TOKENS, "number of regions")
     _require(all(region.id in named for region in reply.regions), "regions of spans")
     _require(reply.image_size == conversation.image_size, "image_size")
+    masks = [region.mask for region in reply.regions if region.mask is not None]
+    _require(all(mask.size == reply.image_size for mask in masks), "size of a mask")
+    _require(len(reply.masks_by) <= LONGEST_NAME, "name of a maker of masks")
     _require(reply.finish in ("stop", "length", "cancelled"), "finish")
 
 

@@ -1,24 +1,26 @@
 """Runs the language model token by token and computes only what it has not seen before."""
 
+import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from itertools import takewhile
 
 import torch
 from torch import Tensor
 from transformers import (
-    DynamicCache,
+    Cache,
     LlamaForCausalLM,
     LogitsProcessor,
     TemperatureLogitsWarper,
     TopPLogitsWarper,
 )
-from transformers.cache_utils import DynamicLayer
 
 from groma.chat.settings import GenerationSettings
+from groma.model.growing_cache import GrowingLayer, growing_cache
 
-Step = Callable[[Tensor, DynamicCache], Tensor]
-"""From the embedding (1, D) of one token and the cache of what stands before it to (V,) float32
-logits of the next token; the cache grows by one position."""
+Step = Callable[[Tensor, Cache], Tensor]
+"""From the embeddings (T, D) of some tokens and the cache of what stands before them to (V,)
+float32 logits of the next token; the cache grows by T positions."""
 
 
 class PrefixDecoder:
@@ -28,17 +30,17 @@ class PrefixDecoder:
 
     Args:
         language_model: of the LLaMA family.
-        step: how one token is read; None reads it alone.
+        step: how tokens are read; None reads them alone.
     """
 
     def __init__(self, language_model: LlamaForCausalLM, step: Step | None = None) -> None:
         self._model = language_model
-        self._step = step or self._forward
+        self._step = step or partial(read_alone, language_model)
         self.release()
 
     def release(self) -> None:
         """Forget everything; the next sequence is read from its beginning."""
-        self._cache = DynamicCache()
+        self._cache = growing_cache()
         self._held: list[Hashable] = []
 
     @property
@@ -49,9 +51,13 @@ class PrefixDecoder:
     @property
     def num_bytes(self) -> int:
         """Memory that the remembered sequence takes."""
-        layers = [layer for layer in self._cache.layers if isinstance(layer, DynamicLayer)]
-        tensors = [tensor for layer in layers for tensor in (layer.keys, layer.values)]
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        layers = self._cache.layers
+        return sum(layer.num_bytes for layer in layers if isinstance(layer, GrowingLayer))
+
+    @torch.inference_mode()
+    def take_over(self, other: "PrefixDecoder") -> None:
+        """Remember what another one of the same model remembers, which it keeps too."""
+        self._cache, self._held = copy.deepcopy(other._cache), list(other._held)
 
     @torch.inference_mode()
     def read(self, keys: Sequence[Hashable], embed: Callable[[int], Tensor]) -> Tensor:
@@ -73,7 +79,7 @@ class PrefixDecoder:
         # If reading fails, for want of memory, no half-filled cache may stay behind.
         self.release()
         cache.crop(-surplus)
-        logits = self._forward(embed(shared), cache)
+        logits = self._step(embed(shared), cache)
         self._cache, self._held = cache, list(keys)
         return logits
 
@@ -129,11 +135,13 @@ class PrefixDecoder:
                 return
             logits = self.extend(token)
 
-    def _forward(self, embeddings: Tensor, cache: DynamicCache) -> Tensor:
-        output = self._model(
-            inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
-        return output.logits[0, -1].float()
+
+def read_alone(language_model: LlamaForCausalLM, embeddings: Tensor, cache: Cache) -> Tensor:
+    """A `Step` that shares nothing with anybody."""
+    output = language_model(
+        inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True, logits_to_keep=1
+    )
+    return output.logits[0, -1].float()
 
 
 def _warpers(settings: GenerationSettings) -> list[LogitsProcessor]:

@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.splice import splice
+from groma.named_regions import Region
+from groma.shapes import Mask, box_around
 from groma.tokens import IMAGE, REFER_FEATURE, REGION, TokenIds
-from groma.types import Box, EncodedImage, Region
+from groma.types import Box, EncodedImage
+
+Seen = tuple[Box, Mask | None]
+"""What a region token is of: xyxy in [0, 1], and its pixels where not all of them count."""
+
+MASK_SIDE = 84
+"""Cells per side in which a mask is handed on: a multiple of every region encoder's samples."""
 
 
 class PromptEmbedder:
@@ -26,7 +36,7 @@ class PromptEmbedder:
         self._model = model
         self._image = image
         self._tokens = tokens
-        self._region_tokens: dict[Box, Tensor] = {}
+        self._region_tokens: dict[Seen, Tensor] = {}
 
     def release(self) -> None:
         """Forget the region tokens."""
@@ -37,16 +47,16 @@ class PromptEmbedder:
         """Memory that the region tokens take."""
         return sum(token.nbytes for token in self._region_tokens.values())
 
-    def keys(self, ids: Sequence[int], regions: Sequence[Region]) -> list[int | Box]:
-        """What stands at each position: a token, or the extent whose region token is spliced in.
+    def keys(self, ids: Sequence[int], regions: Sequence[Region]) -> list[int | Seen]:
+        """What stands at each position: a token, or what the region token spliced in is of.
 
         Args:
             ids: T expanded tokens.
             regions: row N is `<rN>`.
         """
-        keys: list[int | Box] = list(ids)
+        keys: list[int | Seen] = list(ids)
         for at, region in self._spliced(ids).items():
-            keys[at] = regions[region].extent
+            keys[at] = _seen(regions[region])
         return keys
 
     def embed(self, ids: Sequence[int], regions: Sequence[Region], start: int) -> Tensor:
@@ -66,7 +76,7 @@ class PromptEmbedder:
         self._encode(list(spliced.values()))
         rows: dict[int, list[Tensor]] = {self._tokens[REGION]: [], self._tokens[REFER_FEATURE]: []}
         for at, region in spliced.items():
-            rows[ids[at]].append(self._region_tokens[region.extent])
+            rows[ids[at]].append(self._region_tokens[_seen(region)])
         image_tokens = self._image.image_tokens
         num_image_tokens = int((rest == self._tokens[IMAGE]).sum())
         return splice(
@@ -85,9 +95,33 @@ class PromptEmbedder:
 
     def _encode(self, regions: Sequence[Region]) -> None:
         """Have the tokens of these regions at hand."""
-        missing = list(
-            dict.fromkeys(r.extent for r in regions if r.extent not in self._region_tokens)
-        )
+        seen = dict.fromkeys(map(_seen, regions))
+        missing = [each for each in seen if each not in self._region_tokens]
         if missing:
-            tokens = self._model.encode_regions(self._image, torch.tensor(missing))
+            extents, masks = zip(*missing, strict=True)
+            tokens = self._model.encode_regions(
+                self._image, torch.tensor(extents), self._coverage(masks)
+            )
             self._region_tokens.update(zip(missing, tokens, strict=True))
+
+    def _coverage(self, masks: Sequence[Mask | None]) -> Tensor | None:
+        """(N, M, M) how much of each cell of its box a mask covers; None where there is no mask."""
+        if not any(masks):
+            return None
+        covered = torch.ones(len(masks), MASK_SIDE, MASK_SIDE)
+        for row, mask in zip(covered, masks, strict=True):
+            if mask is not None:
+                row[:] = mask_coverage(mask)
+        return covered
+
+
+def mask_coverage(mask: Mask) -> Tensor:
+    """(M, M) how much of each cell a mask covers; the cells divide its box evenly."""
+    pixels = mask.mask(mask.size)
+    left, top, right, bottom = map(int, box_around(pixels))
+    inside = torch.from_numpy(pixels[top:bottom, left:right].astype(np.float32))
+    return F.adaptive_avg_pool2d(inside[None], MASK_SIDE)[0]
+
+
+def _seen(region: Region) -> Seen:
+    return region.extent, region.mask

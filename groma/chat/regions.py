@@ -6,27 +6,35 @@ left out of the list, where non-maximum suppression would drop it, without givin
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from groma.image import boxes_to_pixels, check_boxes, normalise_boxes
+from groma.image import boxes_to_pixels, normalise_boxes
+from groma.masks.maker import PictureMasks
 from groma.model.region_selection import SelectionPolicy, select_regions
-from groma.ops.boxes import pairwise_iou
-from groma.types import Box, EncodedImage, Region
+from groma.named_regions import Region
+from groma.ops.boxes import box_area, pairwise_iou
+from groma.shapes import Box as DrawnBox
+from groma.shapes import Mask, Point, Shape, read_shapes
+from groma.types import Box, EncodedImage, GromaError
 
 USER_SLOTS = 10
 """Names kept free for user regions, so that a crowded picture leaves some."""
+
+SURE_SHARE = 0.5
+"""Of the objectness of the surest proposal under a point: what the model is as sure of counts."""
 
 
 def name_regions(
     named: Sequence[Region],
     image: EncodedImage,
-    boxes_px: Sequence[Sequence[float]],
+    drawn: Sequence[Any],
     policy: SelectionPolicy,
     capacity: int,
 ) -> tuple[Region, ...]:
-    """Name what a new question adds: proposals that have no name yet, then the user's boxes.
+    """Name what a new question adds: proposals that have no name yet, then what the user drew.
 
     With the first question these are all proposals that pass the policy, best first; later only
     what a looser policy adds.
@@ -34,7 +42,7 @@ def name_regions(
     Args:
         named: every region that has a name; row N is `<rN>`.
         image: the picture.
-        boxes_px: K boxes xyxy in pixels, drawn with the question.
+        drawn: K regions drawn with the question, see `groma.shapes.read_shape`.
         policy: which proposals become regions.
         capacity: most names in one conversation.
 
@@ -42,17 +50,16 @@ def name_regions(
         The new regions in order of their ids.
 
     Raises:
-        GromaError: if a box is outside the picture, inverted or not finite, or the names run out.
+        GromaError: naming what was drawn wrong or outside the picture, or at a place where nothing
+            was found; or if the names run out.
     """
-    boxes = check_boxes(boxes_px, image.original_size, capacity - len(named))
-    room = capacity - len(named) - len(boxes)
+    shapes = read_shapes(drawn, image.original_size, capacity - len(named))
+    room = capacity - len(named) - len(shapes)
     proposals = _new_proposals(named, image, policy, capacity)[:room]
     first_user = 1 + sum(region.user is not None for region in named)
     users = [
-        Region(0, box, _to_extent(extent), objectness=1.0, user=first_user + k)
-        for k, (box, extent) in enumerate(
-            zip(boxes, normalise_boxes(boxes, image.original_size).tolist(), strict=True)
-        )
+        replace(_drawn_region(shape, image, policy), user=number)
+        for number, shape in enumerate(shapes, start=first_user)
     ]
     return tuple(
         replace(region, id=len(named) + i) for i, region in enumerate([*proposals, *users])
@@ -83,6 +90,47 @@ def list_regions(
         shown = sorted(shown, key=lambda region: region.extent[0] + region.extent[2])
         return [region.id for region in shown]
     return sorted(region.id for region in shown)
+
+
+def _drawn_region(shape: Shape, image: EncodedImage, policy: SelectionPolicy) -> Region:
+    """A region of the user, without its numbers: what is under a point, or just what was drawn."""
+    source: PictureMasks | None = image.masks
+    if isinstance(shape, Point) and not (source and source.takes_points):
+        extent = _thing_under(shape, image, policy)
+        (box,) = boxes_to_pixels(extent[None], image.original_size)
+        return Region(0, box, _to_extent(extent.tolist()), objectness=1.0, shape=shape)
+    mask = None
+    if source and isinstance(shape, Point):
+        (mask,) = source.masks([shape])
+    elif not isinstance(shape, DrawnBox):
+        mask = Mask.of(shape.mask(image.original_size))
+    box = (mask or shape).box(image.original_size)
+    extent = _to_extent(normalise_boxes([box], image.original_size)[0].tolist())
+    if isinstance(shape, DrawnBox):
+        return Region(0, box, extent, objectness=1.0)
+    return Region(0, box, extent, objectness=1.0, shape=shape, mask=mask)
+
+
+def _thing_under(point: Point, image: EncodedImage, policy: SelectionPolicy) -> Tensor:
+    """(4,) xyxy in [0, 1]: the smallest proposal around a point that the model is sure of.
+
+    Raises:
+        GromaError: if there is none.
+    """
+    boxes, scores = image.proposals.boxes.float(), image.proposals.scores.float()
+    chosen = select_regions(boxes, scores, policy)
+    boxes, scores = boxes[chosen], scores[chosen]
+    height, width = image.original_size
+    place = boxes.new_tensor([point.x / width, point.y / height])
+    around = ((boxes[:, :2] <= place) & (place <= boxes[:, 2:])).all(dim=1)
+    if not around.any():
+        raise GromaError(
+            f"Nothing was found at {point.x:g}, {point.y:g}; please draw a box around it."
+        )
+    boxes, scores = boxes[around], scores[around]
+    # How high scores are differs between models, so that the best one here is the measure.
+    boxes = boxes[scores >= SURE_SHARE * scores.max()]
+    return boxes[box_area(boxes).argmin()]
 
 
 def _new_proposals(

@@ -30,8 +30,7 @@ CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME = "adapter_config.json", "adapter_model.sa
 """peft's names of its files."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The language model's linear layers, which get low-rank matrices."""
-WHOLE_PARTS = ("projector", "region_encoder")
-"""Parts that may be trained as a whole besides."""
+WHOLE_PARTS = ("projector", "region_encoder")  # parts that may be trained as a whole besides
 
 _PREFIX = "base_model.model."
 _METADATA = "groma"
@@ -42,19 +41,12 @@ _PLAIN_LORA = {"peft_type": "LORA", "bias": "none", "use_dora": False, "lora_bia
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells one base model from another, however it is quantised or rounded.
+    """What tells one base model from another, however it is quantised or rounded."""
 
-    Attributes:
-        name: what the base was called.
-        sizes: some sizes in words, for people.
-        structure: hash of the configuration and of the names and shapes of all weights.
-        sample: some of the weights that quantisation leaves alone.
-    """
-
-    name: str
-    sizes: Mapping[str, int]
-    structure: str
-    sample: tuple[float, ...]
+    name: str  # what the base was called
+    sizes: Mapping[str, int]  # some sizes in words, for people
+    structure: str  # hash of the configuration and of the names and shapes of all weights
+    sample: tuple[float, ...]  # some of the weights that quantisation leaves alone
 
     @classmethod
     def of(cls, model: GromaForConditionalGeneration, name: str = "") -> Self:
@@ -86,24 +78,15 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A saved adapter, as far as its files' heads tell.
+    """A saved adapter, as far as its files' heads tell."""
 
-    Attributes:
-        folder: holds `adapter_config.json` and `adapter_model.safetensors`.
-        base: the model it belongs to.
-        rank: of the low-rank matrices.
-        alpha: they are scaled by alpha / rank.
-        linears: names of the linear layers that have them.
-        whole: which of `WHOLE_PARTS` it replaces.
-        card: what is known of its training, JSON-ready.
-    """
-
-    folder: Path
-    base: Fingerprint
-    rank: int
-    alpha: float
-    linears: tuple[str, ...]
-    whole: tuple[str, ...]
+    folder: Path  # holds `adapter_config.json` and `adapter_model.safetensors`
+    base: Fingerprint  # the model it belongs to
+    rank: int  # of the low-rank matrices
+    alpha: float  # they are scaled by alpha / rank
+    linears: tuple[str, ...]  # names of the linear layers that have them
+    whole: tuple[str, ...]  # which of `WHOLE_PARTS` it replaces
+    # What is known of its training, JSON-ready.
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -118,13 +101,9 @@ class Adapter:
 
 
 def read_adapter(folder: str | Path) -> Adapter:
-    """Read what an adapter is, without its weights.
+    """Read what an adapter is, without its weights; nothing in its folder is ever executed.
 
-    Args:
-        folder: as `write_adapter` leaves it; nothing in it is ever executed.
-
-    Raises:
-        GromaError: if it is no adapter, is damaged, or is of a kind this program does not make.
+    Raises `GromaError` if it is no adapter, is damaged, or is of a kind this program does not make.
     """
     folder = Path(folder)
     for name in (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME):
@@ -153,11 +132,8 @@ def write_adapter(
 ) -> None:
     """Save what an adapter learnt, as peft does, and which model it is for.
 
-    Args:
-        adapted: from `add_lora`.
-        folder: made if need be; files in it are replaced.
-        base: fingerprint of the model without the adapter.
-        card: JSON-ready, what is known of its training.
+    `base` is the fingerprint of the model without the adapter, `card` JSON-ready, what is known of
+    its training. Files in the folder are replaced.
     """
     from peft import get_peft_model_state_dict
 
@@ -184,15 +160,8 @@ def add_lora(
 ) -> "PeftModel":
     """Give a model new matrices to learn, which change nothing yet; all else is frozen.
 
-    Args:
-        model: changed in place; use `share` before to keep it as it is.
-        rank: of the matrices on the language model's linear layers.
-        alpha: they are scaled by alpha / rank.
-        dropout: of their input, in training.
-        whole: parts of `WHOLE_PARTS` of which a copy learns as a whole.
-
-    Returns:
-        peft's view of the model.
+    The model is changed in place; use `share` before to keep it as it is. Of the `whole` parts, of
+    `WHOLE_PARTS`, a copy learns as a whole. Returns peft's view of the model.
     """
     linears = [
         name
@@ -217,12 +186,8 @@ def share(model: GromaForConditionalGeneration) -> GromaForConditionalGeneration
     return copy.deepcopy(model, shared)
 
 
-def check_base(adapter: Adapter, base: Fingerprint) -> None:
-    """Refuse an adapter that is for another model.
-
-    Raises:
-        GromaError: with the reason.
-    """
+def _check_base(adapter: Adapter, base: Fingerprint) -> None:
+    """Refuse an adapter that is for another model, with the reason."""
     reason = adapter.base.difference(base)
     if reason is not None:
         made_for = f" ({adapter.base.name})" if adapter.base.name else ""
@@ -234,17 +199,9 @@ def check_base(adapter: Adapter, base: Fingerprint) -> None:
 def attach(
     model: GromaForConditionalGeneration, adapter: str | Path | Adapter
 ) -> GromaForConditionalGeneration:
-    """A model with an adapter; the given one stays as it is, and they share its weights.
+    """A model with an adapter, in eval mode; the given one stays as it is, and shares its weights.
 
-    Args:
-        model: without an adapter.
-        adapter: or the folder of one.
-
-    Returns:
-        A model in eval mode on the same device.
-
-    Raises:
-        GromaError: if it is no adapter, or is for another model.
+    Raises `GromaError` if it is no adapter, or is for another model.
     """
     adapted = share(model)
     _load(adapted, adapter)
@@ -254,17 +211,9 @@ def attach(
 def merge(
     model: GromaForConditionalGeneration, adapter: str | Path | Adapter
 ) -> GromaForConditionalGeneration:
-    """Add an adapter's weights to those of a model for good.
+    """Add an adapter's weights to those of a model, in place, for good; returns a plain model.
 
-    Args:
-        model: without an adapter, not quantised; changed in place.
-        adapter: or the folder of one.
-
-    Returns:
-        A plain model.
-
-    Raises:
-        GromaError: as `attach`, or if the model is quantised.
+    Raises `GromaError` as `attach`, or if the model is quantised.
     """
     packed = ("quant_state", "SCB")
     if any(hasattr(weight, name) for weight in model.parameters() for name in packed):
@@ -274,14 +223,10 @@ def merge(
 
 
 def load_weights(adapted: "PeftModel", folder: Path) -> None:
-    """Fill in what an adapter learnt.
+    """Fill in what an adapter in a folder learnt; the model has the same matrices, from `add_lora`.
 
-    Args:
-        adapted: a model with the same matrices, from `add_lora`.
-        folder: of an adapter.
-
-    Raises:
-        GromaError: naming a tensor that is missing, unexpected, of another shape or not finite.
+    Raises `GromaError`, naming a tensor that is missing, unexpected, of another shape or not
+    finite.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -297,7 +242,7 @@ def load_weights(adapted: "PeftModel", folder: Path) -> None:
 
 def _load(model: GromaForConditionalGeneration, adapter: str | Path | Adapter) -> "PeftModel":
     adapter = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
-    check_base(adapter, Fingerprint.of(model))
+    _check_base(adapter, Fingerprint.of(model))
     wrapped = _wrap(model, adapter.linears, adapter.rank, adapter.alpha, 0.0, adapter.whole)
     load_weights(wrapped, adapter.folder)
     return wrapped

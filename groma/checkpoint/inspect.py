@@ -30,32 +30,21 @@ _SAFETENSORS_TYPES = {
 
 
 @dataclass
-class PartInfo:
-    """What one part of a checkpoint holds on disk.
+class _PartInfo:
+    """What one part of a checkpoint holds on disk."""
 
-    Attributes:
-        name: the part, in this project's words.
-        parameters: how many numbers it stands for (a packed 4-bit byte counts as two).
-        size: bytes on disk, which are also its bytes in memory when loaded as stored.
-        dtypes: the stored types.
-    """
-
-    name: str
-    parameters: int = 0
-    size: int = 0
-    dtypes: set[str] = field(default_factory=set)
+    name: str  # the part, in this project's words
+    parameters: int = 0  # how many numbers it stands for (a packed 4-bit byte counts as two)
+    size: int = 0  # bytes on disk, which are also its bytes in memory when loaded as stored
+    dtypes: set[str] = field(default_factory=set)  # the stored types
 
 
-def info(source: str | Path) -> list[PartInfo]:
-    """Describe a checkpoint without loading it: parameters, bytes and types per part.
-
-    Raises:
-        GromaError: as `resolve`.
-    """
-    parts: dict[str, PartInfo] = {}
+def info(source: str | Path) -> list[_PartInfo]:
+    """Describe a checkpoint without loading it: parameters, bytes and types per part."""
+    parts: dict[str, _PartInfo] = {}
     for tensor in _stored_tensors(weight_files(resolve(source))):
         part = next(part for part, pattern in _PARTS.items() if re.search(pattern, tensor.name))
-        entry = parts.setdefault(part, PartInfo(part))
+        entry = parts.setdefault(part, _PartInfo(part))
         entry.size += tensor.size
         # Scales and tables take memory but are no parameters.
         if not re.search(_QUANTIZATION_STATE, tensor.name):
@@ -65,11 +54,7 @@ def info(source: str | Path) -> list[PartInfo]:
 
 
 def automatic(source: str | Path) -> tuple[str, str]:
-    """The device and the number type that "auto" means for a checkpoint on this machine.
-
-    Raises:
-        GromaError: as `resolve` and `read_config`.
-    """
+    """The device and the number type that "auto" means for a checkpoint on this machine."""
     device = machine.resolve_device("auto")
     width = read_config(resolve(source)).text_config.hidden_size
     return device, str(machine.resolve_dtype("auto", device, width)).removeprefix("torch.")

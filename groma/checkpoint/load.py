@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +82,18 @@ def load(
     return model.eval(), tokenizer
 
 
-_NEEDED = [
+_WANTED = [
     *("config.json", "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json"),
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt"),
+    "wording.json",
 ]
-"""Files of a checkpoint that are asked for; the others of the Hub may be missing."""
+"""Files of a checkpoint that are asked for; where the Hub is out of reach, some may be missing."""
 
 
 def resolve(source: str | Path) -> Path:
     """The folder of a checkpoint, downloaded from the Hub where it is not on disk.
 
-    Raises:
-        GromaError: if there is no such folder and no such model, or a shard is missing.
+    Raises `GromaError` if there is no such folder and no such model, or a shard is missing.
     """
     folder = embedded.find(source)
     if source in embedded.NAMES and source not in embedded.at_hand():
@@ -101,13 +102,7 @@ def resolve(source: str | Path) -> Path:
             "model."
         )
     if not folder.exists():
-        try:
-            folder = Path(snapshot_download(str(source), allow_patterns=_NEEDED))
-        except (OSError, ValueError, HFValidationError) as error:
-            raise GromaError(
-                f"There is no model folder {str(source)!r}, and no model of that name could be "
-                "downloaded; check the path or the connection."
-            ) from error
+        folder = _download(str(source))
     if not (folder / "config.json").is_file():
         raise GromaError(f"{folder} is not a model folder: it has no config.json.")
     # A shard that is missing is told now, not after gigabytes were read.
@@ -115,12 +110,28 @@ def resolve(source: str | Path) -> Path:
     return folder
 
 
-def read_config(folder: Path) -> GromaConfig:
-    """The configuration of a checkpoint folder.
+def _download(name: str) -> Path:
+    """The folder of a model of the Hub; offline, what was downloaded of it before.
 
     Raises:
-        GromaError: if config.json is broken or describes another architecture.
+        GromaError: if there is none.
     """
+    try:
+        return Path(snapshot_download(name, allow_patterns=_WANTED))
+    except (OSError, ValueError, HFValidationError) as error:
+        # What is here may do: the same weights are in several files, and others are optional.
+        with suppress(OSError, ValueError, HFValidationError):
+            return Path(
+                snapshot_download(name, allow_patterns=["config.json"], local_files_only=True)
+            )
+        raise GromaError(
+            f"There is no model folder {name!r}, and no model of that name could be downloaded; "
+            "check the path or the connection."
+        ) from error
+
+
+def read_config(folder: Path) -> GromaConfig:
+    """The configuration of a folder; raises `GromaError` if it is broken, or of something else."""
     try:
         raw = load_json((folder / "config.json").read_bytes())
     except ValueError as error:
@@ -139,17 +150,15 @@ def read_config(folder: Path) -> GromaConfig:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a checkpoint folder, from slow or fast files.
-
-    Raises:
-        GromaError: if there is none or it cannot be read.
-    """
+    """The tokenizer of a checkpoint folder, from slow or fast files; raises `GromaError`."""
     # transformers finds the class of a tokenizer by the type of its model.
     AutoConfig.register(GromaConfig.model_type, GromaConfig, exist_ok=True)
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
-        raise GromaError(f"{folder} holds no tokenizer that can be read: {error}") from error
+        raise GromaError(
+            f"{folder} holds no tokenizer that can be read; download it again."
+        ) from error
 
 
 def _read_unpacked(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -165,8 +174,7 @@ def _read_unpacked(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 def weight_files(folder: Path) -> list[Path]:
     """Every weight file of a checkpoint folder, safetensors before .bin.
 
-    Raises:
-        GromaError: if there is none, or a shard that the index names is missing.
+    Raises `GromaError` if there is none, or a shard that the index names is missing.
     """
     for index_name, single in (
         (SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME),
@@ -174,16 +182,23 @@ def weight_files(folder: Path) -> list[Path]:
     ):
         if (folder / index_name).is_file():
             files = [folder / name for name in _shard_names(folder / index_name)]
-            missing = [file.name for file in files if not file.is_file()]
+            missing = [file.name for file in files if not _is_there(file)]
             if missing:
                 raise GromaError(
                     f"{folder} is incomplete: {', '.join(missing)} of {len(files)} weight files "
                     "missing; download it again."
                 )
-            return check_complete(files)
+            return _check_complete(files)
         if (folder / single).is_file():
-            return check_complete([folder / single])
+            return _check_complete([folder / single])
     raise GromaError(f"{folder} holds no weights (no {SAFE_WEIGHTS_NAME}, no {WEIGHTS_NAME}).")
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # no file can be called so
+        return False
 
 
 def _shard_names(index: Path) -> list[str]:
@@ -195,12 +210,8 @@ def _shard_names(index: Path) -> list[str]:
         raise GromaError(f"{index} is damaged; download it again.") from error
 
 
-def check_complete(files: list[Path]) -> list[Path]:
-    """Refuse weight files that a broken download left shorter than they say, or that are none.
-
-    Raises:
-        GromaError: naming the first such file.
-    """
+def _check_complete(files: list[Path]) -> list[Path]:
+    """Refuse weight files that a broken download left shorter than they say, or that are none."""
     for file in files:
         if file.suffix == ".safetensors":
             complete = file.stat().st_size == _safetensors_size(file)

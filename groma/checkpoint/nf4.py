@@ -17,12 +17,8 @@ _PACKED_PART = re.compile(
 def unpack_nf4(stored: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Turn a checkpoint with 4-bit weights into a plain one, without bitsandbytes.
 
-    Args:
-        stored: every tensor of the checkpoint, as bitsandbytes names the parts of a weight.
-        dtype: of the unpacked weights.
-
-    Returns:
-        The same weights that bitsandbytes computes with, and all other tensors as they are.
+    Tensors are named as bitsandbytes names the parts of a weight. Returns the same weights that it
+    computes with, in `dtype`, and all other tensors as they are.
     """
     plain = {name: tensor for name, tensor in stored.items() if not _PACKED_PART.search(name)}
     for match in filter(None, map(_PACKED.fullmatch, stored)):
@@ -36,37 +32,20 @@ def _unpack(stored: Mapping[str, Tensor], name: str) -> Tensor:
     if f"{name}.nested_absmax" in stored:  # the scales themselves are stored in 8 bit
         values = stored[f"{name}.nested_quant_map"][scales.int()]
         block = state["nested_blocksize"]
-        scales = scale_blocks(values, stored[f"{name}.nested_absmax"], block)
+        scales = _scale_blocks(values, stored[f"{name}.nested_absmax"], block)
         scales += state["nested_offset"]
-    values = unpack_codes(stored[name], stored[f"{name}.quant_map"])
-    return scale_blocks(values, scales, state["blocksize"]).view(state["shape"])
+    values = _unpack_codes(stored[name], stored[f"{name}.quant_map"])
+    return _scale_blocks(values, scales, state["blocksize"]).view(state["shape"])
 
 
-def unpack_codes(packed: Tensor, table: Tensor) -> Tensor:
-    """Look up two 4-bit codes per byte, the high one first.
-
-    Args:
-        packed: uint8 of any shape with n / 2 bytes.
-        table: (16,) the value of each code.
-
-    Returns:
-        (n,) in the type of `table`.
-    """
+def _unpack_codes(packed: Tensor, table: Tensor) -> Tensor:
+    """(n,) values of two 4-bit codes per byte, the high one first, in a table of 16."""
     byte = torch.arange(256, device=table.device)
     pairs = torch.stack([table[byte >> 4], table[byte & 15]], dim=1)
     return pairs.index_select(0, packed.flatten().int()).flatten()
 
 
-def scale_blocks(values: Tensor, scales: Tensor, block: int) -> Tensor:
-    """Multiply each run of `block` values by its scale.
-
-    Args:
-        values: (n,).
-        scales: (ceil(n / block),).
-        block: values per scale.
-
-    Returns:
-        (n,).
-    """
+def _scale_blocks(values: Tensor, scales: Tensor, block: int) -> Tensor:
+    """Multiply each run of `block` of (n,) values by its scale, (ceil(n / block),)."""
     padded = F.pad(values, (0, -len(values) % block)).view(-1, block)
     return (padded * scales[:, None]).flatten()[: len(values)]

@@ -6,29 +6,23 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-_APPLICATION = ("groma_app", "app")
-"""What it is called where it is installed, and in a checkout."""
+from groma.types import GromaError
+
+_APPLICATION = ("groma_app", "app")  # what it is called where it is installed, and in a checkout
 _NEEDED = ("gradio", "spaces")
 
 
-def add_app(commands: Any) -> None:
+def add(commands: Any) -> None:
     """`groma app`, whose options are the application's own."""
     parser = commands.add_parser(
         "app", help="open the application in the browser", add_help=False, prefix_chars="\0"
     )
     parser.add_argument("arguments", nargs="*")
-    parser.set_defaults(run=run_app)
+    parser.set_defaults(run=_run)
 
 
-def run_app(options: argparse.Namespace) -> None:
-    """Run the application until it is interrupted.
-
-    Raises:
-        GromaError: if packages that it needs are missing.
-        SystemExit: with its exit status.
-    """
-    from groma.types import GromaError
-
+def _run(options: argparse.Namespace) -> None:
+    """Run the application until it is interrupted; leaves by `SystemExit` with its status."""
     here = [name for name in _APPLICATION if find_spec(name) is not None]
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if not here:

@@ -6,6 +6,7 @@ from typing import Any
 
 from groma.cli.model_options import add_model_options, load_model
 from groma.cli.terminal import show
+from groma.types import GromaError
 
 
 def add(commands: Any) -> None:
@@ -23,14 +24,9 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Answer what has no answer yet.
-
-    Raises:
-        GromaError: if a file or an option makes no sense.
-    """
+    """Answer what has no answer yet."""
     from groma.serve.batch_file import answer_batch
     from groma.serve.engine import Engine
-    from groma.types import GromaError
 
     if not options.requests.is_file():
         raise GromaError(f"There is no file {options.requests}.")

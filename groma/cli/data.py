@@ -1,98 +1,105 @@
-"""`groma data stats | show`: arguments, and what they do; heavy imports wait until they run."""
+"""`groma data stats | show | check`; heavy imports wait until one runs."""
 
 import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from groma.cli import doctor
+from groma.cli.model_options import load_template
+from groma.cli.terminal import format_table, printable, show
+from groma.embedded import DEFAULT_MODEL
+from groma.types import GromaError
 
 if TYPE_CHECKING:
     from groma.data.dataset import Source
     from groma.data.mixture import Mixture
-    from groma.text.template import Template
 
 _HEAD = (
     *("source", "format", "items", "a pass", "read", "boxes", "lost boxes", "turns"),
     *("left out", "broken", "why"),
 )
 _REASONS = 3
-_UNSEEN = "validation: "
-"""Stands before the name of a source that is never learnt from."""
+_UNSEEN = "validation: "  # stands before the name of a source that is never learnt from
 
 
-def add_stats_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `stats` reads."""
-    _add_config(parser)
-    parser.add_argument(
+def add(commands: Any) -> None:
+    """Add the command and its actions to the parser."""
+    parser = commands.add_parser("data", help="look at what models are trained on")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    stats = actions.add_parser("stats", help="what the sources of a configuration hold")
+    _add_config(stats, _stats)
+    stats.add_argument(
         "--limit", type=int, default=1000, metavar="N", help="items read per source (1000); 0: all"
     )
-    parser.add_argument(
+    stats.add_argument(
         "--no-pictures", action="store_false", dest="pictures", help="do not look for the pictures"
     )
-
-
-def add_show_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `show` reads."""
-    _add_config(parser)
-    parser.add_argument(
+    sample = actions.add_parser(
+        "show", help="one sample: its boxes, and what is learnt of its text"
+    )
+    _add_config(sample, _show)
+    sample.add_argument(
         "number", type=int, metavar="N", help="position in the mixture, or item of --source"
     )
-    parser.add_argument(
+    sample.add_argument(
         "--source",
         metavar="NAME",
         help="show an item of this source, as `groma data stats` names it",
     )
-    parser.add_argument(
+    sample.add_argument(
         "--save", type=Path, metavar="OUT.png", help="picture to write (NAME-N.png)"
     )
+    sample.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help="name, folder or Hugging Face id whose tokenizer spells the text",
+    )
+    doctor.add(actions)
 
 
-def stats(options: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _add_config(parser: argparse.ArgumentParser, run: Callable[..., None]) -> None:
+    parser.add_argument(
+        "config", metavar="CONFIG", help="TOML file with [[sources]], or name of a shipped one"
+    )
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="where relative paths start")
+    parser.set_defaults(run=run)
+
+
+def _read(options: argparse.Namespace) -> "Mixture":
+    from groma.data.mixture import read_mixture
+    from groma.train.configuration import find
+
+    return read_mixture(find(options.config), options.root)
+
+
+def _stats(options: argparse.Namespace) -> None:
     """What a configuration's sources hold.
 
-    Returns:
-        Head and rows of a table: per source its items, how many of them are one pass, and, of
-        those read, boxes, boxes that are broken while the rest of the item is not, turns, how many
-        items are left out because of their pictures, and how many are broken; and why, mostly.
-        Sources that are never learnt from come last.
-
-    Raises:
-        GromaError: if the configuration or a file of it cannot be read.
+    A table with, per source, its items, how many of them are one pass, and, of those read, boxes,
+    boxes that are broken while the rest of the item is not, turns, how many items are left out
+    because of their pictures, and how many are broken; and why, mostly. Sources that are never
+    learnt from come last.
     """
-    from groma.data.mixture import read_mixture
-    from groma.types import GromaError
-
+    mixture = _read(options)
     if options.limit < 0:
         raise GromaError("--limit must not be negative.")
-    mixture = read_mixture(options.config, options.root)
     mixture.prepare()
     rows = list(_rows(mixture, "", options))
     if mixture.validation is not None:
         rows += _rows(mixture.validation, _UNSEEN, options)
-    return _HEAD, rows
+    show(format_table(_HEAD, rows))
 
 
-def show(options: argparse.Namespace, template: "Callable[[], Template]") -> str:
-    """Draw one sample, and spell what is learnt of it.
-
-    Args:
-        options: of the command line.
-        template: loads the language model's template; called for conversations alone.
-
-    Returns:
-        What there is to read.
-
-    Raises:
-        GromaError: if there is no such sample, or it cannot be used, with the reason.
-    """
+def _show(options: argparse.Namespace) -> None:
+    """Draw one sample, and spell what is learnt of it."""
     from groma.data.dataset import make_dice
-    from groma.data.mixture import read_mixture
     from groma.data.sample import GroundedSample
     from groma.data.set_preview import describe_sample, draw_sample, mark_learnt
     from groma.data.tokenise import write
-    from groma.types import GromaError
 
-    mixture = read_mixture(options.config, options.root)
+    mixture = _read(options)
     source, item = _choose(mixture, options)
     try:
         sample, image = source.load(item, make_dice(mixture.seed, options.number))
@@ -102,22 +109,13 @@ def show(options: argparse.Namespace, template: "Callable[[], Template]") -> str
     draw_sample(image, sample).save(target)
     lines = [f"{source.name} {item} -> {target}", describe_sample(sample)]
     if isinstance(sample, GroundedSample):
-        spelling = template()
-        lines.append(mark_learnt(write(sample, spelling, 1 << 30), spelling))
-    return "\n".join(lines)
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "config", metavar="CONFIG", help="TOML file with [[sources]], or name of a shipped one"
-    )
-    parser.add_argument("--root", type=Path, metavar="FOLDER", help="where relative paths start")
+        template = load_template(options.model)
+        lines.append(mark_learnt(write(sample, template, 1 << 30), template))
+    show(printable("\n".join(lines)))
 
 
 def _choose(mixture: "Mixture", options: argparse.Namespace) -> "tuple[Source, int]":
     """The item that the command line names."""
-    from groma.types import GromaError
-
     if options.source is None:
         order = mixture.order(1)
         if not 0 <= options.number < len(order):

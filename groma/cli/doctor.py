@@ -1,26 +1,28 @@
-"""`groma data check`: its arguments, and what it does; heavy imports wait until it runs."""
+"""`groma data check`; heavy imports wait until it runs."""
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from groma.cli.model_options import load_template
+from groma.cli.terminal import format_table, printable, show
+from groma.types import GromaError
 
 if TYPE_CHECKING:
     from groma.instruction_sets.doctor.finding import Finding
     from groma.instruction_sets.readers.set_items import InstructionSet, RawBox
     from groma.text.template import Template
 
-FormatTable = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
-
 _HEAD = ("item", "", "kind", "what is wrong", "fix")
-_OF_A_KIND = 5
-"""So many findings of a kind are listed."""
+_OF_A_KIND = 5  # so many findings of a kind are listed
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run` reads."""
+def add(actions: Any) -> None:
+    """Add the action to the parser."""
+    parser = actions.add_parser("check", help="what is wrong with an instruction set, and mend it")
     parser.add_argument(
         "file",
         type=Path,
@@ -57,26 +59,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw item N, from 1, and with --model spell what is learnt of it",
     )
     parser.add_argument("--save", type=Path, metavar="OUT.png", help="picture of --show (item-N)")
+    parser.set_defaults(run=_run)
 
 
-def run(
-    options: argparse.Namespace,
-    load_template: "Callable[[str], Template]",
-    format_table: FormatTable,
-) -> Iterator[str]:
-    """Check a set, and mend it where that is asked for.
+def _run(options: argparse.Namespace) -> None:
+    """Check a set, and mend it where that is asked for."""
+    for text in _said(options):
+        show(printable(text))
 
-    Args:
-        options: of the command line.
-        load_template: makes the template of a model folder.
-        format_table: makes text of head and rows.
 
-    Yields:
-        What there is to read.
-
-    Raises:
-        GromaError: if it is no set, or items of it cannot be learnt after all.
-    """
+def _said(options: argparse.Namespace) -> Iterator[str]:
+    """What there is to read."""
     from groma.instruction_sets.doctor.layout_check import explain, read_as
     from groma.instruction_sets.readers.reading import read_set
 
@@ -84,19 +77,19 @@ def run(
     template = load_template(options.model) if options.model else None
     with TemporaryDirectory(prefix="groma-set-") as folder:
         found = read_set(options.file, options.images, Path(folder))
-        yield describe(found)
+        yield _describe(found)
         if options.boxes:
             found, layout = read_as(found, options.boxes)
             yield f"Boxes are read as {layout}, as you say."
         elif explained := explain(found):
             yield explained
         if options.show is None:
-            yield from _check(found, options, template, format_table)
+            yield from _check(found, options, template)
         else:
             yield _show(found, options, template)
 
 
-def describe(instructions: "InstructionSet") -> str:
+def _describe(instructions: "InstructionSet") -> str:
     """A set in one sentence."""
     questions = sum(len(item.exchanges) for item in instructions.items)
     pictures = len({item.picture for item in instructions.items})
@@ -116,8 +109,6 @@ def _count_boxes(instructions: "InstructionSet") -> int:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    from groma.types import GromaError
-
     if options.limit < 1:
         raise GromaError("--limit must be at least 1.")
     if options.show is not None and options.show < 1:
@@ -129,15 +120,11 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _check(
-    found: "InstructionSet",
-    options: argparse.Namespace,
-    template: "Template | None",
-    format_table: FormatTable,
+    found: "InstructionSet", options: argparse.Namespace, template: "Template | None"
 ) -> Iterator[str]:
     """List what is wrong, and mend it where that is asked for."""
     from groma.instruction_sets.doctor.checking import check, repair, worst_first
     from groma.instruction_sets.readers.writing import write_set
-    from groma.types import GromaError
 
     findings = check(found, template, options.limit)
     if findings:
@@ -159,8 +146,6 @@ def _check(
 
 def _check_choices(findings: "Sequence[Finding]") -> None:
     """Ask what only somebody who knows the set can say, where it cannot be used without."""
-    from groma.types import GromaError
-
     names = [
         finding.fix.choice
         for finding in findings

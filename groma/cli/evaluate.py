@@ -1,18 +1,24 @@
-"""`groma eval rec | lvis-ground | …`: arguments, and what they do; heavy imports wait for it."""
+"""`groma eval adapter | rec | lvis-ground | … | rec-mean`; heavy imports wait until one runs."""
 
 import argparse
 import os
-from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli import evaluate_adapter, evaluate_rec_mean
+from groma.cli.model_options import add_model_options, load_model
+from groma.cli.picture_options import add_detail_option
+from groma.cli.terminal import show
+from groma.types import GromaError
+
 if TYPE_CHECKING:
-    from groma.chat.chat import Groma
     from groma.eval.benchmarks.chat_judge import Judge
     from groma.eval.harness.asker import Protocol
     from groma.eval.harness.benchmark import Answers, Benchmark
     from groma.eval.harness.benchmark_result import Result
-    from groma.eval.harness.benchmark_run import RunSettings
+    from groma.eval.harness.benchmark_run import RunSettings, Shard
 
 BENCHMARKS = {
     "rec": "which region do these words mean (RefCOCO, RefCOCO+, RefCOCOg)",
@@ -26,9 +32,18 @@ BENCHMARKS = {
 """Name -> what it asks."""
 
 
-def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """Declare what `run` reads of one benchmark, but for the model."""
-    parser.set_defaults(benchmark=name)
+def add(commands: Any) -> None:
+    """Add the command and its benchmarks to the parser."""
+    parser = commands.add_parser("eval", help="measure how good a model is")
+    benchmarks = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
+    evaluate_adapter.add(benchmarks)
+    for name, what in BENCHMARKS.items():
+        _add_arguments(benchmarks.add_parser(name, help=what), name)
+    evaluate_rec_mean.add(benchmarks)
+
+
+def _add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.set_defaults(benchmark=name, run=_run)
     data = parser.add_argument_group("data")
     data.add_argument(
         "--annotations", type=Path, required=True, metavar="FILE", help="what is asked"
@@ -47,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     asked.add_argument("--max-new-tokens", type=int, metavar="N")
     asked.add_argument("--score-threshold", type=float, metavar="X", help="least objectness")
     asked.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+    add_detail_option(asked)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--save", type=Path, metavar="FILE", help="keep all answers; go on if there are some"
@@ -63,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     output.add_argument("--published", metavar="SET", help="figures to stand beside, or none")
     output.add_argument("--report", type=Path, metavar="FILE.md", help="write FILE.md, FILE.json")
     output.add_argument("--json", action="store_true", help="print JSON")
+    add_model_options(parser)
 
 
 def _add_own_arguments(data: Any, name: str) -> None:
@@ -103,19 +120,8 @@ def _add_own_arguments(data: Any, name: str) -> None:
         data.add_argument("--requests-per-minute", type=float, default=60.0, metavar="N")
 
 
-def run(options: argparse.Namespace, load: Callable[[], "Groma"]) -> str | dict[str, Any]:
-    """Answer a benchmark, or read answers, and score them.
-
-    Args:
-        options: what `add_arguments` declares, and `model`, `quantization`, `dtype` and `device`.
-        load: gives the model; not called where saved answers suffice.
-
-    Returns:
-        A table, or with `--json` what it shows.
-
-    Raises:
-        GromaError: if an option makes no sense, or a file is of another run or benchmark.
-    """
+def _run(options: argparse.Namespace) -> None:
+    """Answer a benchmark, or read answers, and score them."""
     from groma.eval.harness.benchmark_run import Shard
 
     _check(options)
@@ -127,22 +133,21 @@ def run(options: argparse.Namespace, load: Callable[[], "Groma"]) -> str | dict[
     else:
         shard = Shard.read(options.shard)
         settings = _settings(options, benchmark)
-        answers, path = _predict(options, benchmark, settings, load, shard)
+        answers, path = _predict(options, benchmark, settings, shard)
         if shard.of > 1:
-            return (
+            show(
                 f"Shard {shard.rank} of {shard.of} is done: {len(answers):,} answers in {path}. "
                 "Score the files of all shards with --predictions."
             )
+            return
     result = _score(options, benchmark, settings, answers, path)
     if options.report:
         result.save(options.report)
-    return result.to_dict() if options.json else result.to_text()
+    show(result.to_dict() if options.json else result.to_text())
 
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other before anything is done."""
-    from groma.types import GromaError
-
     if options.predictions and (options.save or options.shard):
         raise GromaError("--predictions scores saved answers; --save and --shard make new ones.")
     if not (options.predictions or options.images):
@@ -155,17 +160,19 @@ def _check(options: argparse.Namespace) -> None:
 
 def _open(options: argparse.Namespace) -> "Benchmark":
     """Read the annotations of the chosen benchmark."""
-    if options.benchmark == "rec":
-        return _open_rec(options)
-    if options.benchmark == "gcg":
-        return _open_gcg(options)
-    if options.benchmark == "chat-judge":
-        return _open_chat_judge(options)
     from groma.eval.benchmarks.detection_benchmark import Detection
+    from groma.eval.benchmarks.gcg import GroundedGeneration, TextEncoder
     from groma.eval.benchmarks.lvis_ground import LvisGround
     from groma.eval.benchmarks.photos.photo_benchmark import Photos
     from groma.eval.benchmarks.region_caption import RegionCaption
 
+    if options.benchmark == "rec":
+        return _open_rec(options)
+    if options.benchmark == "chat-judge":
+        return _open_chat_judge(options)
+    if options.benchmark == "gcg":
+        encoder = None if options.text_encoder == "none" else TextEncoder(options.text_encoder)
+        return GroundedGeneration(options.annotations, options.masks, options.overlap, encoder)
     kinds = {each.name: each for each in (Detection, LvisGround, Photos, RegionCaption)}
     return kinds[options.benchmark](options.annotations)
 
@@ -174,24 +181,14 @@ def _open_rec(options: argparse.Namespace) -> "Benchmark":
     from groma.data.sources.coco import open_expressions
     from groma.data.sources.refer import open_refer
     from groma.eval.benchmarks.rec import Rec
-    from groma.types import GromaError
 
+    file, instances, cache = options.annotations, options.instances, options.cache
     if options.format == "expressions":
-        items = open_expressions(options.annotations, options.cache)
-        return Rec([options.annotations], items)
-    if options.instances is None:
+        return Rec([file], open_expressions(file, cache))
+    if instances is None:
         raise GromaError("--format refer needs --instances, the file beside the refs.")
-    items = open_refer(
-        options.annotations, options.cache, instances=options.instances, split=options.split
-    )
-    return Rec([options.annotations, options.instances], items, options.split)
-
-
-def _open_gcg(options: argparse.Namespace) -> "Benchmark":
-    from groma.eval.benchmarks.gcg import GroundedGeneration, TextEncoder
-
-    encoder = None if options.text_encoder == "none" else TextEncoder(options.text_encoder)
-    return GroundedGeneration(options.annotations, options.masks, options.overlap, encoder)
+    items = open_refer(file, cache, instances=instances, split=options.split)
+    return Rec([file, instances], items, options.split)
 
 
 def _open_chat_judge(options: argparse.Namespace) -> "Benchmark":
@@ -199,23 +196,13 @@ def _open_chat_judge(options: argparse.Namespace) -> "Benchmark":
     from groma.eval.benchmarks.chat_judge import JUDGE_SETTINGS, ChatJudge
 
     def connect(folder: Path) -> "Judge":
-        endpoint = ChatEndpoint(
-            options.judge_url,
-            options.judge_model,
-            folder,
-            settings=JUDGE_SETTINGS,
-            requests_per_minute=options.requests_per_minute,
-        )
-        return endpoint.complete
+        address, name, pace = options.judge_url, options.judge_model, options.requests_per_minute
+        return ChatEndpoint(
+            address, name, folder, settings=JUDGE_SETTINGS, requests_per_minute=pace
+        ).complete
 
-    return ChatJudge(
-        options.annotations,
-        options.references,
-        options.context,
-        options.rules,
-        options.judge_model,
-        connect if options.judge_url else None,
-    )
+    files = options.annotations, options.references, options.context, options.rules
+    return ChatJudge(*files, options.judge_model, connect if options.judge_url else None)
 
 
 def _settings(options: argparse.Namespace, benchmark: "Benchmark") -> "RunSettings":
@@ -236,29 +223,29 @@ def _settings(options: argparse.Namespace, benchmark: "Benchmark") -> "RunSettin
 
 def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol":
     """The published protocol, but for what the options say."""
-    from dataclasses import replace
-
     from groma.checkpoint import load as loading
 
     wording = options.wording
     if wording == "auto":
         is_released = loading.read_config(loading.resolve(options.model)).compat
         wording = "tags" if is_released else "words"
-    names = ("max_new_tokens", "score_threshold", "max_regions", "grounding", "objectness")
+    names = (
+        "max_new_tokens",
+        "score_threshold",
+        "max_regions",
+        "detail",
+        "grounding",
+        "objectness",
+    )
     chosen = {name: getattr(options, name, None) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}
     return replace(benchmark.protocol(wording), **given)
 
 
 def _predict(
-    options: argparse.Namespace,
-    benchmark: "Benchmark",
-    settings: "RunSettings",
-    load: Callable[[], "Groma"],
-    shard: Any,
+    options: argparse.Namespace, benchmark: "Benchmark", settings: "RunSettings", shard: "Shard"
 ) -> tuple["Answers", Path | None]:
     from groma.eval.harness.benchmark_run import predict
-    from groma.types import GromaError
 
     if shard.of > 1 and options.save is None:
         raise GromaError("A shard keeps its answers for the others; say --save FILE.")
@@ -267,36 +254,22 @@ def _predict(
 
         options.device = f"cuda:{rank}" if torch.cuda.is_available() else "cpu"
     path = shard.path(options.save) if options.save else None
+    load = partial(load_model, options)
     return predict(benchmark, settings, options.images, load, path, shard), path
 
 
 def _read(benchmark: "Benchmark", paths: list[Path]) -> tuple["RunSettings", "Answers", Path]:
     """Answers that were saved, or that GLaMM wrote."""
-    from groma.eval.harness.benchmark_run import read_predictions
-
-    if benchmark.name == "gcg" and paths[0].is_dir():
-        return _read_folder(benchmark, paths[0])
-    settings, answers = read_predictions(paths)
-    settings.check_belongs(benchmark, paths[0])
-    return settings, answers, paths[0]
-
-
-def _read_folder(benchmark: "Benchmark", folder: Path) -> tuple["RunSettings", "Answers", Path]:
     from groma.eval.benchmarks.gcg import read_folder
-    from groma.eval.harness.benchmark_run import RunSettings
+    from groma.eval.harness.benchmark_run import RunSettings, read_predictions
 
-    settings = RunSettings(
-        benchmark.name,
-        benchmark.label,
-        benchmark.fingerprint,
-        limit=None,
-        seed=0,
-        model=folder.name,
-        quantization=None,
-        dtype="auto",
-        protocol=None,
-    )
-    return settings, read_folder(folder), folder
+    path = paths[0]
+    if benchmark.name == "gcg" and path.is_dir():
+        about = benchmark.name, benchmark.label, benchmark.fingerprint
+        return RunSettings(*about, None, 0, path.name, None, "auto", None), read_folder(path), path
+    settings, answers = read_predictions(paths)
+    settings.check_belongs(benchmark, path)
+    return settings, answers, path
 
 
 def _score(
@@ -309,7 +282,6 @@ def _score(
     from groma.eval.harness.benchmark_result import Result, make_lines
     from groma.eval.harness.benchmark_run import choose
     from groma.eval.harness.published_figures import find_set
-    from groma.types import GromaError
 
     beside = find_set(benchmark.name, settings.annotations, options.published)
     chosen = choose(len(benchmark.cases), settings.limit, settings.seed)

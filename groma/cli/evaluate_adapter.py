@@ -1,20 +1,23 @@
 """`groma eval adapter`: base and adapter on the same held-out questions."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.model_options import add_model_options, load_model
+from groma.cli.terminal import printable, show
+from groma.types import GromaError
+
 if TYPE_CHECKING:
-    from groma.chat.chat import Groma
     from groma.data.sample import GroundedSample
     from groma.eval.harness.adapter_comparison import ComparedReply
 
 _WORDS = {"same": "{}", "base": "[-{}-]", "adapter": "{{+{}+}}"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run` reads, but for the model."""
+def add(benchmarks: Any) -> None:
+    """Add the command to the parser."""
+    parser = benchmarks.add_parser("adapter", help="base and adapter on the same questions (A/B)")
     parser.add_argument(
         "--run",
         dest="lora_run",
@@ -27,59 +30,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="where its pictures are")
     parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_model_options(parser)
+    parser.set_defaults(run=_run)
 
 
-def run(
-    options: argparse.Namespace,
-    load: Callable[[], "Groma"],
-    held_out: Callable[[Path], "tuple[Path, list[GroundedSample]]"],
-) -> str | dict[str, Any]:
-    """Answer every question of a set twice.
-
-    Args:
-        options: what `add_arguments` declares.
-        load: gives the base.
-        held_out: the adapter of a run's folder, and the examples the run was only measured on.
-
-    Returns:
-        Both replies of each, or with `--json` everything about them.
-
-    Raises:
-        GromaError: if the set, the adapter or the run cannot be used.
-    """
+def _run(options: argparse.Namespace) -> None:
+    """Answer every question of a set twice."""
     from groma.chat.settings import GenerationSettings
     from groma.eval.harness.adapter_comparison import compare
 
-    folder, samples = _choose(options, held_out)
-    base = load()
+    folder, samples = choose_questions(options)
+    base = load_model(options)
     adapter = base.with_adapter(folder)
     settings = GenerationSettings(max_new_tokens=options.max_new_tokens)
     rows = list(compare(base, adapter, samples, settings))
     if options.json:
-        return {"adapter": str(folder), "replies": [row.to_dict() for row in rows]}
-    return "\n\n".join([*map(_describe, rows), _summary(rows)])
+        show({"adapter": str(folder), "replies": [row.to_dict() for row in rows]})
+    else:
+        show(printable("\n\n".join([*map(_describe, rows), _summary(rows)])))
 
 
-def _choose(
-    options: argparse.Namespace, held_out: Callable[[Path], "tuple[Path, list[GroundedSample]]"]
-) -> "tuple[Path, list[GroundedSample]]":
-    """The adapter and the examples that options name.
-
-    Raises:
-        GromaError: if they name too little.
-    """
+def choose_questions(options: argparse.Namespace) -> "tuple[Path, list[GroundedSample]]":
+    """The adapter and the examples that options name, or those that a run held out."""
+    from groma.finetune.run_folder import RunFolder
     from groma.instruction_sets.readers.reading import read_set
     from groma.instruction_sets.readers.set_items import to_samples
-    from groma.types import GromaError
 
+    samples = to_samples(read_set(options.data, options.images)) if options.data else None
     if options.lora_run is None:
-        if options.adapter is None or options.data is None:
+        if options.adapter is None or samples is None:
             raise GromaError("Name --run, or --adapter and --data.")
-        return options.adapter, to_samples(read_set(options.data, options.images))
-    adapter, samples = held_out(options.lora_run)
-    if options.data is not None:
-        samples = to_samples(read_set(options.data, options.images))
-    return options.adapter or adapter, samples
+        return options.adapter, samples
+    run = RunFolder.open(options.lora_run)
+    if not run.adapter.is_dir():
+        raise GromaError(f"{run.name} has no adapter yet; it is {run.state}.")
+    if samples is None and not run.held_out:
+        raise GromaError(f"{run.name} held nothing out to compare on; name a set with --data.")
+    return options.adapter or run.adapter, samples or run.held_out
 
 
 def _describe(row: "ComparedReply") -> str:

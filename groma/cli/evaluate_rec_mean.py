@@ -8,17 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from groma.cli.terminal import show
+from groma.foreign import load_json
+from groma.types import GromaError
+
 _SAME = ("model", "quantization", "dtype", "protocol")
 """What results must have in common, for their mean to be that of one model."""
 _ENDS = ("value", "low", "high")
 _FIELDS = {*_ENDS, "cases", "published"}
 
-_Report = Mapping[str, Any]
-"""What `groma eval rec --report FILE.md` writes to FILE.json."""
+_Report = Mapping[str, Any]  # what `groma eval rec --report FILE.md` writes to FILE.json
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run` reads."""
+def add(benchmarks: Any) -> None:
+    """Add the command to the parser."""
+    parser = benchmarks.add_parser(
+        "rec-mean", help="results of rec on several sets, and their mean"
+    )
     parser.add_argument(
         "reports",
         type=Path,
@@ -27,34 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what `groma eval rec --report FILE.md` wrote beside FILE.md, one per set",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
 
 
-def run(options: argparse.Namespace) -> str | dict[str, Any]:
-    """Put results together.
-
-    Args:
-        options: what `add_arguments` declares.
-
-    Returns:
-        A table, or with `--json` what it shows.
-
-    Raises:
-        GromaError: if a file is something else, or results do not belong together.
-    """
+def _run(options: argparse.Namespace) -> None:
+    """Put results together."""
     reports = [_read_report(path) for path in options.reports]
     _check_together(reports, options.reports)
-    return _summarise(reports) if options.json else _to_text(reports)
+    show(_summarise(reports) if options.json else _to_text(reports))
 
 
 def _read_report(path: Path) -> _Report:
-    """Read one result.
-
-    Raises:
-        GromaError: if it is no result of REC.
-    """
-    from groma.foreign import load_json
-    from groma.types import GromaError
-
+    """Read one result, if it is one of REC."""
     try:
         report = load_json(path.read_bytes())
         figure, settings = report["figures"]["accuracy"], report["run"]
@@ -70,13 +60,7 @@ def _read_report(path: Path) -> _Report:
 
 
 def _check_together(reports: Sequence[_Report], paths: Sequence[Path]) -> None:
-    """Make sure that results are one model's on different questions.
-
-    Raises:
-        GromaError: naming what differs, or what is there twice.
-    """
-    from groma.types import GromaError
-
+    """Make sure that results are one model's on different questions."""
     first = reports[0]["run"]
     known: dict[str, Path] = {}
     for report, path in zip(reports, paths, strict=True):
@@ -107,7 +91,7 @@ def _summarise(reports: Sequence[_Report]) -> dict[str, Any]:
 
 def _to_text(reports: Sequence[_Report]) -> str:
     """A table in Markdown, and what to know of it."""
-    from groma.eval.harness.table import NONE, markdown
+    from groma.eval.harness.benchmark_result import NONE, markdown
 
     found = _summarise(reports)
     lines = [*found["sets"], found["mean"]]

@@ -1,27 +1,30 @@
-"""`groma instruct` and `groma annotate`: their arguments, and what they do; heavy imports wait."""
+"""`groma instruct FOLDER`; heavy imports wait until it runs."""
 
 import argparse
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.model_options import add_model_options, load_model
+from groma.cli.terminal import printable, show
+from groma.types import GromaError
+
 if TYPE_CHECKING:
-    from groma.chat.chat import Groma
     from groma.instruct.conversation_maker import Maker
     from groma.instruct.described_pictures import Source
     from groma.instruct.endpoint_writer import EndpointWriter, Estimate
     from groma.instruct.region_choice import RegionChoice
     from groma.instruct.template_writer import TemplateWriter
 
-_SAMPLE = 8
-"""Requests that are written out to estimate all of them."""
+_SAMPLE = 8  # requests that are written out to estimate all of them
 
 
-def add_instruct_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run_instruct` reads."""
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("instruct", help="make grounded conversations to learn from")
+    parser.set_defaults(run=_run)
     parser.add_argument("pictures", type=Path, metavar="FOLDER", help="of the pictures")
     parser.add_argument("--save", type=Path, required=True, metavar="FOLDER", help="for the run")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
@@ -39,6 +42,7 @@ def add_instruct_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--count", type=_range, default=(3, 10), metavar="A-B", help="(3-10)")
     group.add_argument("--max-iou", type=float, default=0.3, metavar="X", help="(0.3)")
     _add_writer_arguments(parser)
+    add_model_options(parser)
 
 
 def _add_writer_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,32 +69,12 @@ def _add_writer_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dry-run", action="store_true", help="estimate, and send nothing")
 
 
-def add_annotate_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run_annotate` reads."""
-    parser.add_argument("pictures", type=Path, metavar="FOLDER", help="of the pictures")
-    parser.add_argument("--save", type=Path, required=True, metavar="FOLDER", help="for the files")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
-    parser.add_argument(
-        "--question", default="Describe the picture.", metavar="TEXT", help="(%(default)s)"
-    )
-    parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
-    parser.add_argument("--score-threshold", type=float, metavar="X", help="of regions")
-    parser.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+def _run(options: argparse.Namespace) -> None:
+    show(printable(_make(options)))
 
 
-def run_instruct(options: argparse.Namespace, load: "Callable[[], Groma]") -> str:
-    """Make a Groma Instruct data set.
-
-    Args:
-        options: see `add_instruct_arguments`.
-        load: reads the model; called only where it is needed.
-
-    Returns:
-        What became of the pictures.
-
-    Raises:
-        GromaError: if the options make no sense, or the writer cannot be reached.
-    """
+def _make(options: argparse.Namespace) -> str:
+    """Make a Groma Instruct data set, and say what became of the pictures."""
     from groma.instruct.conversation_maker import Maker
     from groma.instruct.draft_faults import QualityRules
     from groma.instruct.endpoint_writer import EndpointWriter
@@ -101,7 +85,7 @@ def run_instruct(options: argparse.Namespace, load: "Callable[[], Groma]") -> st
     folder = MadeFolder.begin(options.save, _settings(options))
     rules = QualityRules(*options.rounds)
     choice = RegionChoice(*options.count, max_iou=options.max_iou)
-    source = _source(options, choice, load)
+    source = _source(options, choice)
     if options.limit is not None:
         source.keys = source.keys[: options.limit]
     writer = _writer(options)
@@ -119,42 +103,7 @@ def run_instruct(options: argparse.Namespace, load: "Callable[[], Groma]") -> st
     return folder.summary(source.keys)
 
 
-def run_annotate(options: argparse.Namespace, load: "Callable[[], Groma]") -> str:
-    """Write grounded captions and boxes for a folder of pictures.
-
-    Args:
-        options: see `add_annotate_arguments`.
-        load: reads the model; called only where there is something to do.
-
-    Returns:
-        What became of the pictures.
-
-    Raises:
-        GromaError: if the options make no sense.
-    """
-    from groma.chat.settings import GenerationSettings
-    from groma.instruct.annotated_pictures import annotate
-    from groma.instruct.described_pictures import list_pictures
-    from groma.instruct.made_folder import MadeFolder
-
-    keys = list_pictures(options.pictures)[: options.limit]
-    names = ("max_new_tokens", "score_threshold", "max_regions")
-    settings = {name: getattr(options, name) for name in names}
-    head = {"pictures": str(options.pictures.resolve()), "model": options.model}
-    folder = MadeFolder.begin(options.save, head | {"question": options.question} | settings)
-    try:
-        if folder.left(keys):
-            answering = GenerationSettings(**settings)
-            annotate(load(), options.pictures, keys, folder, options.question, answering)
-    finally:
-        folder.write(keys)
-        folder.write_coco(keys)
-    return folder.summary(keys)
-
-
 def _check(options: argparse.Namespace) -> None:
-    from groma.types import GromaError
-
     if bool(options.regions) != bool(options.image_data):
         raise GromaError("--regions and --image-data go together.")
     if (options.questions or options.captions) and not options.regions:
@@ -178,14 +127,12 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return files | {name: getattr(options, name) for name in names} | proposer
 
 
-def _source(
-    options: argparse.Namespace, choice: "RegionChoice", load: "Callable[[], Groma]"
-) -> "Source":
+def _source(options: argparse.Namespace, choice: "RegionChoice") -> "Source":
     from groma.data.records.derived_files import FOLDER_NAME
     from groma.instruct.described_pictures import ProposalSource, VisualGenomeSource
 
     if options.regions is None:
-        return ProposalSource(options.pictures, load(), choice)
+        return ProposalSource(options.pictures, load_model(options), choice)
     files = (options.questions, options.captions)
     # The data may lie where nobody can write; the folder of the run is there.
     cache = options.save / FOLDER_NAME
@@ -218,7 +165,6 @@ def _estimate(
 ) -> "Estimate":
     """What first drafts would take, from a few of them."""
     from groma.instruct.endpoint_writer import Estimate
-    from groma.types import GromaError
 
     sample = Random(seed).sample(keys, min(_SAMPLE, len(keys)))
     found = []

@@ -20,7 +20,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="groma-photo, groma-mini, a folder or a Hugging Face id (%(default)s)",
     )
     group.add_argument("--quantization", choices=("none", "8bit", "4bit"))
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
 
 
@@ -29,13 +29,12 @@ def add_adapter_option(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument("--adapter", type=Path, metavar="FOLDER", help=purpose)
 
 
-def load_model(options: argparse.Namespace) -> "Groma":
-    """The model that the options of `add_model_options` name, without an adapter."""
+def load_model(options: argparse.Namespace, adapter: Path | None = None) -> "Groma":
+    """The model that the options of `add_model_options` name."""
     import groma
 
-    return groma.load(
-        options.model, options.quantization, device=options.device, dtype=options.dtype
-    )
+    device, dtype = options.device, options.dtype
+    return groma.load(options.model, options.quantization, device, dtype, adapter=adapter)
 
 
 def load_template(source: str) -> "Template":

@@ -2,7 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
+
+from groma.types import Detail, GromaError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,9 +17,22 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
         "--score-threshold", type=float, metavar="X", help="least objectness of a region"
     )
     regions.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+    add_detail_option(regions)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument("--save", type=Path, metavar="OUT.png", help="write the marked picture")
+
+
+def add_detail_option(parser: Any) -> None:
+    """How closely pictures are looked at."""
+    parser.add_argument(
+        "--detail",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        choices=get_args(Detail),
+        default=1,
+        help="2 and 3 find small things, in 4 and 9 parts of a picture besides the whole of it; "
+        "auto goes by its size (1)",
+    )
 
 
 def read_picture(options: argparse.Namespace) -> "Image.Image":
@@ -25,7 +40,6 @@ def read_picture(options: argparse.Namespace) -> "Image.Image":
     from PIL import Image
 
     from groma.image import load_image
-    from groma.types import GromaError
 
     target: Path | None = options.save
     if target and target.suffix.lower() not in Image.registered_extensions():

@@ -22,7 +22,10 @@ def _run(options: argparse.Namespace) -> None:
 
     image = read_picture(options)
     regions = load_model(options).regions(
-        image, score_threshold=options.score_threshold, max_regions=options.max_regions
+        image,
+        score_threshold=options.score_threshold,
+        max_regions=options.max_regions,
+        detail=options.detail,
     )
     if options.json:
         size = [image.height, image.width]

@@ -2,13 +2,11 @@
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
-from groma.cli.model_options import add_adapter_option, add_model_options, load_model
+from groma.cli.model_options import add_adapter_option, add_model_options
+from groma.types import GromaError
 
-KEYS = "GROMA_SERVE_KEYS"
-"""Variable of the environment: keys that open the endpoint, with commas between them."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -28,7 +26,15 @@ def add(commands: Any) -> None:
         "--remote-pictures", action="store_true", help="fetch pictures from public addresses too"
     )
     parser.add_argument(
-        "--no-key", action="store_true", help=f"let everybody in who reaches it, without {KEYS}"
+        "--no-key",
+        action="store_true",
+        help="let everybody in who reaches it, without GROMA_SERVE_KEYS",
+    )
+    parser.add_argument(
+        "--replicas",
+        type=_replicas,
+        metavar="N",
+        help="processes that answer, by Ray Serve: 2, or 1-8 as many as are needed",
     )
     add_model_options(parser)
     add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
@@ -36,26 +42,53 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Serve until interrupted.
+    """Serve until interrupted, unless others could reach it without a key."""
+    from groma.serve.gate import KEYS, read_keys
 
-    Raises:
-        GromaError: if others could reach it without a key, or an option makes no sense.
-    """
-    import uvicorn
-
-    from groma.serve.engine import Engine
-    from groma.serve.openai_routes import Service, make_app
-    from groma.types import GromaError
-
-    keys = tuple(key.strip() for key in os.environ.get(KEYS, "").split(",") if key.strip())
+    keys = read_keys()
     if not keys and not options.no_key and options.host not in _LOOPBACK:
         raise GromaError(f"Others can reach {options.host}: set {KEYS}, or say --no-key.")
     if options.at_once < 1:
         raise GromaError("--at-once must be 1 or more.")
-    groma = load_model(options)
-    if options.adapter:
-        groma = groma.with_adapter(options.adapter)
-    name = options.name or Path(options.model).name
-    service = Service(Engine(groma, options.at_once), name, options.remote_pictures)
+    if options.replicas is None:
+        _run_here(options, keys)
+    else:
+        _run_replicas(options)
+
+
+def _run_here(options: argparse.Namespace, keys: tuple[str, ...]) -> None:
+    import uvicorn
+
+    from groma.serve.openai_routes import make_app
+    from groma.serve.serve_settings import ServeSettings
+
+    service = ServeSettings.model_validate(vars(options)).service()
     app = make_app(service, keys, options.requests_per_minute)
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
+
+
+def _run_replicas(options: argparse.Namespace) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    try:
+        import ray
+        from ray import serve
+    except ImportError as error:
+        raise GromaError('--replicas needs Ray Serve: pip install "groma[ray]".') from error
+    from groma.machine import resolve_device
+    from groma.serve.ray_app import RaySettings, build
+
+    least, most = options.replicas
+    gpus = int(resolve_device(options.device).startswith("cuda"))
+    more = {"min_replicas": least, "max_replicas": most, "gpus": gpus, "no_key": True}
+    ray.init(include_dashboard=False)
+    serve.start(http_options={"host": options.host, "port": options.port})
+    serve.run(build(RaySettings.model_validate(vars(options) | more)), blocking=True)
+
+
+def _replicas(said: str) -> tuple[int, int]:
+    """Fewest and most, of "1-8" or "2"."""
+    least, _, most = said.partition("-")
+    most = most or least
+    if not (least.isdecimal() and most.isdecimal() and 1 <= int(least) <= int(most)):
+        raise argparse.ArgumentTypeError(f"must be like 2 or 1-8, not {said}")
+    return int(least), int(most)

@@ -1,6 +1,7 @@
 """What a command prints: tables, JSON, and text that cannot command the terminal."""
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,3 +30,8 @@ def show(result: str | dict[str, Any]) -> None:
     """Print text as it is, and a dictionary as JSON."""
     text = result if isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False)
     print(text)
+
+
+def log_progress() -> None:
+    """Let long runs say, on stderr, what they do."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")

@@ -1,12 +1,12 @@
-"""`groma train`: its stages and their arguments; heavy imports wait until one runs."""
+"""`groma train`: its stages; heavy imports wait until one runs."""
 
 import argparse
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from groma.cli import train_lora as lora_command
+from groma.cli import train_lora
+from groma.cli.terminal import log_progress
 
 if TYPE_CHECKING:
     from groma.train.configuration import Configuration
@@ -26,10 +26,14 @@ Several GPUs: accelerate launch -m groma train STAGE CONFIG
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the paper's stages and LoRA; each sets `train` to what runs it."""
-    parser.description = _DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+def add(commands: Any) -> None:
+    """Add the command, the paper's stages and LoRA to the parser."""
+    parser = commands.add_parser(
+        "train",
+        help="train a model, stage by stage",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     stages = parser.add_subparsers(title="stages", metavar="STAGE", required=True)
     for name, meaning in STAGES.items():
         stage = stages.add_parser(name, help=meaning, description=f"{name}: {meaning}.")
@@ -40,35 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         where = add_stage_arguments(stage, name)
         where.add_argument("--data", type=Path, metavar="FOLDER", help="of public data")
-        stage.set_defaults(train=run_stage)
-    lora = stages.add_parser("lora", help="an adapter from a handful of examples (LoRA, QLoRA)")
-    lora_command.add_arguments(lora)
-    lora.set_defaults(train=lora_command.run)
+        stage.set_defaults(run=_run)
+    train_lora.add(stages)
 
 
-def run(options: argparse.Namespace) -> Any:
-    """Do what the command line says.
-
-    Returns:
-        What there is to print, or None.
-    """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    return options.train(options)
-
-
-def run_stage(options: argparse.Namespace) -> None:
-    """Train a stage to its end.
-
-    Raises:
-        GromaError: if the configuration, the data or the folder cannot be used.
-    """
+def _run(options: argparse.Namespace) -> None:
+    """Train a stage to its end."""
     from groma.data.mixture import read_mixture
     from groma.train.configuration import find, read_configuration
-    from groma.train.stage_run import run_stage as train
+    from groma.train.stage_run import run_stage
 
+    log_progress()
     path = find(options.config)
     configuration = changed(read_configuration(path, options.stage), options)
-    train(configuration, read_mixture(path, root=options.data), options.resume)
+    run_stage(configuration, read_mixture(path, root=options.data), options.resume)
 
 
 def changed(configuration: C, options: argparse.Namespace) -> C:
@@ -93,15 +82,7 @@ def changed(configuration: C, options: argparse.Namespace) -> C:
 
 
 def add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> "argparse._ArgumentGroup":
-    """Declare what every run of a stage can be told.
-
-    Args:
-        parser: of the stage.
-        stage: its name.
-
-    Returns:
-        The group of folders, for more of them.
-    """
+    """Declare what every run of a stage can be told; returns the group of folders, for more."""
     parser.add_argument(
         "--resume",
         action="store_true",

@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.terminal import log_progress, show
+from groma.types import GromaError
+
 if TYPE_CHECKING:
     from groma.data.sample import GroundedSample
     from groma.finetune.lora_settings import LoraSettings
     from groma.finetune.run_folder import RunFolder
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Teach a model from a handful of examples: low-rank matrices (LoRA) on the language model's linear
 layers. The run's folder holds settings, log, plot, checkpoints and in the end FOLDER/adapter, for
 `groma ask --adapter`. Ctrl-C stops it where --resume goes on; so does a killed process.
@@ -20,13 +23,18 @@ layers. The run's folder holds settings, log, plot, checkpoints and in the end F
 Several GPUs: accelerate launch -m groma train lora …
 """
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run` reads."""
-    parser.description = DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+def add(stages: Any) -> None:
+    """Add the command to the parser."""
+    parser = stages.add_parser(
+        "lora",
+        help="an adapter from a handful of examples (LoRA, QLoRA)",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=_run)
     parser.add_argument("--model", metavar="FOLDER", help="the base: folder or Hugging Face id")
     parser.add_argument("--data", type=Path, metavar="FILE", help="instruction set: JSON, zip, …")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="where its pictures are")
@@ -78,18 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> str | None:
-    """Train an adapter, or say what memory that takes.
-
-    Returns:
-        What there is to print.
-
-    Raises:
-        GromaError: if settings, data or folder cannot be used, or it will not fit in memory.
-    """
+def _run(options: argparse.Namespace) -> None:
+    """Train an adapter, or say what memory that takes."""
     from groma.finetune.lora_run import stop_on_signals, train
     from groma.finetune.run_folder import RunFolder
+    from groma.finetune.scores import verdict
 
+    log_progress()
     if int(os.environ.get("RANK", 0)) and not options.resume:
         folder = RunFolder.wait_for(options.out)
     elif options.resume:
@@ -97,32 +100,15 @@ def run(options: argparse.Namespace) -> str | None:
     else:
         folder = _begin(options)
         if folder is None:
-            return None
+            return
     with stop_on_signals() as stop:
         done = train(folder, stop)
-    if done:
-        from groma.finetune.scores import verdict
-
-        scores = folder.scores
-        said = [*map(str, scores), verdict(scores), f"The adapter is in {folder.adapter}."]
-        return "\n".join(filter(None, said))
-    return f"Stopped; go on with: groma train lora --resume --out {options.out}"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m groma.cli.train_lora`, for processes that the application starts."""
-    from groma.types import GromaError
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    try:
-        said = run(parser.parse_args(arguments))
-    except GromaError as error:
-        sys.stderr.write(f"groma: {error}\n")
-        return 2
-    sys.stdout.write(f"{said}\n" if said else "")
-    return 0
+    if not done:
+        show(f"Stopped; go on with: groma train lora --resume --out {options.out}")
+        return
+    scores = folder.scores
+    said = [*map(str, scores), verdict(scores), f"The adapter is in {folder.adapter}."]
+    show("\n".join(filter(None, said)))
 
 
 def _begin(options: argparse.Namespace) -> "RunFolder | None":
@@ -142,7 +128,6 @@ def _read_settings(options: argparse.Namespace) -> "LoraSettings":
     from dataclasses import fields
 
     from groma.finetune.lora_settings import LoraSettings
-    from groma.types import GromaError
 
     if not options.model or not options.data:
         raise GromaError("A new run needs --model and --data; or go on with one: --resume.")
@@ -159,7 +144,6 @@ def _read_samples(options: argparse.Namespace) -> "list[GroundedSample]":
     from groma.instruction_sets.doctor.checking import check
     from groma.instruction_sets.readers.reading import read_set
     from groma.instruction_sets.readers.set_items import left_out
-    from groma.types import GromaError
 
     instructions = read_set(options.data, options.images)
     wrong = [finding.sentence for finding in check(instructions) if finding.severity == "error"]
@@ -169,9 +153,5 @@ def _read_samples(options: argparse.Namespace) -> "list[GroundedSample]":
             "them and mends what it can; --force trains on the rest."
         )
     for item, reason in left_out(instructions).items():
-        logger.warning("Item %d is left out: %s", item + 1, reason)
+        _logger.warning("Item %d is left out: %s", item + 1, reason)
     return learnable(instructions)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,15 +14,12 @@ from groma.data.sources.items import BrokenItem, DetectionSample, Head, Sample
 from groma.dice import Dice
 from groma.types import Box
 
-_SMALLEST_CROP = 0.5
-"""Shortest side of a crop as a share of the picture's."""
-_LEAST_VISIBLE = 0.4
-"""A box of which less than this share lies in a crop is left out."""
+_SMALLEST_CROP = 0.5  # shortest side of a crop as a share of the picture's
+_LEAST_VISIBLE = 0.4  # A box of which less than this share lies in a crop is left out
 _SEGMENT_AREAS = (14 / 448) ** 2, (400 / 448) ** 2
 """Least and most area of a segment that is learnt, as shares of the view: smaller ones are less
 than a patch, larger ones are what is behind everything."""
-JITTER = 0.06
-"""Most that an edge of a true box moves, as a share of the box's side."""
+JITTER = 0.06  # most that an edge of a true box moves, as a share of the box's side
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _SIDED = re.compile(
     r"\b(left|right|leftmost|rightmost|lefthand|righthand|lefty|righty|clockwise|"
@@ -34,19 +31,14 @@ _SIDED = re.compile(
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often a picture is changed.
+    """How often a picture is changed."""
 
-    Attributes:
-        flip: probability of mirroring, where the words stay true.
-        crop: probability of showing only a part, for detection alone.
-    """
-
-    flip: float = 0.0
-    crop: float = 0.0
+    flip: float = 0.0  # probability of mirroring, where the words stay true
+    crop: float = 0.0  # probability of showing only a part, for detection alone
 
     def draw(self, sample: Sample, dice: Dice) -> "View":
         """Decide what is done to one sample."""
-        flip = dice.maybe(self.flip) and is_mirrorable(sample)
+        flip = dice.maybe(self.flip) and _is_mirrorable(sample)
         if isinstance(sample, DetectionSample) and dice.maybe(self.crop):
             return View(_draw_window(dice), flip)
         return View(flip=flip)
@@ -54,15 +46,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class View:
-    """A window of a picture, perhaps mirrored.
+    """A window of a picture, perhaps mirrored."""
 
-    Attributes:
-        window: xyxy in [0, 1] of the picture.
-        flip: whether it is mirrored after cutting.
-    """
-
-    window: Box = _WHOLE
-    flip: bool = False
+    window: Box = _WHOLE  # xyxy in [0, 1] of the picture
+    flip: bool = False  # whether it is mirrored after cutting
 
     def picture(self, image: Image.Image, side: int) -> Image.Image:
         """What is seen, as a square of `side` pixels."""
@@ -88,8 +75,7 @@ class View:
     def keep(self, sample: DetectionSample) -> tuple[Self, list[Box]]:
         """Boxes to learn from, and the view; without a crop if it would show none.
 
-        Raises:
-            BrokenItem: if there is none even so.
+        Raises `BrokenItem` if there is none even so.
         """
         for view in (self, replace(self, window=_WHOLE)):
             shown = [view.box(box) for box in sample.boxes if view._shows(box)]
@@ -111,7 +97,7 @@ def _is_learnt(box: Box, head: Head) -> bool:
     return head == "coco" or least <= (box[2] - box[0]) * (box[3] - box[1]) <= most
 
 
-def is_mirrorable(sample: Sample) -> bool:
+def _is_mirrorable(sample: Sample) -> bool:
     """Whether everything said stays true in a mirror: no word of sides, signs or writing."""
     if isinstance(sample, DetectionSample):
         return True

@@ -11,8 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from groma.tokens import PAD, TokenIds
 from groma.types import IGNORED
 
-Example = dict[str, Any]
-"""What is learnt from one sample; `groma.data.dataset` says what is in it."""
+Example = dict[str, Any]  # what is learnt from one sample; `groma.data.dataset` says what is in it
 
 
 def pad(rows: Sequence[Tensor], value: int) -> Tensor:
@@ -29,20 +28,15 @@ def pad_conversations(
 
 @dataclass(frozen=True)
 class ExampleCollator:
-    """Stacks conversations.
+    """Stacks conversations."""
 
-    Attributes:
-        tokens: ids of the new tokens.
-    """
-
-    tokens: TokenIds
+    tokens: TokenIds  # ids of the new tokens
 
     def __call__(self, examples: Sequence[Example]) -> Example:
-        """A batch.
+        """A batch, as `GromaForConditionalGeneration.forward` takes it.
 
-        Returns:
-            `pixels` (B, 3, S, S) uint8, `input_ids` and `labels` (B, T), and per row `refer_boxes`
-            and `ground_boxes`, as `GromaForConditionalGeneration.forward` takes them.
+        `pixels` (B, 3, S, S) uint8, `input_ids` and `labels` (B, T), and per row `refer_boxes` and
+        `ground_boxes`.
         """
         ids, labels = ([example[part] for example in examples] for part in ("ids", "labels"))
         return {
@@ -56,14 +50,10 @@ class ExampleCollator:
 
 
 def collate_detection(examples: Sequence[Example]) -> Example:
-    """Stack detection examples.
+    """Stack detection examples, as `GromaForConditionalGeneration.detection_loss` takes them.
 
-    Returns:
-        `pixels` (B, 3, S, S) uint8, `boxes` per row, and the one `head` of the batch, as
-        `GromaForConditionalGeneration.detection_loss` takes them.
-
-    Raises:
-        ValueError: if the examples train different heads: a batch comes from one source.
+    `pixels` (B, 3, S, S) uint8, `boxes` per row, and the one `head` of the batch. Raises
+    `ValueError` if the examples train different heads: a batch comes from one source.
     """
     heads = {example["head"] for example in examples}
     if len(heads) > 1:

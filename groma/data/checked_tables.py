@@ -20,16 +20,9 @@ _Checked = TypeVar("_Checked", bound=Table)
 def check_table(
     model: type[_Checked], values: Mapping[str, Any], where: str, word: str = "setting"
 ) -> _Checked:
-    """Check a table.
+    """Check a table; `where` and `word` are what a mistake calls it and its entries.
 
-    Args:
-        model: what the table may hold.
-        values: what it holds.
-        where: what a mistake calls the table.
-        word: what a mistake calls the entries.
-
-    Raises:
-        GromaError: about the first mistake: an entry that is missing, unknown or wrong.
+    Raises `GromaError` about the first mistake: an entry that is missing, unknown or wrong.
     """
     try:
         return model.model_validate(values)

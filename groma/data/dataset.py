@@ -39,24 +39,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """An opened source.
+    """An opened source."""
 
-    Attributes:
-        name: what messages call it.
-        samples: about its pictures.
-        images: folder of its pictures.
-    """
-
-    name: str
-    samples: Samples
-    images: Path
+    name: str  # what messages call it
+    samples: Samples  # about its pictures
+    images: Path  # folder of its pictures
 
     def load(self, index: int, dice: Dice) -> tuple[Sample, Image.Image]:
-        """A sample with worded questions, and its picture.
-
-        Raises:
-            BrokenItem: with the reason, if one of them cannot be used.
-        """
+        """A sample with worded questions, and its picture; raises `BrokenItem`, with the reason."""
         sample = self.samples[index]
         if isinstance(sample, GroundedSample):
             sample = pose(sample, dice, self.samples.turns)
@@ -77,23 +67,13 @@ Encoder = Callable[[Sample, Image.Image, Dice], Example]
 
 @dataclass(frozen=True)
 class DetectionEncoder:
-    """Examples for detection pretraining.
+    """Examples for detection pretraining."""
 
-    Attributes:
-        image_size: S, side of the pictures in pixels.
-        augmentation: how often they are changed.
-    """
-
-    image_size: int
-    augmentation: Augmentation
+    image_size: int  # S, side of the pictures in pixels
+    augmentation: Augmentation  # how often they are changed
 
     def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
-        """One example.
-
-        Returns:
-            `pixels` (3, S, S) uint8, `boxes` (R, 4) xyxy in [0, 1], and `head`, the objectness head
-            they train.
-        """
+        """`pixels` (3, S, S) uint8, `boxes` (R, 4) xyxy in [0, 1], and the `head` they train."""
         assert isinstance(sample, DetectionSample)
         view, boxes = self.augmentation.draw(sample, dice).keep(sample)
         return {
@@ -105,29 +85,18 @@ class DetectionEncoder:
 
 @dataclass(frozen=True)
 class ConversationEncoder:
-    """Examples of conversations.
+    """Examples of conversations."""
 
-    Attributes:
-        template: of the language model.
-        image_size: S, side of the pictures in pixels.
-        limit: most tokens, before image and regions are expanded.
-        augmentation: how often pictures are changed.
-    """
-
-    template: Template
-    image_size: int
-    limit: int
-    augmentation: Augmentation
+    template: Template  # of the language model
+    image_size: int  # S, side of the pictures in pixels
+    limit: int  # most tokens, before image and regions are expanded
+    augmentation: Augmentation  # how often pictures are changed
 
     def __call__(self, sample: Sample, image: Image.Image, dice: Dice) -> Example:
-        """One example.
+        """One example; raises `BrokenItem` if not even the first answer fits.
 
-        Returns:
-            `pixels` (3, S, S) uint8; `ids` and `labels` (T,) with placeholders; `refer_boxes`
-            (K, 4) and `ground_boxes` (G, 4) xyxy in [0, 1], one per placeholder.
-
-        Raises:
-            BrokenItem: if not even the first answer fits.
+        `pixels` (3, S, S) uint8; `ids` and `labels` (T,) with placeholders; `refer_boxes` (K, 4)
+        and `ground_boxes` (G, 4) xyxy in [0, 1], one per placeholder.
         """
         assert isinstance(sample, GroundedSample)
         view = self.augmentation.draw(sample, dice)
@@ -152,19 +121,13 @@ class Examples(Dataset):
     Order, phrasing and augmentation depend on the position alone: any process may read any part,
     and a run that skips what it has had goes on exactly. A broken item is replaced by another one
     of its source.
-
-    Attributes:
-        sources: where items come from.
-        order: which comes when.
-        encode: what is made of them.
-        seed: of phrasings and augmentation.
-        broken: how often an item of a source was broken for a reason, as far as this process saw.
     """
 
-    sources: Sequence[Source]
-    order: Order
-    encode: Encoder
-    seed: int = 0
+    sources: Sequence[Source]  # where items come from
+    order: Order  # which comes when
+    encode: Encoder  # what is made of them
+    seed: int = 0  # of phrasings and augmentation
+    # How often an item of a source was broken for a reason, as far as this process saw.
     broken: Counter[tuple[str, str]] = field(default_factory=Counter, compare=False)
 
     def __len__(self) -> int:
@@ -172,12 +135,7 @@ class Examples(Dataset):
         return len(self.order)
 
     def __getitem__(self, index: int) -> Example:
-        """The example at a position.
-
-        Raises:
-            IndexError: beyond the end.
-            GromaError: if `_MOST_BROKEN` items in a row are broken.
-        """
+        """The example at a position; raises `GromaError` if too many items in a row are broken."""
         place = self.order[index]
         source = self.sources[place.source]
         for attempt in range(_MOST_BROKEN):

@@ -22,12 +22,10 @@ _BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 def find_picture(folder: Path, name: str) -> Path:
     """The file of a picture: the longest end of its name that exists in the folder.
 
-    Data sets are unpacked in many ways: `coco/train2017/1.jpg` may be called so, or `1.jpg`.
-
-    Raises:
-        BrokenItem: if there is none, or its name leads out of the folder.
+    Data sets are unpacked in many ways: `coco/train2017/1.jpg` may be called so, or `1.jpg`. Raises
+    `BrokenItem` if there is none, or its name leads out of the folder.
     """
-    names = [to_parts(spelling) for spelling in spellings(name)]
+    names = [_to_parts(spelling) for spelling in spellings(name)]
     if any(".." in parts for parts in names):
         raise BrokenItem("a picture outside the folder of pictures")
     for start in range(max(map(len, names))):
@@ -57,7 +55,7 @@ def spellings(name: str) -> Iterator[str]:
     yield from dict.fromkeys([*written, *forms, *_garbled(forms)])
 
 
-def to_parts(name: str) -> tuple[str, ...]:
+def _to_parts(name: str) -> tuple[str, ...]:
     """Folders and file of a name, without root or drive."""
     return PurePosixPath(_DRIVE.sub("", name).lstrip("/")).parts
 

@@ -8,17 +8,13 @@ from pycocotools import mask as coco_mask
 
 from groma.data.sources.items import BrokenItem
 
-XYWH = tuple[float, float, float, float]
+_XYWH = tuple[float, float, float, float]
 
 
-def box_around(segmentation: Any) -> XYWH | None:
-    """Left, top, width and height in pixels of what polygons or run lengths cover.
+def box_around(segmentation: Any) -> _XYWH | None:
+    """Left, top, width and height in pixels of what a COCO annotation's `segmentation` covers.
 
-    Args:
-        segmentation: of a COCO annotation: polygons x1, y1, x2, y2, …, or `counts` and `size`.
-
-    Returns:
-        None where it covers nothing, or is something else.
+    None where it covers nothing, or is neither polygons x1, y1, x2, y2, … nor `counts` and `size`.
     """
     try:
         if isinstance(segmentation, Mapping):
@@ -28,7 +24,7 @@ def box_around(segmentation: Any) -> XYWH | None:
         return None
 
 
-def box_around_points(xs: Sequence[float], ys: Sequence[float]) -> XYWH | None:
+def box_around_points(xs: Sequence[float], ys: Sequence[float]) -> _XYWH | None:
     """Left, top, width and height of what encloses points, or None where there are none."""
     if not xs or not ys:
         return None
@@ -37,13 +33,10 @@ def box_around_points(xs: Sequence[float], ys: Sequence[float]) -> XYWH | None:
 
 def box_around_rotated(
     box: Sequence[float], degrees: float, pivot: tuple[float, float]
-) -> XYWH | None:
-    """The upright box around one that is rotated.
+) -> _XYWH | None:
+    """The upright box around a box (left, top, width, height) that is rotated.
 
-    Args:
-        box: left, top, width and height in pixels before it is rotated.
-        degrees: clockwise, as it is seen.
-        pivot: the point in pixels that stays where it is.
+    The pivot, in pixels too, stays where it is; degrees are clockwise, as it is seen.
     """
     left, top, width, height = box
     # Of endless degrees, NaN.
@@ -66,8 +59,7 @@ def box_of(annotation: Mapping[str, Any]) -> Any:
 def area_of(annotation: Mapping[str, Any]) -> float:
     """The `area` of a COCO annotation in square pixels, or that of its box where it has none.
 
-    Raises:
-        BrokenItem: if it has neither.
+    Raises `BrokenItem` if it has neither.
     """
     area = annotation.get("area")
     if isinstance(area, int | float) and not isinstance(area, bool):
@@ -86,7 +78,7 @@ def without_idle_crowds(annotations: Sequence[Mapping[str, Any]]) -> list[Mappin
     return list(annotations)
 
 
-def _around_polygons(polygons: Sequence[Any]) -> XYWH | None:
+def _around_polygons(polygons: Sequence[Any]) -> _XYWH | None:
     """Polygons of at least three points, or one that is in no list."""
     if polygons and not isinstance(polygons[0], Sequence):
         polygons = [polygons]
@@ -95,7 +87,7 @@ def _around_polygons(polygons: Sequence[Any]) -> XYWH | None:
     return box_around_points(xs, ys)
 
 
-def _around_runs(counts: Any, size: Any) -> XYWH | None:
+def _around_runs(counts: Any, size: Any) -> _XYWH | None:
     """Run lengths down the columns, from the first pixel that is not covered."""
     height, width = (int(side) for side in size)
     if not (0 < height < 1 << 16 and 0 < width < 1 << 16):

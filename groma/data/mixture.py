@@ -46,35 +46,20 @@ from groma.types import GromaError
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """One entry of `[[sources]]`.
+    """One entry of `[[sources]]`."""
 
-    Attributes:
-        name: what tables call it.
-        format: one of `FORMATS`.
-        annotations: file or folder.
-        images: folder of the pictures.
-        ratio: share of its items that counts as one pass; 2 is twice.
-        options: of the format.
-        without: lists of pictures to be left out.
-    """
-
-    name: str
-    format: str
-    annotations: Path
-    images: Path
-    ratio: float = 1.0
-    options: Mapping[str, Any] = field(default_factory=dict)
-    without: tuple[Path, ...] = ()
+    name: str  # what tables call it
+    format: str  # one of `FORMATS`
+    annotations: Path  # file or folder
+    images: Path  # folder of the pictures
+    ratio: float = 1.0  # share of its items that counts as one pass; 2 is twice
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the format
+    without: tuple[Path, ...] = ()  # lists of pictures to be left out
 
     def open(self, cache: Path | None, without: frozenset[str] = frozenset()) -> Source:
-        """All its samples; the index is made where there is none.
+        """All its samples but those of some pictures; the index is made where there is none.
 
-        Args:
-            cache: folder of indexes.
-            without: keys of pictures that are left out.
-
-        Raises:
-            GromaError: naming the source, if a file is missing or of another format.
+        Raises `GromaError`, naming the source, if a file is missing or of another format.
         """
         try:
             samples = FORMATS[self.format](self.annotations, cache, **self.options)
@@ -87,33 +72,21 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Sources to train on together; every batch comes from one of them.
+    """Sources to train on together; every batch comes from one of them."""
 
-    Attributes:
-        sources: at least one.
-        seed: of order, phrasings and augmentation.
-        augmentation: how often pictures are changed.
-        cache: folder of indexes; None is beside each annotation file.
-        without: lists of pictures to be left out of all sources.
-        image_data: of Visual Genome, whose pictures of these lists are left out too.
-        validation: what is never learnt from.
-    """
-
-    sources: tuple[SourceConfig, ...]
-    seed: int = 0
+    sources: tuple[SourceConfig, ...]  # at least one
+    seed: int = 0  # of order, phrasings and augmentation
+    # How often pictures are changed.
     augmentation: Augmentation = field(default_factory=Augmentation)
-    cache: Path | None = None
-    without: tuple[Path, ...] = ()
+    cache: Path | None = None  # folder of indexes; None is beside each annotation file
+    without: tuple[Path, ...] = ()  # lists of pictures to be left out of all sources
+    # Of Visual Genome, whose pictures of these lists are left out too.
     image_data: Path | None = None
-    validation: "Mixture | None" = None
+    validation: "Mixture | None" = None  # what is never learnt from
 
     @cached_property
     def opened(self) -> tuple[Source, ...]:
-        """The sources with their samples and pictures, opened on first use.
-
-        Raises:
-            GromaError: if a source or a list of pictures cannot be opened.
-        """
+        """The sources with their samples and pictures, opened on first use."""
         lists = [(*self.without, *source.without) for source in self.sources]
         keys = {files: read_left_out(files, self.image_data, self.cache) for files in set(lists)}
         return tuple(
@@ -123,11 +96,7 @@ class Mixture:
 
     @property
     def kind(self) -> Kind:
-        """What all sources are for.
-
-        Raises:
-            GromaError: if some are for detection and some for conversations.
-        """
+        """What all sources are for; raises `GromaError` if it is not the same."""
         kinds = {source.name: source.samples.kind for source in self.opened}
         if len(set(kinds.values())) > 1:
             listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
@@ -141,12 +110,9 @@ class Mixture:
         return Order(lengths, ratios, batch_size, ranks, passes, self.seed)
 
     def prepare(self) -> None:
-        """Make every index; under several processes the first one does so before the others.
+        """Make every index, also of the validation; of several processes the first does so alone.
 
-        Those of the validation are made too.
-
-        Raises:
-            GromaError: if a source cannot be opened, or the sources do not belong together.
+        Raises `GromaError` if a source cannot be opened, or the sources do not belong together.
         """
         kind = self.kind
         if self.validation is not None and self.validation.kind != kind:
@@ -155,12 +121,7 @@ class Mixture:
     def detection(
         self, image_size: int, batch_size: int, ranks: int = 1, passes: int = 1
     ) -> Examples:
-        """Examples for detection pretraining; collate with `collate_detection`.
-
-        Returns:
-            See `Examples`; they are as `DetectionEncoder` makes them. Arguments and errors are
-            those of `conversations`.
-        """
+        """Examples of `DetectionEncoder`, for `collate_detection`; see `conversations`."""
         encoder = DetectionEncoder(image_size, self.augmentation)
         return self._examples("detection", encoder, batch_size, ranks, passes)
 
@@ -173,7 +134,7 @@ class Mixture:
         passes: int = 1,
         limit: int = 1024,
     ) -> Examples:
-        """Examples of conversations; collate with `ExampleCollator`.
+        """Examples of conversations, as `ConversationEncoder` makes them, for `ExampleCollator`.
 
         Args:
             template: of the language model.
@@ -182,9 +143,6 @@ class Mixture:
             ranks: batches in a row that come from one source: the number of processes.
             passes: how often the mixture is gone through.
             limit: most tokens, before image and regions are expanded.
-
-        Returns:
-            See `Examples`; they are as `ConversationEncoder` makes them.
 
         Raises:
             GromaError: if the sources are for something else, or cannot be opened.
@@ -202,14 +160,9 @@ class Mixture:
 
 
 def read_mixture(path: Path, root: Path | None = None) -> Mixture:
-    """Read a configuration.
+    """Read a TOML file as this module's docstring shows it; `root` is instead of the file's.
 
-    Args:
-        path: a TOML file as this module's docstring shows it.
-        root: where relative paths start, instead of what the file says.
-
-    Raises:
-        GromaError: if it is not TOML, or an entry is missing, unknown or wrong.
+    Raises `GromaError` if it is not TOML, or an entry is missing, unknown or wrong.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -25,34 +25,22 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Order:
-    """Passes over several sources.
+    """Passes over several sources."""
 
-    Attributes:
-        lengths: items of every source.
-        ratios: share of a source's items that counts as one pass.
-        batch_size: consecutive positions that come from one source.
-        ranks: consecutive batches that come from one source: what all processes see in one step.
-        passes: how many.
-        seed: another seed is another order.
-    """
-
-    lengths: Sequence[int]
-    ratios: Sequence[float]
-    batch_size: int
+    lengths: Sequence[int]  # items of every source
+    ratios: Sequence[float]  # share of a source's items that counts as one pass
+    batch_size: int  # consecutive positions that come from one source
+    # Consecutive batches that come from one source: what all processes see in one step.
     ranks: int = 1
-    passes: int = 1
-    seed: int = 0
+    passes: int = 1  # how many
+    seed: int = 0  # another seed is another order
 
     def __len__(self) -> int:
         """Positions in all."""
         return self.passes * sum(self.steps) * self._step
 
     def __getitem__(self, position: int) -> Place:
-        """What stands at a position.
-
-        Raises:
-            IndexError: beyond the end.
-        """
+        """What stands at a position; raises `IndexError` beyond the end."""
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} of {len(self)}")
         step, offset = divmod(position, self._step)

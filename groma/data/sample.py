@@ -7,31 +7,23 @@ from typing import Annotated, Any, Self
 from pydantic import Field, TypeAdapter
 
 from groma.text.grammar import capitalised
-from groma.types import Box, Size
+from groma.types import Box, Size, scale_box
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words of an answer that mean regions: `<p>text</p><roi>…</roi>` (paper 3.2).
+    """Words of an answer that mean regions: `<p>text</p><roi>…</roi>` (paper 3.2)."""
 
-    Attributes:
-        text: the words, never empty.
-        regions: indices into `GroundedSample.boxes`, in the order they are to be named.
-    """
-
-    text: Annotated[str, Field(alias="phrase")]
+    text: Annotated[str, Field(alias="phrase")]  # the words, never empty
+    # Indices into `GroundedSample.boxes`, in the order they are to be named.
     regions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A region the user points at in a question; a person reads it as `[K]` (paper 3.2).
+    """A region the user points at in a question; a person reads it as `[K]` (paper 3.2)."""
 
-    Attributes:
-        region: index into `GroundedSample.boxes`.
-    """
-
-    region: Annotated[int, Field(alias="mention")]
+    region: Annotated[int, Field(alias="mention")]  # index into `GroundedSample.boxes`
 
 
 Piece = str | Phrase | Mention
@@ -40,38 +32,24 @@ Pieces = tuple[Piece, ...]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What makes an answer right; each field left at None (or empty) is not judged.
+    """What makes an answer right; each field left at None (or empty) is not judged."""
 
-    Attributes:
-        regions: exactly these must be pointed at; empty means that nothing may be.
-        count: the number the answer must say.
-        yes: whether the answer must agree or deny.
-        words: of every group at least one must occur in the text.
-    """
-
+    # Exactly these must be pointed at; empty means that nothing may be.
     regions: frozenset[int] | None = None
-    count: int | None = None
-    yes: bool | None = None
-    words: tuple[tuple[str, ...], ...] = ()
+    count: int | None = None  # the number the answer must say
+    yes: bool | None = None  # whether the answer must agree or deny
+    words: tuple[tuple[str, ...], ...] = ()  # of every group at least one must occur in the text
 
 
 @dataclass(frozen=True, slots=True)
 class QA:
-    """One question, the answer to learn, and how to judge another answer.
+    """One question, the answer to learn, and how to judge another answer."""
 
-    Attributes:
-        question: text and mentions.
-        answer: text and phrases.
-        kind: name of the task, for evaluation by kind.
-        expected: the truth.
-        grounding: whether the question asks for regions ("[grounding]"); if not, the answer has
-            no phrase.
-    """
-
-    question: Pieces
-    answer: Pieces
-    kind: str = "chat"
-    expected: Expected = Expected()
+    question: Pieces  # text and mentions
+    answer: Pieces  # text and phrases
+    kind: str = "chat"  # name of the task, for evaluation by kind
+    expected: Expected = Expected()  # the truth
+    # Whether the question asks for regions ("[grounding]"); if not, the answer has no phrase.
     grounding: bool = True
 
     def ungrounded(self) -> Self:
@@ -83,21 +61,13 @@ class QA:
 
 @dataclass(frozen=True, slots=True)
 class GroundedSample:
-    """A picture's regions and a conversation about them.
+    """A picture's regions and a conversation about them."""
 
-    Attributes:
-        picture: where the pixels come from: a file name, or the key of a scene.
-        size: (H, W) of the picture in pixels.
-        boxes: xyxy in [0, 1].
-        names: what each box holds, one noun each.
-        turns: oldest first.
-    """
-
-    picture: str
-    size: Size
-    boxes: tuple[Box, ...]
-    names: tuple[str, ...]
-    turns: tuple[QA, ...]
+    picture: str  # where the pixels come from: a file name, or the key of a scene
+    size: Size  # (H, W) of the picture in pixels
+    boxes: tuple[Box, ...]  # xyxy in [0, 1]
+    names: tuple[str, ...]  # what each box holds, one noun each
+    turns: tuple[QA, ...]  # oldest first
 
     @property
     def user_regions(self) -> tuple[int, ...]:
@@ -109,17 +79,17 @@ class GroundedSample:
                     found.setdefault(piece.region)
         return tuple(found)
 
+    def in_pixels(self, regions: Iterable[int]) -> tuple[Box, ...]:
+        """Boxes of some regions, xyxy in pixels."""
+        return tuple(scale_box(self.boxes[region], self.size) for region in regions)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
         return _JSON.dump_python(self, mode="json", by_alias=True)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "GroundedSample":
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: if it is something else.
-        """
+        """The inverse of `to_dict`; raises `ValueError` if it is something else."""
         return _JSON.validate_python(data)
 
 
@@ -159,12 +129,7 @@ def sentence(pieces: Iterable[Piece]) -> Pieces:
 
 
 def plain_text(pieces: Pieces, user_regions: tuple[int, ...] = ()) -> str:
-    """What a person reads.
-
-    Args:
-        pieces: of a question or an answer.
-        user_regions: as in `GroundedSample.user_regions`.
-    """
+    """What a person reads of a question or an answer; `[K]` is number K of the user's regions."""
     words = []
     for piece in pieces:
         if isinstance(piece, Mention):

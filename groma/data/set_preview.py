@@ -15,8 +15,7 @@ from groma.text.template import Template
 from groma.tokens import GROUND_BOX, NEW_TOKENS, REFER_BOX
 from groma.types import IGNORED
 
-LEARNT = ("⟦", "⟧")
-"""What stands around text that is learnt."""
+_LEARNT = ("⟦", "⟧")  # what stands around text that is learnt
 
 
 def draw_sample(image: Image.Image, sample: Sample) -> Image.Image:
@@ -40,12 +39,9 @@ def describe_sample(sample: Sample) -> str:
 
 
 def mark_learnt(written: Written, template: Template) -> str:
-    """A conversation as the model reads it, with marks around what is learnt, a turn per line.
-
-    Placeholders of boxes show which box they stand for.
-    """
+    """A conversation as the model reads it, with marks around what is learnt, a turn per line."""
     return "".join(
-        f"{LEARNT[0]}{part}{LEARNT[1]}\n" if learnt else part
+        f"{_LEARNT[0]}{part}{_LEARNT[1]}\n" if learnt else part
         for part, learnt in learnt_parts(written, template)
     )
 

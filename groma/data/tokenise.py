@@ -13,29 +13,20 @@ from groma.types import IGNORED
 
 @dataclass(frozen=True)
 class Written:
-    """A conversation in tokens, with placeholders for what depends on the proposals.
+    """A conversation in tokens, with placeholders for what depends on the proposals."""
 
-    Attributes:
-        ids: (T,) with one `<image>`, one `<region>`, and a `<refer_box>` or `<ground_box>` wherever
-            a region is named.
-        labels: (T,) the id where it is supervised, -100 elsewhere.
-        refer: (K,) for each `<refer_box>`, the index of its box in the sample.
-        ground: (G,) for each `<ground_box>`, the index of its box in the sample.
-    """
-
+    # (T,) with one `<image>`, one `<region>`, and a `<refer_box>` or `<ground_box>` wherever a
+    # region is named.
     ids: Tensor
-    labels: Tensor
-    refer: Tensor
-    ground: Tensor
+    labels: Tensor  # (T,) the id where it is supervised, -100 elsewhere
+    refer: Tensor  # (K,) for each `<refer_box>`, the index of its box in the sample
+    ground: Tensor  # (G,) for each `<ground_box>`, the index of its box in the sample
 
 
 def write(sample: GroundedSample, template: Template, limit: int) -> Written:
-    """Spell a conversation, as many whole turns as fit.
+    """Spell a conversation, as many whole turns as fit; the first turn stays in any case.
 
-    Args:
-        sample: with at least one turn.
-        template: of the language model.
-        limit: most tokens, placeholders unexpanded; the first turn stays in any case.
+    `limit` is the most tokens, placeholders unexpanded.
     """
     tokens = template.tokens
     exchanges = [_exchange(sample, turn, template) for turn in range(len(sample.turns))]
@@ -68,11 +59,8 @@ def write(sample: GroundedSample, template: Template, limit: int) -> Written:
 def answers(labels: Tensor) -> Tensor:
     """Number the answers of conversations.
 
-    Args:
-        labels: (..., T) with -100 where nothing is supervised.
-
-    Returns:
-        (..., T) 0, 1, … on the tokens of the first, second, … answer, -1 elsewhere.
+    `labels`, (..., T), are -100 where nothing is supervised. Returns (..., T) 0, 1, … on the tokens
+    of the first, second, … answer, -1 elsewhere.
     """
     supervised = labels != IGNORED
     before = torch.zeros_like(supervised)

@@ -7,7 +7,8 @@ import numpy as np
 import supervision as sv
 from PIL import Image, ImageFont
 
-from groma.types import RegionRef
+from groma.named_regions import RegionRef
+from groma.shapes import Box
 
 # Luminance 0.13 or 0.28: each stands out on white (3.1:1 at least) and on black (3.5:1 at least).
 # Ordered so that the first few are far apart.
@@ -17,6 +18,9 @@ _PALETTE = (
     *("#0667b8", "#fe37c8", "#0f90fe", "#ba6bff"),
 )
 
+_VEIL = 0.25
+"""Opacity of the colour that lies over a mask."""
+
 
 def region_colour(region_id: int) -> str:
     """The colour of `<rN>` wherever it is shown, as #rrggbb; readable on any background."""
@@ -25,10 +29,10 @@ def region_colour(region_id: int) -> str:
 
 def text_colour(background: str) -> str:
     """Black or white, as #rrggbb: whichever reads better on a colour of `region_colour`."""
-    return "#000000" if relative_luminance(background) > 0.18 else "#ffffff"
+    return "#000000" if _relative_luminance(background) > 0.18 else "#ffffff"
 
 
-def relative_luminance(colour: str) -> float:
+def _relative_luminance(colour: str) -> float:
     """Luminance of #rrggbb in [0, 1], as WCAG 2 defines it."""
     values = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
@@ -36,7 +40,7 @@ def relative_luminance(colour: str) -> float:
 
 
 def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) -> sv.Detections:
-    """Regions as supervision knows them.
+    """Regions as supervision knows them; one without a mask has its box's, where others have one.
 
     Args:
         regions: N of them.
@@ -46,7 +50,10 @@ def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) ->
         N boxes xyxy in pixels; `confidence` is the score, `class_id` the region id, and `data` has
         `class_name`, `objectness` and `user` (0 for a proposal).
     """
+    sizes = [region.mask.size for region in regions if region.mask is not None]
+    shapes = [region.mask or Box(*region.box) for region in regions]
     return sv.Detections(
+        mask=np.stack([shape.mask(sizes[0]) for shape in shapes]) if sizes else None,
         xyxy=np.array([region.box for region in regions], dtype=np.float32).reshape(-1, 4),
         confidence=np.array([region.score for region in regions], dtype=np.float32),
         class_id=np.array([region.id for region in regions], dtype=int),
@@ -59,15 +66,11 @@ def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) ->
 
 
 def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[str]) -> Image.Image:
-    """Draw boxes with labels, sized to the picture.
+    """Draw N boxes, or the contours of masks where there are any, with N labels on a new picture.
 
-    Args:
-        image: RGB, in the frame of the boxes.
-        detections: N boxes xyxy in pixels; `class_id` holds their region ids.
-        labels: N texts.
+    Boxes are xyxy in pixels of an RGB picture; what is drawn is sized to it.
 
-    Returns:
-        A new picture.
+    The boxes' `class_id` holds their region ids.
     """
     # Large boxes first, so that a small one inside stays visible.
     order = np.argsort(np.negative(detections.area), kind="stable")
@@ -75,7 +78,16 @@ def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[s
     unit = max(1, round(min(image.size) / 200))
     fill = sv.ColorPalette.from_hex(list(_PALETTE))
     text = sv.ColorPalette.from_hex([text_colour(colour) for colour in _PALETTE])
-    scene = sv.BoxAnnotator(color=fill, thickness=max(2, unit)).annotate(image.copy(), detections)
+    if detections.mask is None:
+        lines = [sv.BoxAnnotator(color=fill, thickness=max(2, unit))]
+    else:
+        lines = [
+            sv.MaskAnnotator(color=fill, opacity=_VEIL),
+            sv.PolygonAnnotator(color=fill, thickness=max(2, unit)),
+        ]
+    scene = image.copy()
+    for line in lines:
+        scene = line.annotate(scene, detections)
     annotator = sv.RichLabelAnnotator(
         color=fill,
         text_color=text,

@@ -46,7 +46,7 @@ class Jobs:
     def __init__(self, root: Path, command: Sequence[str] = ()) -> None:
         self.root = root
         self._command = command or (
-            *(sys.executable, "-m", "groma.cli.train_lora", "--resume", "--out"),
+            *(sys.executable, "-m", "groma", "train", "lora", "--resume", "--out"),
         )
 
     @property

@@ -29,13 +29,14 @@ from groma.finetune.label_talks import LabelTalks, is_labelled
 from groma.finetune.lora_examples import Collator, Lessons, Rounds, make_lessons, spell, split
 from groma.finetune.lora_objective import AdapterObjective, count, summarise
 from groma.finetune.lora_settings import LoraSettings
-from groma.finetune.lora_trainer import AdapterTrainer, checkpoints
+from groma.finetune.lora_trainer import AdapterTrainer
 from groma.finetune.memory_estimate import kept_budget
 from groma.finetune.rehearsal import Knowledge, examine, rehearse
 from groma.finetune.run_folder import RunFolder
 from groma.finetune.scores import measure
 from groma.finetune.seen_pictures import TrainingVision
 from groma.finetune.wording import Wording
+from groma.loop.saved_checkpoints import last_checkpoint
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.quantization import set_cpu_packing
 from groma.text.template import Template
@@ -146,7 +147,7 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     steps = trainer.args.max_steps
     if trainer.is_world_process_zero():
         folder.write_state("training", steps=steps)
-    last = next(iter(checkpoints(folder.path)), None)
+    last = last_checkpoint(folder.path)
     trainer.args.eval_on_start = bool(held_out) and last is None
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     done = trainer.state.global_step >= steps

@@ -131,6 +131,8 @@ _KINDS = {"int": "whole number", "float": "number", "string": "text", "bool": "t
 
 def _sentence(error: Any, where: str) -> str:
     """What is wrong with a setting, for people."""
+    if not error["loc"]:
+        return f"{where} holds no settings."
     name, value, kind = error["loc"][0], error["input"], error["type"]
     if kind.startswith("missing"):
         return f"{where} lacks {name}."

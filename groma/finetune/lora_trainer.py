@@ -1,6 +1,6 @@
 """The training loop of an adapter: `LoggedTrainer` that saves and loads the adapter alone."""
 
-import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +9,15 @@ import psutil
 import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from groma.checkpoint.adapters import Fingerprint, load_weights, write_adapter
 from groma.loop.logged_trainer import LoggedTrainer
+from groma.loop.saved_checkpoints import is_whole
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+_logger = logging.getLogger(__name__)
 
 
 class AdapterTrainer(LoggedTrainer):
@@ -63,7 +64,11 @@ class AdapterTrainer(LoggedTrainer):
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None and self.args.output_dir is not None
         name = Path(self.state.best_model_checkpoint).name  # the run may have moved since
-        load_weights(self.adapted, Path(self.args.output_dir) / name)
+        best = Path(self.args.output_dir) / name
+        if is_whole(best):
+            load_weights(self.adapted, best)
+        else:
+            _logger.warning("%s, the best on what was held out, is gone; the last is taken.", best)
 
 
 class _StopWhenAsked(TrainerCallback):
@@ -95,23 +100,3 @@ def memory_in_use() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return psutil.Process().memory_info().rss
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Those that were written to their end, the newest first; a killed process may leave a part.
-
-    Args:
-        folder: of a run.
-    """
-    found = list(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
-    found.sort(key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
-    return list(filter(_is_complete, found))
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    """Whether the file that is written last can be read."""
-    try:
-        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True

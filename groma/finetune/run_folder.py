@@ -6,7 +6,6 @@
 Whoever trains in a folder holds its lock; a process that is killed lets go of it.
 """
 
-import json
 import os
 import shutil
 import time
@@ -20,12 +19,14 @@ from typing import Any, Literal, get_args
 
 from filelock import FileLock, Timeout
 
+from groma.atomic_file import write_json
 from groma.data.sample import GroundedSample
 from groma.finetune.label_talks import Described
 from groma.finetune.lora_examples import split
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.rehearsal import Knowledge
 from groma.finetune.scores import Score
+from groma.foreign import load_json
 from groma.loop.curves import PLOT_NAME, read_log
 from groma.types import Box, GromaError
 
@@ -104,8 +105,8 @@ class RunFolder:
             for number, (file, picture) in enumerate(pictures.items())
         }
         examples = [sample.to_dict() | {"picture": kept[sample.picture]} for sample in samples]
-        _write_json(path / _EXAMPLES, examples)
-        _write_json(path / _SETTINGS, settings.to_dict())
+        write_json(path / _EXAMPLES, examples)
+        write_json(path / _SETTINGS, settings.to_dict())
         folder = cls(path)
         folder.write_state("ready")
         return folder
@@ -175,7 +176,7 @@ class RunFolder:
         try:
             return [self._read_sample(row) for row in _read_json(file)]
         except (KeyError, TypeError, ValueError) as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     @property
     def knowledge(self) -> Knowledge | None:
@@ -196,7 +197,7 @@ class RunFolder:
             }
             return Knowledge(talks, tuple(noted["known"]), described)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     def keep_knowledge(self, knowledge: Knowledge) -> None:
         """Write down what the base knew of the pictures."""
@@ -208,7 +209,7 @@ class RunFolder:
             for picture, said in knowledge.described.items()
         }
         noted = {"talks": talks, "known": knowledge.known, "described": described}
-        _write_json(self.path / _REHEARSAL, noted)
+        write_json(self.path / _REHEARSAL, noted)
 
     @property
     def scores(self) -> list[Score]:
@@ -221,11 +222,11 @@ class RunFolder:
         try:
             return [Score(**row) for row in _read_json(file)] if file.exists() else []
         except TypeError as error:
-            raise GromaError(f"{file} is damaged ({error!r}); start a new run.") from error
+            raise GromaError(f"{file} is damaged; start a new run.") from error
 
     def keep_scores(self, scores: Sequence[Score]) -> None:
         """Write down how well base and adapter answer."""
-        _write_json(self.path / _SCORES, [score.to_dict() for score in scores])
+        write_json(self.path / _SCORES, [score.to_dict() for score in scores])
 
     def _within(self, picture: str) -> str:
         return Path(picture).relative_to(self.path).as_posix()
@@ -282,7 +283,7 @@ class RunFolder:
             (self.path / _STOP).unlink(missing_ok=True)
         kept = {"steps": self._state().get("steps", 0)}
         fields = {"state": state, "message": message, "process": os.getpid()}
-        _write_json(self.path / _STATE, kept | fields | more)
+        write_json(self.path / _STATE, kept | fields | more)
 
     def note_stop(self) -> None:
         """Note that the run was asked to stop."""
@@ -313,7 +314,8 @@ class RunFolder:
         """How far the run is, from what it has written."""
         noted, state = self._state(), self.state
         rows = read_log(self.path)
-        steps = int(noted.get("steps", 0))
+        steps = noted.get("steps")
+        steps = steps if isinstance(steps, int) else 0
         memory = _last(rows, "memory")
         return Progress(
             state=state,
@@ -376,13 +378,6 @@ def _seconds_left(rows: Sequence[dict[str, float]], steps: int) -> float | None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise GromaError(f"{path} is missing or damaged; start a new run.") from error
-
-
-def _write_json(path: Path, data: Any) -> None:
-    """Write a file that is never seen half-written."""
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)

@@ -27,13 +27,7 @@ def annotate(
 ) -> None:
     """Ask one question about every picture; each answer is on disk as soon as it is there.
 
-    Args:
-        groma: the model.
-        pictures: their folder.
-        keys: names of all pictures; those that are done are left out.
-        folder: of the run.
-        question: about every picture.
-        settings: how to answer.
+    `keys` are the names of all pictures; those that are done are left out.
     """
     todo = folder.left(keys)
     for key in tqdm(todo, initial=len(keys) - len(todo), total=len(keys), unit="picture"):

@@ -23,15 +23,9 @@ class Writer(Protocol):
     """Writes drafts: a model elsewhere, or templates; may be used from several threads."""
 
     def write(self, material: Material, rounds: int, complaints: Sequence[Complaint] = ()) -> str:
-        """Write a conversation.
+        """Write a conversation of so many rounds, which `read_draft` reads, if all goes well.
 
-        Args:
-            material: what to write about.
-            rounds: how many questions.
-            complaints: about its earlier drafts, oldest first.
-
-        Returns:
-            What `groma.instruct.draft_notation.read_draft` reads, if all goes well.
+        The complaints are about its earlier drafts, oldest first.
         """
         ...
 
@@ -43,12 +37,8 @@ class Writer(Protocol):
 class Maker:
     """Has conversations written, and checks them.
 
-    Args:
-        writer: writes.
-        pictures: their folder.
-        rules: what a conversation must be like.
-        drafts: most drafts of one conversation; the writer is told what was wrong with the last.
-        seed: of the numbers of rounds.
+    `drafts` is the most drafts of one conversation: the writer is told what was wrong with the
+    last. The seed is that of the numbers of rounds.
     """
 
     def __init__(
@@ -65,14 +55,7 @@ class Maker:
     ) -> None:
         """Make a conversation about every picture; each is on disk as soon as it is done.
 
-        Args:
-            source: of the pictures.
-            keys: of the pictures to do.
-            folder: of the run.
-            threads: how many conversations are written at a time.
-
-        Raises:
-            UnusableEndpointError: if nothing can be written; what is done is on disk.
+        Raises `UnusableEndpointError` if nothing can be written; what is done is on disk.
         """
         outcomes = self._outcomes(source, keys, threads)
         for outcome in tqdm(outcomes, "Conversations", len(keys), unit="picture"):
@@ -137,14 +120,8 @@ class Maker:
 def to_item(material: Material, turns: tuple[QA, ...]) -> dict[str, Any]:
     """A conversation in Groma-Instruct JSON, which `parse_item` reads.
 
-    Regions that nobody mentions are left out.
-
-    Args:
-        material: what it is about.
-        turns: its regions are indices into the boxes of the material.
-
-    Raises:
-        GromaError: if it would not be read back as it is.
+    The regions of the turns are indices into the boxes of the material; those that nobody mentions
+    are left out. Raises `GromaError` if it would not be read back as it is.
     """
     pieces = [piece for turn in turns for piece in (*turn.question, *turn.answer)]
     used = sorted({region for piece in pieces for region in _regions(piece)})

@@ -25,30 +25,19 @@ _LONGEST_SIDE = 1280
 
 
 @dataclass(frozen=True)
-class ReviewedItem:
-    """One conversation in its present form.
+class _ReviewedItem:
+    """One conversation in its present form."""
 
-    Attributes:
-        picture: name of the file.
-        text: the conversation as a person edits it, see `write_conversation`.
-        verdict: "accepted", "edited", "rejected" or "undecided".
-    """
-
-    picture: str
-    text: str
-    verdict: str
+    picture: str  # name of the file
+    text: str  # the conversation as a person edits it, see `write_conversation`
+    verdict: str  # "accepted", "edited", "rejected" or "undecided"
 
 
 class Review:
     """The accepted conversations of a run, and what is decided about them.
 
-    Every decision is on disk at once; several people may decide at a time.
-
-    Args:
-        folder: that `groma instruct` wrote.
-
-    Raises:
-        GromaError: if it is no such folder.
+    Every decision is on disk at once; several people may decide at a time. Raises `GromaError` if
+    it is no folder that `groma instruct` wrote. An index is one into `keys`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,22 +52,17 @@ class Review:
         # Several threads wrote them down as they came; numbers count, file names are spelt.
         self.keys = sorted(self._items, key=lambda key: key.zfill(20) if key.isdigit() else key)
 
-    def item(self, index: int) -> ReviewedItem:
-        """One conversation.
-
-        Args:
-            index: into `keys`.
-        """
+    def item(self, index: int) -> _ReviewedItem:
+        """One conversation."""
         sample = self._sample(index)
         decision = self._decision(index)
         text = decision.get("text") or write_conversation(sample.turns)
-        return ReviewedItem(sample.picture, text, decision.get("verdict", _UNDECIDED))
+        return _ReviewedItem(sample.picture, text, decision.get("verdict", _UNDECIDED))
 
     def picture(self, index: int) -> Image.Image:
         """Its picture with its regions' marks, reduced to what a page can show.
 
-        Raises:
-            GromaError: if the picture is not there any more.
+        Raises `GromaError` if the picture is not there any more.
         """
         sample = self._sample(index)
         image = load_image(find_picture(self._pictures, sample.picture))
@@ -88,15 +72,8 @@ class Review:
     def accept(self, index: int, text: str) -> tuple[str, ...]:
         """Accept a conversation in the form that a person gave it.
 
-        Args:
-            index: into `keys`.
-            text: the conversation.
-
-        Returns:
-            What the rules for writers would find wrong with it, one sentence each.
-
-        Raises:
-            BrokenDraftError: if the text is no conversation.
+        Returns what the rules for writers would find wrong with it, one sentence each; raises
+        `BrokenDraftError` if the text is no conversation.
         """
         sample = self._sample(index)
         turns = read_conversation(text, len(sample.boxes))
@@ -115,13 +92,9 @@ class Review:
         self._decide(index, verdict="rejected", text=self._decision(index).get("text"))
 
     def next_undecided(self, index: int) -> int:
-        """The next conversation nobody decided about; after the last comes the first.
+        """The next conversation nobody decided about, `index` itself where there is none.
 
-        Args:
-            index: into `keys`, or -1 to begin with the first.
-
-        Returns:
-            `index` itself where there is none.
+        After the last comes the first, which is next to -1.
         """
         for step in range(1, len(self.keys) + 1):
             other = (index + step) % len(self.keys)
@@ -137,11 +110,7 @@ class Review:
     def write(self) -> Path:
         """Write the items as they are decided about; what is undecided counts as accepted.
 
-        Returns:
-            The file.
-
-        Raises:
-            GromaError: if it cannot be written.
+        Returns the file; raises `GromaError` if it cannot be written.
         """
         with self._lock:
             self._made.write(self._made.outcomes)

@@ -16,11 +16,10 @@ from groma.data.sources.visual_genome import open_visual_genome, read_pictures
 from groma.foreign import load_json, printable_name, to_identifier
 from groma.image import PICTURE_ENDINGS, normalise_boxes
 from groma.instruct.region_choice import RegionChoice, choose_regions, merge_texts
-from groma.types import Box, EncodedImage, GromaError, Size, to_box
+from groma.types import Box, EncodedImage, GromaError, Size, scale_box, to_box
 
 _MOST_CAPTIONS = 3
-_MOST_QUESTIONS = 6
-"""Of a picture; the first ones are kept."""
+_MOST_QUESTIONS = 6  # of a picture; the first ones are kept
 
 _DESCRIBE = "What is [1]? Answer with a few words."
 _CAPTION = "Describe the picture in one sentence."
@@ -28,60 +27,37 @@ _CAPTION = "Describe the picture in one sentence."
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A picture's marked regions and all that is known about it.
+    """A picture's marked regions and all that is known about it."""
 
-    Attributes:
-        picture: name of the file, below the folder of pictures.
-        size: (H, W) in pixels.
-        boxes: xyxy in [0, 1]; region K, whose mark says K, is `boxes[K - 1]`.
-        descriptions: for every region what it shows, the best one first; may be empty.
-        captions: of the whole picture.
-        questions: about the picture, with their answers.
-    """
-
-    picture: str
-    size: Size
-    boxes: tuple[Box, ...]
+    picture: str  # name of the file, below the folder of pictures
+    size: Size  # (H, W) in pixels
+    boxes: tuple[Box, ...]  # xyxy in [0, 1]; region K, whose mark says K, is `boxes[K - 1]`
+    # For every region what it shows, the best one first; may be empty.
     descriptions: tuple[tuple[str, ...], ...]
-    captions: tuple[str, ...] = ()
-    questions: tuple[tuple[str, str], ...] = ()
+    captions: tuple[str, ...] = ()  # of the whole picture
+    questions: tuple[tuple[str, str], ...] = ()  # about the picture, with their answers
 
     def boxes_in(self, size: Size) -> tuple[Box, ...]:
         """The same boxes in pixels of the picture at a size (H, W)."""
-        height, width = size
-        return tuple(
-            (x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in self.boxes
-        )
+        return tuple(scale_box(box, size) for box in self.boxes)
 
 
 class Source(Protocol):
     """Pictures to write about."""
 
-    keys: list[str]
-    """What the pictures are called; the order in which they are worked through."""
+    keys: list[str]  # what the pictures are called; the order in which they are worked through
 
     def material(self, key: str) -> Material:
-        """What is known about one picture.
-
-        Raises:
-            GromaError: if it cannot be used.
-        """
+        """What is known about one picture; raises `GromaError` if it cannot be used."""
         ...
 
 
 class VisualGenomeSource:
     """Region descriptions in the format of Visual Genome.
 
-    Args:
-        descriptions: `region_descriptions.json`.
-        image_data: `image_data.json`.
-        choice: which regions are kept.
-        questions: `question_answers.json`, if there is one.
-        captions: COCO captions of the pictures that Visual Genome has from there.
-        cache: folder of the index; None is beside the descriptions.
-
-    Raises:
-        GromaError: if a file is something else.
+    Files are `region_descriptions.json`, `image_data.json`, perhaps `question_answers.json`, and
+    perhaps COCO's captions of the pictures that Visual Genome has from there; raises `GromaError`
+    if one is something else.
     """
 
     def __init__(
@@ -96,8 +72,8 @@ class VisualGenomeSource:
         self._choice = choice
         self._items = open_visual_genome(descriptions, cache, image_data=image_data, rounds="multi")
         self._ids = {name: number for number, (name, _) in read_pictures(image_data).items()}
-        self._questions = read_questions(questions) if questions else {}
-        self._captions = read_captions(captions, image_data) if captions else {}
+        self._questions = _read_questions(questions) if questions else {}
+        self._captions = _read_captions(captions, image_data) if captions else {}
         self.keys = [str(index) for index in range(len(self._items))]
 
     def material(self, key: str) -> Material:
@@ -117,13 +93,7 @@ class VisualGenomeSource:
 
 
 class ProposalSource:
-    """Pictures of a folder, their regions proposed and described by a model.
-
-    Args:
-        folder: of pictures, at any depth.
-        groma: the model.
-        choice: which regions are kept.
-    """
+    """Pictures of a folder, at any depth, their regions proposed and described by a model."""
 
     def __init__(self, folder: Path, groma: Groma, choice: RegionChoice) -> None:
         self._folder, self._groma, self._choice = folder, groma, choice
@@ -148,11 +118,7 @@ class ProposalSource:
 
 
 def list_pictures(folder: Path) -> list[str]:
-    """Names of all pictures in a folder and below, sorted.
-
-    Raises:
-        GromaError: if there is no such folder, or no picture in it.
-    """
+    """Names of all pictures in a folder and below, sorted; raises `GromaError` if there is none."""
     names = sorted(
         printable_name(path.relative_to(folder))
         for path in folder.rglob("*")
@@ -163,12 +129,8 @@ def list_pictures(folder: Path) -> list[str]:
     return names
 
 
-def read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
-    """The first questions about every picture of `question_answers.json`, with answers.
-
-    Raises:
-        GromaError: if it is something else.
-    """
+def _read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
+    """The first questions about every picture of `question_answers.json`, with answers."""
     try:
         with refused():
             return {
@@ -182,16 +144,8 @@ def read_questions(path: Path) -> dict[Any, list[tuple[str, str]]]:
         raise GromaError(f"{path} is no `question_answers.json`: {error}.") from error
 
 
-def read_captions(path: Path, image_data: Path) -> dict[Any, list[str]]:
-    """COCO captions by Visual Genome's ids of the pictures.
-
-    Args:
-        path: COCO's captions, such as `captions_train2017.json`.
-        image_data: `image_data.json`, which knows COCO's ids.
-
-    Raises:
-        GromaError: if a file is something else.
-    """
+def _read_captions(path: Path, image_data: Path) -> dict[Any, list[str]]:
+    """COCO captions by Visual Genome's ids of the pictures; `image_data.json` knows COCO's ids."""
     found: dict[Any, list[str]] = {}
     try:
         with refused():

@@ -32,60 +32,32 @@ _SIDES = re.compile(
 
 @dataclass(frozen=True)
 class QualityRules:
-    """What a conversation must be like.
+    """What a conversation must be like."""
 
-    Attributes:
-        fewest_rounds: questions with answers, at least.
-        most_rounds: at most.
-        fewest_regions: different regions its answers mean, at least.
-        grounded: least share of answers that mean regions.
-        longest_phrase: most words that may mean regions together.
-        longest_question: most words of a question.
-        longest_answer: most words of an answer.
-    """
-
-    fewest_rounds: int = 3
-    most_rounds: int = 5
-    fewest_regions: int = 2
-    grounded: float = 0.5
-    longest_phrase: int = 10
-    longest_question: int = 60
-    longest_answer: int = 150
+    fewest_rounds: int = 3  # questions with answers, at least
+    most_rounds: int = 5  # at most
+    fewest_regions: int = 2  # different regions its answers mean, at least
+    grounded: float = 0.5  # least share of answers that mean regions
+    longest_phrase: int = 10  # most words that may mean regions together
+    longest_question: int = 60  # most words of a question
+    longest_answer: int = 150  # most words of an answer
 
     def __post_init__(self) -> None:
-        """Refuse rules that no conversation can follow.
-
-        Raises:
-            GromaError: if they are such.
-        """
+        """Refuse rules that no conversation can follow."""
         if not 1 <= self.fewest_rounds <= self.most_rounds:
             raise GromaError("The fewest rounds must be 1 at least, and no more than the most.")
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A draft that was refused.
+    """A draft that was refused."""
 
-    Attributes:
-        draft: what was written.
-        reasons: what is wrong with it, one sentence each.
-    """
-
-    draft: str
-    reasons: tuple[str, ...]
+    draft: str  # what was written
+    reasons: tuple[str, ...]  # what is wrong with it, one sentence each
 
 
 def find_faults(turns: Sequence[QA], boxes: Sequence[Box], rules: QualityRules) -> tuple[str, ...]:
-    """Everything that is wrong with a conversation, one sentence each.
-
-    Args:
-        turns: the conversation.
-        boxes: what its regions are, xyxy in [0, 1].
-        rules: what it must be like.
-
-    Returns:
-        Nothing if it is good.
-    """
+    """What is wrong with a conversation about boxes xyxy in [0, 1], one sentence each."""
     faults = [*_whole(turns, rules)]
     for turn in turns:
         faults += [*_lengths(turn, rules), *_wording(turn), *_phrases(turn, rules)]

@@ -26,13 +26,9 @@ class BrokenDraftError(GromaError):
 def read_draft(text: str, num_regions: int) -> tuple[QA, ...]:
     """Read a writer's conversation, strictly.
 
-    Args:
-        text: JSON, `{"conversation": [{"question": "…", "answer": "…"}, …]}`, alone, in a fenced
-            block or after thoughts in `<think>` tags.
-        num_regions: how many marks there are.
-
-    Raises:
-        BrokenDraftError: if it is anything else, or points at what is not there.
+    It is JSON, `{"conversation": [{"question": "…", "answer": "…"}, …]}`, alone, in a fenced block
+    or after thoughts in `<think>` tags. Raises `BrokenDraftError` if it is anything else, or points
+    at what is not there.
     """
     text = _THOUGHTS.sub("", text).strip()
     fenced = _FENCE.match(text)
@@ -47,7 +43,7 @@ def read_draft(text: str, num_regions: int) -> tuple[QA, ...]:
         raise BrokenDraftError(
             'The conversation is no list of objects with the texts "question" and "answer".'
         )
-    return tuple(read_turn(each["question"], each["answer"], num_regions) for each in rounds)
+    return tuple(_read_turn(each["question"], each["answer"], num_regions) for each in rounds)
 
 
 def write_draft(turns: Iterable[QA]) -> str:
@@ -62,15 +58,14 @@ def write_draft(turns: Iterable[QA]) -> str:
 def read_conversation(text: str, num_regions: int) -> tuple[QA, ...]:
     """Read what `write_conversation` wrote and somebody edited.
 
-    Raises:
-        BrokenDraftError: if questions and answers do not alternate, or as `read_turn`.
+    Raises `BrokenDraftError` if questions and answers do not alternate, or as `_read_turn`.
     """
     start, *parts = _LINE.split(text.strip())
     if start or parts[::2] != ["Q", "A"] * (len(parts) // 4):
         raise BrokenDraftError("Lines that begin with Q: and A: must take turns.")
     texts = parts[1::2]
     pairs = zip(texts[::2], texts[1::2], strict=True)
-    return tuple(read_turn(question, answer, num_regions) for question, answer in pairs)
+    return tuple(_read_turn(question, answer, num_regions) for question, answer in pairs)
 
 
 def write_conversation(turns: Iterable[QA]) -> str:
@@ -80,12 +75,11 @@ def write_conversation(turns: Iterable[QA]) -> str:
     )
 
 
-def read_turn(question: str, answer: str, num_regions: int) -> QA:
+def _read_turn(question: str, answer: str, num_regions: int) -> QA:
     """Read one round.
 
-    Raises:
-        BrokenDraftError: if a text is empty, points at a mark that is not there, or in a way that
-            is not allowed there.
+    Raises `BrokenDraftError` if a text is empty, points at a mark that is not there, or in a way
+    that is not allowed there.
     """
     asked = _read(question, _POINTER, num_regions)
     answered = _read(answer, _LINK, num_regions)
@@ -94,14 +88,14 @@ def read_turn(question: str, answer: str, num_regions: int) -> QA:
 
 
 def _write_question(pieces: Pieces) -> str:
-    """The inverse of `read_turn` for a question."""
+    """The inverse of `_read_turn` for a question."""
     return "".join(
         f"<{piece.region + 1}>" if isinstance(piece, Mention) else _words(piece) for piece in pieces
     )
 
 
 def _write_answer(pieces: Pieces) -> str:
-    """The inverse of `read_turn` for an answer."""
+    """The inverse of `_read_turn` for an answer."""
     return "".join(
         f"[{piece.text}]({', '.join(str(region + 1) for region in piece.regions)})"
         if isinstance(piece, Phrase)

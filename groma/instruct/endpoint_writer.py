@@ -21,20 +21,16 @@ from groma.instruct.region_marks import draw_marks, resize_for_marks
 from groma.types import Box
 
 _FOLDER = Path(__file__).parent
-INSTRUCTIONS = (_FOLDER / "prompt_instructions.txt").read_text(encoding="utf-8").strip()
+_INSTRUCTIONS = (_FOLDER / "prompt_instructions.txt").read_text(encoding="utf-8").strip()
 """What the writer is told first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Something to write about, and what was written; both made for this project.
+    """Something to write about, and what was written; both made for this project."""
 
-    Attributes:
-        material: its picture exists in words only.
-        conversation: "question" and "answer" of every round, see `groma.instruct.draft_notation`.
-    """
-
-    material: Material
+    material: Material  # its picture exists in words only
+    # "question" and "answer" of every round, see `groma.instruct.draft_notation`.
     conversation: Sequence[Mapping[str, str]]
 
     @property
@@ -52,7 +48,7 @@ def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: freeze(value) for name, value in fields.items()}
 
 
-EXAMPLES = tuple(
+_EXAMPLES = tuple(
     Example(Material(**_frozen(each["material"])), each["conversation"])
     for each in load_json((_FOLDER / "prompt_examples.json").read_bytes())
 )
@@ -61,17 +57,11 @@ EXAMPLES = tuple(
 
 @dataclass(frozen=True)
 class Estimate:
-    """What asking would take.
+    """What asking would take."""
 
-    Attributes:
-        requests: how many requests are sent.
-        input_tokens: of all of them.
-        output_tokens: of all answers, at most.
-    """
-
-    requests: int
-    input_tokens: int
-    output_tokens: int
+    requests: int  # how many requests are sent
+    input_tokens: int  # of all of them
+    output_tokens: int  # of all answers, at most
 
     @classmethod
     def total(cls, estimates: Iterable["Estimate"]) -> "Estimate":
@@ -89,13 +79,7 @@ class Estimate:
 
 
 class EndpointWriter:
-    """Asks a vision language model.
-
-    Args:
-        endpoint: the model.
-        pictures: folder of the pictures.
-        longest_side: of the picture it is shown, in pixels.
-    """
+    """Asks a vision language model about the pictures of a folder."""
 
     def __init__(self, endpoint: ChatEndpoint, pictures: Path, longest_side: int = 1024) -> None:
         self._endpoint = endpoint
@@ -105,23 +89,17 @@ class EndpointWriter:
     def write(self, material: Material, rounds: int, complaints: Sequence[Complaint] = ()) -> str:
         """Have a conversation written; see `Writer`.
 
-        Raises:
-            EndpointError: if there is no answer.
-            GromaError: if the picture cannot be read.
+        Raises `EndpointError` if there is no answer, `GromaError` if the picture cannot be read.
         """
         return self._endpoint.complete(self._request(material, rounds, complaints))
 
     def estimate(self, material: Material, rounds: int) -> Estimate:
-        """What a first draft would take; what is on disk already costs nothing.
-
-        Raises:
-            GromaError: if the picture cannot be read.
-        """
+        """What a first draft would take; what is on disk already costs nothing."""
         request = self._request(material, rounds)
         if self._endpoint.is_known(request):
             return Estimate(0, 0, 0)
         longest = self._endpoint.settings.get("max_tokens")
-        return Estimate(1, count_tokens(request), int(longest or 0))
+        return Estimate(1, _count_tokens(request), int(longest or 0))
 
     def stop(self) -> None:
         """See `Writer`."""
@@ -132,22 +110,15 @@ class EndpointWriter:
     ) -> list[Message]:
         image = load_image(find_picture(self._pictures, material.picture))
         image = resize_for_marks(image, self._longest_side)
-        return build_messages(material, image, rounds, complaints)
+        return _build_messages(material, image, rounds, complaints)
 
 
-def build_messages(
+def _build_messages(
     material: Material, image: Image.Image, rounds: int, complaints: Sequence[Complaint] = ()
 ) -> list[Message]:
-    """The request for one conversation.
-
-    Args:
-        material: what to write about.
-        image: its picture, RGB, in any size.
-        rounds: how many questions.
-        complaints: about earlier drafts, oldest first.
-    """
-    messages: list[Message] = [_message("system", INSTRUCTIONS)]
-    for example in EXAMPLES:
+    """The request for one conversation about an RGB picture; complaints oldest first."""
+    messages: list[Message] = [_message("system", _INSTRUCTIONS)]
+    for example in _EXAMPLES:
         notes = _notes(example.material, len(example.conversation))
         messages.append(_message("user", f"(An example without its picture.)\n{notes}"))
         messages.append(_message("assistant", example.draft))
@@ -164,7 +135,7 @@ def build_messages(
     return messages
 
 
-def count_tokens(messages: Sequence[Message]) -> int:
+def _count_tokens(messages: Sequence[Message]) -> int:
     """About how many tokens a request has.
 
     Four letters make one token, and a picture 85 and 170 for each 512 x 512 pixels of it, as OpenAI

@@ -1,14 +1,12 @@
 """The folder of a run: what became of every picture, and the files made of it."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from groma.atomic_file import replacing
-from groma.foreign import clean_json
+from groma.atomic_file import write_json
 from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError
 
@@ -18,29 +16,19 @@ _REVIEW = "review.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one picture.
+    """What became of one picture."""
 
-    Attributes:
-        key: what its source calls it.
-        status: accepted; rejected for good; or failed, because its writer gave no answer.
-        reasons: one sentence each, where it is not accepted.
-        item: in Groma-Instruct JSON, where it is.
-        annotation: its `size`, `caption` and `boxes`, where a model of ours told them.
-    """
-
-    key: str
+    key: str  # what its source calls it
+    # Accepted; rejected for good; or failed, because its writer gave no answer.
     status: Literal["accepted", "rejected", "failed"]
-    reasons: tuple[str, ...] = ()
-    item: Fields | None = None
+    reasons: tuple[str, ...] = ()  # one sentence each, where it is not accepted
+    item: Fields | None = None  # in Groma-Instruct JSON, where it is
+    # Its `size`, `caption` and `boxes`, where a model of ours told them.
     annotation: Fields | None = None
 
 
 class MadeFolder:
     """What becomes of a picture is on disk at once.
-
-    Args:
-        path: of the folder.
-        journal: of the outcomes in it.
 
     Attributes:
         settings: how the run was started.
@@ -61,21 +49,13 @@ class MadeFolder:
 
     @classmethod
     def begin(cls, path: Path, settings: Fields) -> Self:
-        """Begin a run, or go on with it.
-
-        Raises:
-            GromaError: if the folder holds a run with other settings.
-        """
+        """Begin a run, or go on with it; raises `GromaError` if the folder's has other settings."""
         path.mkdir(parents=True, exist_ok=True)
         return cls(path, RunJournal.resume(path / _JOURNAL, settings))
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read what a run has made so far.
-
-        Raises:
-            GromaError: if there is none.
-        """
+        """Read what a run has made so far; raises `GromaError` if there is none."""
         if not (path / _JOURNAL).exists():
             raise GromaError(f"{path} holds nothing that `groma instruct` made.")
         return cls(path, RunJournal.read(path / _JOURNAL))
@@ -86,12 +66,7 @@ class MadeFolder:
         self.outcomes[outcome.key] = outcome
 
     def left(self, keys: Iterable[str], retry: bool = False) -> list[str]:
-        """Pictures that are still to do.
-
-        Args:
-            keys: of all of them.
-            retry: whether those whose writer failed are to do again.
-        """
+        """Pictures that are still to do, on `retry` also those whose writer failed."""
         done = {
             key for key, made in self.outcomes.items() if not (retry and made.status == "failed")
         }
@@ -104,11 +79,7 @@ class MadeFolder:
     def write(self, keys: Iterable[str]) -> None:
         """Write accepted items, as somebody may have reviewed them, and the list of refused ones.
 
-        Args:
-            keys: of all pictures, in the order of the files.
-
-        Raises:
-            GromaError: if the folder cannot be written.
+        The order is that of the keys; raises `GromaError` if the folder cannot be written.
         """
         items: list[Fields] = []
         refused: list[Fields] = []
@@ -121,8 +92,8 @@ class MadeFolder:
                 continue
             reasons = ["It was rejected in review."] if verdict else outcome.reasons
             refused.append({"key": outcome.key, "status": outcome.status, "reasons": reasons})
-        _write_json(self.items_file, items)
-        _write_json(self.refused_file, refused)
+        write_json(self.items_file, items)
+        write_json(self.refused_file, refused)
 
     def write_coco(self, keys: Iterable[str]) -> None:
         """Write annotations: phrases are the categories, boxes x, y, width, height in pixels."""
@@ -151,7 +122,7 @@ class MadeFolder:
                 )
         named = [{"id": number, "name": name} for name, number in categories.items()]
         found = {"images": images, "annotations": annotations, "categories": named}
-        _write_json(self._path / "coco.json", found)
+        write_json(self._path / "coco.json", found)
 
     def summary(self, keys: Iterable[str]) -> str:
         """How many pictures ended how, and the most frequent reasons why not."""
@@ -173,9 +144,3 @@ class MadeFolder:
         path = self._path / _REVIEW
         entries = RunJournal.read(path).entries if path.exists() else []
         return {entry["key"]: entry for entry in entries}
-
-
-def _write_json(path: Path, data: Any) -> None:
-    """Write a file whole or not at all."""
-    with replacing(path) as file:
-        file.write(clean_json(json.dumps(data, indent=1, ensure_ascii=False)).encode())

@@ -9,34 +9,21 @@ from torch import Tensor
 from groma.ops.boxes import box_area, nms, pairwise_iou
 from groma.types import GromaError
 
-_SAME = 0.5
-"""IoU from which on two boxes mean one thing."""
+_SAME = 0.5  # ioU from which on two boxes mean one thing
 
 
 @dataclass(frozen=True)
 class RegionChoice:
-    """How regions are chosen.
+    """How regions are chosen."""
 
-    Attributes:
-        fewest: a picture with fewer is not used.
-        most: the best ones are kept.
-        max_iou: a region that overlaps a better one more than this is dropped.
-        min_area: least share of the picture; smaller ones cannot be recognised.
-        max_area: largest share of the picture; a larger one is the picture itself.
-    """
-
-    fewest: int = 3
-    most: int = 10
-    max_iou: float = 0.3
-    min_area: float = 0.001
-    max_area: float = 0.9
+    fewest: int = 3  # a picture with fewer is not used
+    most: int = 10  # the best ones are kept
+    max_iou: float = 0.3  # a region that overlaps a better one more than this is dropped
+    min_area: float = 0.001  # least share of the picture; smaller ones cannot be recognised
+    max_area: float = 0.9  # largest share of the picture; a larger one is the picture itself
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to choose.
-
-        Raises:
-            GromaError: if it does.
-        """
+        """Refuse what leaves nothing to choose."""
         if not 1 <= self.fewest <= self.most:
             raise GromaError("The fewest regions must be 1 at least, and no more than the most.")
         if not (0 <= self.max_iou < 1 and 0 <= self.min_area < self.max_area <= 1):
@@ -78,12 +65,7 @@ def choose_regions(
 def merge_texts(
     groups: Sequence[Sequence[int]], texts: Sequence[str]
 ) -> tuple[tuple[str, ...], ...]:
-    """The different texts of every group of boxes, in its order.
-
-    Args:
-        groups: as `choose_regions` returns them.
-        texts: one per box.
-    """
+    """The different texts of every group of boxes that `choose_regions` returns, in its order."""
     merged = []
     for group in groups:
         different = {texts[index].casefold(): texts[index] for index in reversed(group)}

@@ -15,11 +15,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from groma.drawing.boxes import region_colour, text_colour
 from groma.types import Box, Size
 
-HIDDEN = 0.12
-"""Share of any region that a mark may hide where there is another place for it."""
+_HIDDEN = 0.12  # share of any region that a mark may hide where there is another place for it
 
-_SMALLEST_SIDE = 640
-"""A picture whose longer side is shorter, in pixels, is enlarged."""
+_SMALLEST_SIDE = 640  # A picture whose longer side is shorter, in pixels, is enlarged
 
 _HIDING, _CLASHING, _STRANGE, _OUTSIDE = 100.0, 1000.0, 3.0, 2.0
 """What a place costs beside its distance from the centre in heights of a mark."""
@@ -27,52 +25,35 @@ _HIDING, _CLASHING, _STRANGE, _OUTSIDE = 100.0, 1000.0, 3.0, 2.0
 
 @dataclass(frozen=True)
 class Mark:
-    """One number on the picture.
+    """One number on the picture."""
 
-    Attributes:
-        number: from 1.
-        box_px: the mark itself, xyxy in pixels.
-        tip_px: (x, y) where a line from the mark leads to, or None where it stands in its region.
-    """
-
-    number: int
-    box_px: Box
+    number: int  # from 1
+    box_px: Box  # the mark itself, xyxy in pixels
+    # (x, y) where a line from the mark leads to, or None where it stands in its region.
     tip_px: tuple[float, float] | None
 
 
 def resize_for_marks(image: Image.Image, longest_side: int) -> Image.Image:
-    """Bring a picture to a size at which its marks can be read, and hide little.
+    """Bring an RGB picture to a size at which its marks can be read, and hide little.
 
     Marks drawn before a picture is reduced cannot be read; on a tiny picture they hide it.
-
-    Args:
-        image: RGB.
-        longest_side: in pixels, at most.
     """
     side = min(max(*image.size, _SMALLEST_SIDE), longest_side)
     return ImageOps.contain(image, (side, side), Image.Resampling.LANCZOS)
 
 
 def draw_marks(image: Image.Image, boxes_px: Sequence[Box]) -> Image.Image:
-    """Draw the outline and the number of every region.
-
-    Args:
-        image: RGB.
-        boxes_px: N xyxy in pixels of it; the first is number 1.
-
-    Returns:
-        A new picture of the same size.
-    """
+    """A copy of an RGB picture with outline and number of every region, xyxy in its pixels."""
     marked = image.copy()
     draw = ImageDraw.Draw(marked)
     size = (image.height, image.width)
-    height = mark_height(size)
+    height = _mark_height(size)
     line = max(1, round(height / 12))
     for number, (x1, y1, x2, y2) in enumerate(boxes_px, start=1):
         # Around the region, not on it: the outline of a small one would cover it.
         outline = (x1 - line, y1 - line, x2 + line - 1, y2 + line - 1)
         draw.rectangle(outline, outline=region_colour(number - 1), width=line)
-    marks = place_marks(boxes_px, size)
+    marks = _place_marks(boxes_px, size)
     for mark in marks:
         if mark.tip_px is not None:
             x, y = _centre(mark.box_px)
@@ -86,16 +67,11 @@ def draw_marks(image: Image.Image, boxes_px: Sequence[Box]) -> Image.Image:
     return marked
 
 
-def place_marks(boxes_px: Sequence[Box], size: Size) -> list[Mark]:
-    """Find a place for every number.
+def _place_marks(boxes_px: Sequence[Box], size: Size) -> list[Mark]:
+    """Find a place for every number on a picture of size (H, W); boxes are xyxy in its pixels.
 
-    Args:
-        boxes_px: N xyxy in pixels; the first is number 1.
-        size: (H, W) of the picture.
-
-    Returns:
-        N marks inside the picture, in the order of the boxes. As far as there is room no two cover
-        each other, and none hides more than `HIDDEN` of any region.
+    Returns marks inside the picture, in the order of the boxes. As far as there is room no two
+    cover each other, and none hides more than `_HIDDEN` of any region.
     """
     boxes = np.asarray(boxes_px, dtype=float).reshape(-1, 4)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
@@ -108,14 +84,14 @@ def place_marks(boxes_px: Sequence[Box], size: Size) -> list[Mark]:
     return [_mark(index, placed[index], boxes[index]) for index in range(len(boxes))]
 
 
-def mark_height(size: Size) -> int:
+def _mark_height(size: Size) -> int:
     """Height of all marks in pixels of a picture of `size` (H, W)."""
     return int(np.clip(round(min(size) / 24), 14, 48))
 
 
 def _mark_size(number: int, size: Size) -> tuple[float, float]:
     """Width and height of a mark in pixels of a picture of `size` (H, W)."""
-    height = mark_height(size)
+    height = _mark_height(size)
     return max(height, 0.55 * height * len(str(number)) + 0.4 * height), height
 
 
@@ -143,7 +119,7 @@ def _costs(places: NDArray, index: int, boxes: NDArray, areas: NDArray, marks: N
     height = places[0, 3] - places[0, 1]
     distance = np.linalg.norm(centres - target, axis=1) / height
     hidden = _shared(places, boxes) / np.maximum(areas, 1e-9)
-    too_much = np.where(hidden > HIDDEN, 0.2 + hidden - HIDDEN, 0).sum(axis=1)
+    too_much = np.where(hidden > _HIDDEN, 0.2 + hidden - _HIDDEN, 0).sum(axis=1)
     is_inside = np.all((centres[:, None] >= boxes[:, :2]) & (centres[:, None] <= boxes[:, 2:]), -1)
     # On a smaller region a mark would be taken for that one's.
     strange = (is_inside & (areas < areas[index])).sum(axis=1)

@@ -29,17 +29,11 @@ _FOUND = ("I found ", "Here I see ", "You can see ")
 
 @dataclass(frozen=True, slots=True)
 class _Thing:
-    """A region whose description can be used.
+    """A region whose description can be used."""
 
-    Attributes:
-        region: index into the boxes.
-        name: what it is, a noun phrase.
-        rest: the rest of its description where that is a sentence: "is riding a wave".
-    """
-
-    region: int
-    name: str
-    rest: str | None
+    region: int  # index into the boxes
+    name: str  # what it is, a noun phrase
+    rest: str | None  # the rest of its description where that is a sentence: "is riding a wave"
 
     @property
     def phrase(self) -> Phrase:
@@ -47,11 +41,7 @@ class _Thing:
 
 
 class TemplateWriter:
-    """Makes conversations of descriptions, captions and questions by fixed wordings.
-
-    Args:
-        seed: of the choice among them.
-    """
+    """Makes conversations of descriptions, captions and questions by fixed wordings."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -59,13 +49,7 @@ class TemplateWriter:
     def write(self, material: Material, rounds: int, complaints: Sequence[Complaint] = ()) -> str:
         """Write a conversation; it has fewer rounds where the material does not suffice.
 
-        Args:
-            material: what to write about.
-            rounds: how many questions.
-            complaints: about earlier drafts; each leads to another choice of wordings.
-
-        Returns:
-            JSON, see `read_draft`.
+        Each complaint leads to another choice of wordings. Returns JSON, see `read_draft`.
         """
         dice = Random(f"{self._seed}/{material.picture}/{len(complaints)}")
         things = [*_things(material)]

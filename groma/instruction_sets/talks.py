@@ -3,7 +3,8 @@
 from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.data.sample import QA, GroundedSample, Phrase, Piece, Pieces, join_pieces
 from groma.data.sources.groma_instruct import UNNAMED, name_new, numbered
-from groma.types import Box, Region, RegionRef, Size
+from groma.named_regions import Region, RegionRef
+from groma.types import Box, Size
 
 
 def talk_to_sample(picture: str, conversation: Conversation) -> GroundedSample:

@@ -1,15 +1,21 @@
 """Metrics of a run, as its log has them."""
 
-import json
+from contextlib import suppress
 from pathlib import Path
+
+from groma.foreign import load_json
 
 LOG_NAME = "log.jsonl"
 PLOT_NAME = "curves.png"
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """Every line of a run's log; none if there is no log."""
+    """Every whole line of a run's log; none if there is no log."""
     path = folder / LOG_NAME
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    rows: list[dict[str, float]] = []
+    for line in lines:
+        # The end of a process may have cut one off.
+        with suppress(ValueError):
+            rows.append(load_json(line))
+    return [row for row in rows if isinstance(row, dict) and "step" in row]

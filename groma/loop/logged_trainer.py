@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from groma import machine
 from groma.loop.run_log import RunLog
+from groma.loop.saved_checkpoints import list_files
 
 
 class LoggedTrainer(Trainer):
@@ -54,6 +56,13 @@ class LoggedTrainer(Trainer):
             self._terms.clear()
             self._num_terms = 0
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            output = Path(self._get_output_dir(trial=trial))
+            list_files(output / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
 
     def prediction_step(
         self,

@@ -5,6 +5,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from groma.atomic_file import replacing
+
 _NOT_PLOTTED = (
     *("step", "seconds", "epoch", "learning_rate", "grad_norm"),
     *("samples_per_second", "tokens", "memory", "total_flos"),
@@ -13,12 +15,7 @@ _HELD_OUT_LOSS = "eval_loss"
 
 
 def plot(rows: list[dict[str, float]], path: Path) -> None:
-    """Draw losses and evaluation metrics against steps.
-
-    Args:
-        rows: of a log.
-        path: of the picture, replaced at once.
-    """
+    """Draw losses and evaluation metrics of a log's rows against steps, as a PNG."""
     names = [name for name in dict.fromkeys(key for row in rows for key in row)]
     metrics = [name for name in names if name.startswith("eval_") and name != _HELD_OUT_LOSS]
     metrics = [name for name in metrics if not name.endswith(("runtime", "per_second"))]
@@ -41,6 +38,5 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
     loss_axes.set_title("losses")
     metric_axes.set_ylim(0, 1)
     metric_axes.set_title("evaluation")
-    draft = path.with_suffix(".draft.png")
-    figure.savefig(draft, dpi=80)
-    draft.replace(path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=80)

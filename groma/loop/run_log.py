@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from groma.atomic_file import replacing
 from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.loop.plotting import plot
 
@@ -34,12 +35,10 @@ class RunLog(TrainerCallback):
         """Start the clock and cut the log back to where the run stands."""
         self._mark = (state.global_step, time.monotonic())
         if state.is_world_process_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
             kept = [row for row in read_log(self.folder) if row["step"] <= state.global_step]
             lines = "".join(json.dumps(row) + "\n" for row in kept)
-            draft = self.folder / f"{LOG_NAME}.draft"
-            draft.write_text(lines, encoding="utf-8")
-            draft.replace(self.folder / LOG_NAME)
+            with replacing(self.folder / LOG_NAME) as file:
+                file.write(lines.encode())
 
     def on_log(
         self,

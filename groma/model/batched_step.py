@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import DynamicCache, LlamaForCausalLM
+from transformers import Cache, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import (
     LlamaAttention,
     LlamaDecoderLayer,
@@ -19,7 +19,7 @@ from transformers.models.llama.modeling_llama import (
 
 
 def step_rows(
-    language_model: LlamaForCausalLM, embeddings: Tensor, caches: Sequence[DynamicCache]
+    language_model: LlamaForCausalLM, embeddings: Tensor, caches: Sequence[Cache]
 ) -> Tensor:
     """Read one token of each of B sequences.
 
@@ -47,7 +47,7 @@ def _attend(
     attention: LlamaAttention,
     hidden: Tensor,
     turns: tuple[Tensor, Tensor],
-    caches: Sequence[DynamicCache],
+    caches: Sequence[Cache],
     index: int,
 ) -> Tensor:
     """Self-attention of (B, 1, D), each row over its own past.
@@ -65,13 +65,12 @@ def _attend(
         for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     queries, keys = apply_rotary_pos_emb(queries, keys, *turns)
-    seen = []
-    for row, cache in enumerate(caches):
-        past = cache.update(keys[row, None], values[row, None], index)
-        grouped = attention.num_key_value_groups > 1
-        seen.append(
-            F.scaled_dot_product_attention(
-                queries[row, None], *past, scale=attention.scaling, enable_gqa=grouped
-            )
+    grouped = attention.num_key_value_groups > 1
+    rows = zip(queries.split(1), keys.split(1), values.split(1), caches, strict=True)
+    seen = [
+        F.scaled_dot_product_attention(
+            query, *cache.update(key, value, index), scale=attention.scaling, enable_gqa=grouped
         )
+        for query, key, value, cache in rows
+    ]
     return attention.o_proj(torch.cat(seen).transpose(1, 2).reshape(len(hidden), 1, -1))

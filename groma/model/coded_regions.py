@@ -14,6 +14,7 @@ from groma.model.second_look import certainty
 from groma.ops.boxes import box_area, pairwise_iou
 from groma.ops.colours import NAMES, name_colours
 from groma.ops.roi_align import roi_align
+from groma.types import Proposals
 
 SURE, UNSURE, FAINT = range(3)
 """A sure name is told unasked, an unsure one where somebody asks for it, a faint one only where
@@ -27,7 +28,7 @@ _SAME = 1e-3
 """A proposal comes back as a box that differs by less, in IoU."""
 _SURE_NAME, _MAYBE_NAME, _AGREES, _DOUBTFUL = 0.8, 0.5, 0.3, 0.5
 _NUM_CLASSES, _CROP_SIDE, _MARGIN = 1000, 224, 0.1
-_COLOUR_SAMPLES = 9
+_FEATURE_SAMPLES, _COLOUR_SAMPLES = 6, 9
 _COLOUR_SHARE = 0.4
 """Share of the samples in the middle of a box that must agree on its colour."""
 
@@ -100,24 +101,47 @@ class CodedRegionEncoder(nn.Module):
         """What the image encoder gives is all there is to it: findings, features, pixels."""
         return tuple(hidden_states)
 
-    def forward(self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
+    def forward(
+        self,
+        feature_maps: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        masks: Sequence[Tensor] | None = None,
+        in_maps: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
         """Encode any boxes of B pictures.
 
         Args:
             feature_maps: what `fuse` returned.
             boxes: per picture (N, 4) xyxy in [0, 1].
+            masks: per picture (N, M, M) how much each cell of a box counts, for its colour and
+                features; what its name is, the box says.
+            in_maps: the same boxes in [0, 1] of what features and pixels show, where those are of
+                a tile.
 
         Returns:
             Per picture (N, D) region tokens.
         """
         return [
-            self._encode(*(level[i] for level in feature_maps), chosen.float())
+            self._encode(
+                *(level[i] for level in feature_maps),
+                chosen.float(),
+                None if masks is None else masks[i],
+                (boxes if in_maps is None else in_maps)[i].float(),
+            )
             for i, chosen in enumerate(boxes)
         ]
 
-    def _encode(self, found: Tensor, features: Tensor, pixels: Tensor, boxes: Tensor) -> Tensor:
-        names, certainties = self._names(self.findings(found), pixels, boxes)
-        colours = colour_weights(pixels, boxes)
+    def _encode(
+        self,
+        found: Tensor,
+        features: Tensor,
+        pixels: Tensor,
+        boxes: Tensor,
+        masks: Tensor | None,
+        shown: Tensor,
+    ) -> Tensor:
+        names, certainties = self._names(self.findings(found), pixels, boxes, shown)
+        colours = colour_weights(pixels, shown, masks)
         colours[self.colourless[names.argmax(dim=1)] & names.any(dim=1)] = 0
         sizes = F.one_hot(self._sizes(boxes), 3)
         weights = {
@@ -125,7 +149,7 @@ class CodedRegionEncoder(nn.Module):
             "colours": colours,
             "sizes": sizes,
             "certainties": certainties,
-            "features": self._features(features, boxes),
+            "features": self._features(features, shown, masks),
         }
         dtype = self.pooled.weight.dtype
         return self.code(boxes, **{part: value.to(dtype) for part, value in weights.items()})
@@ -138,7 +162,9 @@ class CodedRegionEncoder(nn.Module):
         boxes, probabilities = found[passing, :4].float(), found[passing, 4:].float()
         return Findings(boxes, probabilities, certainty(boxes, probabilities, self.weights))
 
-    def _names(self, findings: Findings, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def _names(
+        self, findings: Findings, pixels: Tensor, boxes: Tensor, shown: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Weights of names (N, nouns) and of certainties (N, 3)."""
         overlaps = pairwise_iou(boxes, findings.boxes)
         overlap, owner = overlaps.max(dim=1)
@@ -157,7 +183,7 @@ class CodedRegionEncoder(nn.Module):
         own[overlap < self.config.known] = FAINT
         levels = torch.where(drawn, own, levels)
         if self.config.classifier and drawn.any():
-            self._name_drawn(probabilities, levels, drawn.nonzero().flatten(), pixels, boxes)
+            self._name_drawn(probabilities, levels, drawn.nonzero().flatten(), pixels, shown)
         names = self._two_names(probabilities, levels)
         return names, F.one_hot(levels, 3)
 
@@ -195,15 +221,37 @@ class CodedRegionEncoder(nn.Module):
         side = box_area(boxes).sqrt()
         return torch.bucketize(side, side.new_tensor(self.config.size_limits), right=True)
 
-    def _features(self, features: Tensor, boxes: Tensor) -> Tensor:
+    def _features(self, features: Tensor, boxes: Tensor, masks: Tensor | None) -> Tensor:
         """(N, F) of variance 1: what sets a region apart from the rest of the picture."""
         height, width = features.shape[-2:]
         windows = boxes * boxes.new_tensor([width, height, width, height])
         owners = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
         # What the whole picture has in common, its light above all, says nothing of a region.
         apart = (features - features.mean(dim=(1, 2), keepdim=True))[None].float()
-        mean = roi_align(apart, windows, owners, 3).mean(dim=(2, 3))
+        mean = roi_align(apart, windows, owners, 1, _FEATURE_SAMPLES, masks).flatten(1)
         return F.layer_norm(self.pooled(mean.to(self.pooled.weight)), (self.config.num_features,))
+
+
+def merge_findings(
+    maps: Sequence[Tensor], tile_maps: Sequence[Tensor], merged: Proposals, rows: Tensor
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Let regions be named by what was found in the picture or in any of its tiles.
+
+    Args:
+        maps: findings (Q, 4 + K), features and pixels of the picture.
+        tile_maps: the same of T tiles.
+        merged: N proposals, and
+        rows: (N,) which they are, see `merge_proposals`.
+
+    Returns:
+        `maps` and `tile_maps`, the findings in both those of the merged proposals.
+    """
+    found = [each[each[:, 4:].amax(dim=1) > 0] for each in (maps[0], *tile_maps[0])]
+    probabilities = torch.cat(found)[rows, 4:]
+    trust = merged.scores[:, None] / probabilities.amax(dim=1, keepdim=True)
+    findings = torch.cat([merged.boxes, probabilities * trust], dim=1).to(maps[0].dtype)
+    in_tiles = findings.expand(len(tile_maps[0]), -1, -1)
+    return (findings, *maps[1:]), (in_tiles, *tile_maps[1:])
 
 
 class RegionClassifier(nn.Module):
@@ -258,16 +306,26 @@ def cut(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     return samples.movedim(1, -1) * std + mean
 
 
-def colour_weights(pixels: Tensor, boxes: Tensor) -> Tensor:
-    """Weights (N, 11) of the colour in the middle of boxes; all 0 where it has none.
+def colour_weights(pixels: Tensor, boxes: Tensor, masks: Tensor | None = None) -> Tensor:
+    """Weights (N, 11) of the colour of masks, or in the middle of boxes; 0 where it has none.
 
     Args:
         pixels: (3, S, S) normalised.
         boxes: (N, 4) xyxy in [0, 1].
+        masks: (N, M, M) how much each cell of a box counts; where all do, it has no mask.
     """
     # The middle half of each side: the corners of a box are background as a rule.
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 4
     middles = torch.cat([centre - half, centre + half], dim=1)
+    counts = boxes.new_ones(len(boxes), _COLOUR_SAMPLES**2)
+    if masks is not None:
+        is_masked = (masks < 1).flatten(1).any(dim=1, keepdim=True)
+        own = F.adaptive_avg_pool2d(masks, _COLOUR_SAMPLES).flatten(1)
+        middles, counts = (
+            torch.where(is_masked, boxes, middles),
+            torch.where(is_masked, own, counts),
+        )
     colours = name_colours(cut(pixels, middles, _COLOUR_SAMPLES)).flatten(1)
-    share, best = F.one_hot(colours, len(NAMES)).float().mean(dim=1).max(dim=1)
+    shares = (F.one_hot(colours, len(NAMES)) * counts[..., None]).sum(dim=1)
+    share, best = (shares / counts.sum(dim=1, keepdim=True)).max(dim=1)
     return F.one_hot(best, len(NAMES)) * (share >= _COLOUR_SHARE)[:, None].float()

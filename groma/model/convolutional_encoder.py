@@ -38,7 +38,9 @@ class ConvolutionalEncoder(nn.Module):
             best first, filled up with zeros; a feature map (B, C, h, w) of the whole picture; and
             the pixels.
         """
-        seen = look_twice(self.detector, pixel_values, self.config)
+        # The same numbers in another order: on a CPU a fifth less time, for the pools above all.
+        by_pixel = pixel_values.contiguous(memory_format=torch.channels_last)
+        seen = look_twice(self.detector, by_pixel, self.config)
         found = [
             torch.cat([boxes, probabilities], dim=1)[
                 nms(boxes, scores, self.nms_threshold, _MOST_FOUND)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -12,8 +13,10 @@ from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 
 from groma.config import GromaConfig
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
+from groma.model.region_selection import merge_proposals
+from groma.ops.tiles import best_tiles, to_tile
 from groma.tokens import PAD, TokenIds
-from groma.types import EncodedImage, GromaError, ImageFeatures, ObjectnessMix, Size
+from groma.types import EncodedImage, EncodedTiles, GromaError, ImageFeatures, ObjectnessMix, Size
 
 if TYPE_CHECKING:
     from groma.model.region_proposer import DetectorOutput
@@ -152,18 +155,63 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             for i, size in enumerate(original_sizes)
         ]
 
-    def encode_regions(self, image: EncodedImage, boxes: Tensor) -> Tensor:
-        """Region tokens of any boxes of an encoded picture (paper 3.1, Region Encoder).
+    def add_tiles(
+        self,
+        image: EncodedImage,
+        pixel_values: Tensor,
+        windows: Tensor,
+        objectness_mix: ObjectnessMix | None = None,
+    ) -> EncodedImage:
+        """Look at parts of an encoded picture too, for things that are small in it.
 
         Args:
-            image: from `encode_image`.
+            image: from `encode_image`; its image tokens stay.
+            pixel_values: (T, 3, S, S) normalised, the tiles.
+            windows: (T, 4) where they lie, xyxy in [0, 1] of the picture.
+            objectness_mix: see `RegionProposer.propose`.
+        """
+        features = self.image_features(pixel_values, objectness_mix)
+        maps, tile_maps = image.feature_maps, self.region_encoder.fuse(features.hidden[:-1])
+        trust = self.config.vision_config.tile_trust if self.config.is_convolutional else 1.0
+        found = image.proposals, features.proposals
+        proposals, rows = merge_proposals(*found, windows, trust)
+        if self.config.is_convolutional:
+            from groma.model.coded_regions import merge_findings
+
+            maps, tile_maps = merge_findings(maps, tile_maps, proposals, rows)
+        tiles = EncodedTiles(windows, tile_maps)
+        return replace(image, feature_maps=maps, proposals=proposals, tiles=tiles)
+
+    def encode_regions(
+        self, image: EncodedImage, boxes: Tensor, masks: Tensor | None = None
+    ) -> Tensor:
+        """Region tokens of any boxes of an encoded picture (paper 3.1, Region Encoder).
+
+        A small one is pooled from the tile that shows it best, if there are tiles.
+
+        Args:
+            image: from `encode_image` or `add_tiles`.
             boxes: (N, 4) xyxy in [0, 1].
+            masks: (N, M, M) how much each cell of a box counts, 0 to 1; None is all alike.
+                Released checkpoints know boxes alone.
 
         Returns:
             (N, D) in the text width.
         """
         maps = [level[None] for level in image.feature_maps]
-        return self.region_encoder(maps, [boxes.to(maps[0].device)])[0]
+        device = maps[0].device
+        boxes, masks = boxes.to(device), None if masks is None else masks.to(device)
+        tokens = self.region_encoder(maps, [boxes], None if masks is None else [masks])[0]
+        if image.tiles is None:
+            return tokens
+        best = best_tiles(boxes, image.tiles.windows)
+        for tile in best[best >= 0].unique().tolist():
+            rows, window = best == tile, image.tiles.windows[tile, None]
+            maps = [level[tile, None] for level in image.tiles.feature_maps]
+            shown = None if masks is None else [masks[rows]]
+            in_tile = [to_tile(boxes[rows], window)]
+            tokens[rows] = self.region_encoder(maps, [boxes[rows]], shown, in_tile)[0]
+        return tokens
 
     def detect(self, pixel_values: Tensor) -> "DetectorOutput":
         """The region proposer's raw predictions for (B, 3, S, S) pictures."""

@@ -55,13 +55,22 @@ class RegionEncoder(nn.Module):
         """
         return self.fusion(hidden_states)
 
-    def forward(self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
+    def forward(
+        self,
+        feature_maps: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        masks: Sequence[Tensor] | None = None,
+        in_maps: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
         """Encode regions of pictures that are already fused.
 
         Args:
             feature_maps: what `fuse` returned for B pictures.
             boxes: for each picture (N_i, 4) xyxy in [0, 1]; N_i may be 0. Keep them in float32:
                 a 16-bit corner is off by pixels.
+            masks: for each picture (N_i, M, M) how much each cell of a box counts, 0 to 1. With
+                `compat` they are not looked at: the windows of released checkpoints lie elsewhere.
+            in_maps: the same boxes in [0, 1] of what the maps show, where those are of a tile.
 
         Returns:
             For each picture (N_i, text width) region tokens.
@@ -71,7 +80,9 @@ class RegionEncoder(nn.Module):
         owners = torch.arange(len(counts), device=all_boxes.device).repeat_interleave(
             torch.tensor(counts, device=all_boxes.device)
         )
-        appearance = self._appearance(feature_maps, self.windows(all_boxes), owners)
+        all_masks = None if masks is None or self.compat else torch.cat(list(masks))
+        shown = all_boxes if in_maps is None else torch.cat(list(in_maps))
+        appearance = self._appearance(feature_maps, self.windows(shown), owners, all_masks)
         # The place is given as centre and size in every checkpoint; only the windows differ.
         position = self.box_embedding(box_xyxy_to_cxcywh(all_boxes).to(appearance.dtype))
         return list(self.projection(self.norm(appearance) + position).split(counts))
@@ -93,23 +104,38 @@ class RegionEncoder(nn.Module):
         # 14 / 4, 14 / 2 and 14. Most of its pooled features are 0 for it.
         return 2 * box_xyxy_to_cxcywh(boxes) if self.compat else boxes
 
-    def pool(self, maps: Sequence[Tensor], windows: Tensor, owners: Tensor) -> list[Tensor]:
+    def pool(
+        self,
+        maps: Sequence[Tensor],
+        windows: Tensor,
+        owners: Tensor,
+        masks: Tensor | None = None,
+    ) -> list[Tensor]:
         """RoIAlign on every level.
 
         Args:
             maps: three levels, each (B, D, H, W).
             windows: (N, 4) first and second corner; the picture spans 0 to 1.
             owners: (N,) which of the B pictures each window looks at.
+            masks: (N, M, M) how much each cell of a window counts.
 
         Returns:
             Three tensors (N, D, S, S).
         """
         return [
-            roi_align(level, windows * level.shape[-1], owners, self.roi_size, self.sampling_ratio)
+            roi_align(
+                level, windows * level.shape[-1], owners, self.roi_size, self.sampling_ratio, masks
+            )
             for level in maps
         ]
 
-    def _appearance(self, maps: Sequence[Tensor], windows: Tensor, owners: Tensor) -> Tensor:
+    def _appearance(
+        self,
+        maps: Sequence[Tensor],
+        windows: Tensor,
+        owners: Tensor,
+        masks: Tensor | None,
+    ) -> Tensor:
         # All windows that miss the picture see the same zeros: one of them is computed for all.
         # A sample less than a cell outside still counts, so the coarsest cell is the margin.
         margin = 1 / maps[-1].shape[-1]
@@ -117,7 +143,9 @@ class RegionEncoder(nn.Module):
         visible = ((low <= 1 + margin) & (high >= -margin)).all(dim=1)
         nowhere = windows.new_full((1, 4), 2 + margin)
         distinct = torch.cat([windows[visible], nowhere])
-        pooled = self.pool(maps, distinct, torch.cat([owners[visible], owners.new_zeros(1)]))
+        if masks is not None:
+            masks = torch.cat([masks[visible], masks.new_ones(1, *masks.shape[1:])])
+        pooled = self.pool(maps, distinct, torch.cat([owners[visible], owners.new_zeros(1)]), masks)
         first, *others = (conv(x) for conv, x in zip(self.level_convs, pooled, strict=True))
         mixed = F.relu(sum(others, start=first), inplace=True)
         features = self.flatten(mixed.flatten(1))

@@ -1,5 +1,6 @@
 """The one policy of which boxes become regions, in answers and trainings (paper 3.1, 5.1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,11 +9,15 @@ from torch import Tensor
 
 from groma.config import GromaConfig
 from groma.ops.boxes import nms
+from groma.ops.tiles import is_cut, merge, to_picture
 from groma.types import Proposals, Regions
 
 GROUND_SCORE = 0.2
 """Score of a true box among the candidates: it passes the threshold, and loses to an overlapping
 prediction that is surer (paper 3.3)."""
+
+_MOST_PROPOSALS = 300
+"""Of a picture that is looked at in tiles: as many as the paper's proposer makes of a picture."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +95,30 @@ def select_candidates(
     first_user = len(proposals.scores)
     is_user = (chosen >= first_user) & (chosen < first_user + len(refer))
     return Regions(boxes[chosen], scores[chosen], is_user), chosen
+
+
+def merge_proposals(
+    whole: Proposals, in_tiles: Sequence[Proposals], windows: Tensor, trust: float
+) -> tuple[Proposals, Tensor]:
+    """Put together what was found in a whole picture and, uncut, in tiles of it.
+
+    Args:
+        whole: of the picture.
+        in_tiles: of T tiles; boxes xyxy in [0, 1] of the tile.
+        windows: (T, 4) of the tiles, xyxy in [0, 1] of the picture.
+        trust: scores of tiles are multiplied by this.
+
+    Returns:
+        The best of both, and for each which it is: proposals of the picture come first, then
+        those of one tile after the other.
+    """
+    counts = torch.tensor([len(tile.scores) for tile in in_tiles], device=windows.device)
+    places = windows.repeat_interleave(counts, dim=0)
+    found = torch.cat([tile.boxes for tile in in_tiles])
+    boxes = torch.cat([whole.boxes, to_picture(found, places)])
+    scores = torch.cat([whole.scores, *(trust * tile.scores for tile in in_tiles)])
+    is_whole = torch.arange(len(boxes), device=boxes.device) < len(whole.scores)
+    is_uncut = torch.cat([is_whole[is_whole], ~is_cut(found, places)])
+    rows = is_uncut.nonzero().flatten()
+    rows = rows[merge(boxes[rows], scores[rows], is_whole[rows], _MOST_PROPOSALS)]
+    return Proposals(boxes[rows], scores[rows]), rows

@@ -32,10 +32,10 @@ def deformable_attention(
     needs_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     if values.is_cuda and not needs_grad and (fused := _fused_kernel()):
         return fused(values, spatial_shapes, sampling_locations, attention_weights)
-    return sample_and_sum(values, spatial_shapes, sampling_locations, attention_weights)
+    return _sample_and_sum(values, spatial_shapes, sampling_locations, attention_weights)
 
 
-def sample_and_sum(
+def _sample_and_sum(
     values: Tensor,
     spatial_shapes: Sequence[tuple[int, int]],
     sampling_locations: Tensor,

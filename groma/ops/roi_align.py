@@ -11,6 +11,7 @@ def roi_align(
     owners: Tensor,
     output_size: int,
     sampling_ratio: int = 2,
+    masks: Tensor | None = None,
 ) -> Tensor:
     """Average bilinear samples over the bins of each window (paper 3.1, Region Encoder).
 
@@ -24,6 +25,8 @@ def roi_align(
         owners: (N,) which of the B maps each window looks at, int64.
         output_size: bins S per side.
         sampling_ratio: samples per bin and side.
+        masks: (N, M, M), 0 to 1: how much what lies in each cell of a window counts, on an even
+            grid over it. A bin averages what counts in it; one where nothing counts is 0.
 
     Returns:
         (N, C, S, S) in the dtype of the maps, channels last in memory.
@@ -40,6 +43,11 @@ def roi_align(
     weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
     # Bins outside the map stay 0 without being summed: most of a released checkpoint's are.
     inside = row_weights.any(-1)[:, :, None] & column_weights.any(-1)[:, None, :]
+    if masks is not None:
+        shares = _sample_shares(masks.to(weights), output_size, sampling_ratio)
+        # Every sample reads two cells along each axis.
+        weights = weights * shares.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+        inside = inside & shares.flatten(3).any(-1)
     # A weighted sum of rows by index is just what an embedding bag computes, in one kernel.
     sampled = F.embedding_bag(
         cells[inside].flatten(1),
@@ -76,3 +84,20 @@ def _axis_cells(corners: Tensor, steps: Tensor, size: int) -> tuple[Tensor, Tens
     shares = torch.stack([1 - upper_share, upper_share], dim=-1) * inside[..., None]
     cells = torch.stack([low, high], dim=-1).long()
     return cells.flatten(2), shares.flatten(2) / steps.shape[1]
+
+
+def _sample_shares(masks: Tensor, output_size: int, sampling_ratio: int) -> Tensor:
+    """How much each sample counts in the average of its bin, 1 where all count alike.
+
+    Args:
+        masks: (N, M, M), 0 to 1.
+        output_size: bins S per side.
+        sampling_ratio: samples R per bin and side.
+
+    Returns:
+        (N, S, S, R, R), whose mean over a bin's samples is 1, or 0 where nothing counts.
+    """
+    counts = F.adaptive_avg_pool2d(masks, output_size * sampling_ratio)
+    bins = counts.unflatten(2, (output_size, sampling_ratio))
+    bins = bins.unflatten(1, (output_size, sampling_ratio)).transpose(2, 3)
+    return (bins / bins.mean(dim=(-2, -1), keepdim=True)).nan_to_num(0)

@@ -102,8 +102,8 @@ def _complete(engine: Engine, line: BatchLine, folder: Path) -> dict[str, Any]:
     request = ChatRequest.model_validate(line.body)
     settings, question = request.settings(), read_question(request.messages)
     picture = _picture(question.picture, folder)
-    with engine.talk(picture, question.before) as chat:
-        *_, reply = engine.stream(chat, question.text, question.boxes, settings)
+    with engine.talk(picture, question.before, settings.detail) as chat:
+        *_, reply = engine.stream(chat, question.text, question.drawn, settings)
         return completion(new_id(), request.model, reply, usage_of(chat))
 
 
@@ -145,4 +145,7 @@ def _known(path: Path) -> set[str]:
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, encoding="utf-8", newline="\n")
-    return {load_json(line)["custom_id"] for line in split_lines(whole)}
+    try:
+        return {load_json(line)["custom_id"] for line in split_lines(whole)}
+    except (ValueError, KeyError, TypeError) as mistake:
+        raise GromaError(f"{path} holds a line that is no answer; name another file.") from mistake

@@ -9,20 +9,23 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache
 
-from groma.chat.chat import Boxes, Chat, Groma, Stream
+from groma.chat.chat import Chat, Drawn, Groma, Stream
 from groma.chat.conversation import Conversation, GroundedReply
+from groma.chat.decoder import read_alone
 from groma.chat.settings import GenerationSettings
-from groma.image import load_image, to_pixels
 from groma.model.batched_step import step_rows
-from groma.serve.together import Together
-from groma.types import EncodedImage, PixelInput
+from groma.serve.together import Line, Together
+from groma.shapes import Shape
+from groma.types import Detail, EncodedImage, PixelInput
 
 PATIENCE = 0.003
 """Seconds that a step waits for others; a step of a small model takes about twice as long."""
 _MOST_PICTURES = 4
 """Encoded in one go; more take memory and no less time."""
+_MOST_PROMPTS = 4
+"""Read one after another before those who speak get their next tokens."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,13 @@ class Asked:
 
     Attributes:
         question: as typed.
-        boxes: drawn with it, xyxy in pixels.
+        drawn: regions drawn with it.
         answer: plain text.
         reply: the grounded answer, where whoever asks has kept it.
     """
 
     question: str
-    boxes: tuple[tuple[float, ...], ...]
+    drawn: tuple[Shape, ...]
     answer: str
     reply: GroundedReply | None = None
 
@@ -74,19 +77,25 @@ class _Kept:
         while self.num_bytes > self.budget and len(self.pictures) > 1:
             self.pictures.popitem(last=False)
 
+    def prepare(self, picture: str, chat: Chat) -> None:
+        """Let a new talk begin with what one about the same picture has read."""
+        alike = (talk for (about, _), talk in reversed(self.talks.items()) if about == picture)
+        if (other := next(alike, None)) is not None:
+            chat.take_over(other)
+
     @property
     def num_bytes(self) -> int:
         """Memory of all."""
         talks = sum(chat.num_cached_bytes for chat in self.talks.values())
-        return talks + sum(map(_bytes_of, self.pictures.values()))
+        return talks + sum(picture.num_bytes for picture in self.pictures.values())
 
 
 class Engine:
     """Answers many at once with one model; every answer is what it would be alone.
 
     Each question has a thread, a grammar, regions and a cache of its own. What they share is the
-    language model: threads that need a step at the same time get it from one call
-    (`groma.model.batched_step`). Pictures that wait at the same time are encoded together.
+    thread that computes: it takes turns between pictures, prompts and steps, and who needs a step
+    at the same time gets it from one call (`groma.model.batched_step`).
 
     Args:
         groma: the model.
@@ -99,14 +108,21 @@ class Engine:
         self.at_once = at_once
         self._lock = threading.Lock()
         self._kept = _Kept(budget)
-        self._steps = Together(self._step, at_once, lambda: self.counts.answering, PATIENCE)
-        self._encodings = Together(self._encode, _MOST_PICTURES)
-        self.groma = groma.with_step(lambda row, cache: self._steps((row, cache)))
+        lines = {
+            "pictures": Line(self._encode, _MOST_PICTURES),
+            "prompts": Line(self._read, _MOST_PROMPTS),
+            "steps": Line(self._step, at_once, lambda: self.counts.answering, PATIENCE),
+        }
+        self._together = Together(lines)
+        self.groma = groma.with_step(
+            lambda rows, cache: self._together(
+                "steps" if len(rows) == 1 else "prompts", (rows, cache)
+            )
+        )
 
     def close(self) -> None:
-        """End the threads."""
-        self._steps.close()
-        self._encodings.close()
+        """End the thread that computes."""
+        self._together.close()
 
     @property
     def num_bytes(self) -> int:
@@ -114,29 +130,29 @@ class Engine:
         with self._lock:
             return self._kept.num_bytes
 
-    def picture(self, data: bytes) -> tuple[str, EncodedImage]:
+    def picture(self, data: bytes, detail: Detail = 1) -> tuple[str, EncodedImage]:
         """A picture's key and what the model makes of it.
 
         Args:
             data: of a file.
+            detail: see `GenerationSettings`.
 
         Raises:
             GromaError: if it is no picture, damaged or too large.
         """
-        key = hashlib.sha256(data).hexdigest()
+        key = f"{hashlib.sha256(data).hexdigest()} {detail}"
         with self._lock:
             if key in self._kept.pictures:
                 self._kept.pictures.move_to_end(key)
                 return key, self._kept.pictures[key]
-        pixels = to_pixels(load_image(data), self.groma.config.image_size)
-        encoded = self._encodings(pixels)
+        encoded = self._together("pictures", self.groma.to_pixels(data, detail))
         with self._lock:
             self._kept.pictures[key] = encoded
             self._kept.tidy()
         return key, encoded
 
     @contextmanager
-    def talk(self, data: bytes, before: Sequence[Asked]) -> Generator[Chat]:
+    def talk(self, data: bytes, before: Sequence[Asked], detail: Detail = 1) -> Generator[Chat]:
         """A conversation about a picture, taken up where it was left.
 
         If it is remembered, its answers stand in their exact tokens and cost nothing to read
@@ -146,17 +162,20 @@ class Engine:
         Args:
             data: of the picture's file.
             before: what was said so far.
+            detail: see `picture`.
 
         Raises:
             GromaError: as `picture`, or if a box or mention of an earlier turn is wrong.
         """
-        picture, encoded = self.picture(data)
+        picture, encoded = self.picture(data, detail)
         with self._lock:
             chat = self._kept.talks.pop((picture, _said(before)), None)
         # An answer that a program made up is remembered for nobody: it may lie.
         is_ours = chat is not None or all(asked.reply is None for asked in before)
         if chat is None:
             chat = self.groma.chat(encoded, self._recall(encoded, before))
+            with self._lock:
+                self._kept.prepare(picture, chat)
         try:
             yield chat
         finally:
@@ -164,10 +183,10 @@ class Engine:
                 self._remember(picture, chat)
 
     def stream(
-        self, chat: Chat, question: str, boxes: Boxes, settings: GenerationSettings
+        self, chat: Chat, question: str, drawn: Drawn, settings: GenerationSettings
     ) -> Stream:
         """Answer a question of a talk; otherwise as `Chat.stream`."""
-        stream = chat.stream(question, boxes, **asdict(settings))
+        stream = chat.stream(question, regions=drawn, **asdict(settings))
         with closing(stream) as replies, self._answering():
             yield from replies
 
@@ -182,7 +201,7 @@ class Engine:
                 self.counts.answering -= 1
 
     def _remember(self, picture: str, chat: Chat) -> None:
-        said = [Asked(t.question, t.boxes, t.reply.text) for t in chat.conversation.turns]
+        said = [Asked(t.question, t.shapes, t.reply.text) for t in chat.conversation.turns]
         with self._lock:
             self._kept.talks[picture, _said(said)] = chat
             self._kept.tidy()
@@ -191,34 +210,27 @@ class Engine:
         chat = self.groma.chat(encoded)
         for asked in before:
             reply = asked.reply or GroundedReply(asked.answer, (), encoded.original_size, "stop")
-            chat.say(asked.question, asked.boxes, reply)
+            chat.say(asked.question, asked.drawn, reply)
         # What a program sends back is as foreign as a file.
         return Conversation.from_dict(chat.to_dict())
 
     @torch.inference_mode()
-    def _step(self, rows: Sequence[tuple[Tensor, DynamicCache]]) -> Sequence[Tensor]:
+    def _read(self, prompts: Sequence[tuple[Tensor, Cache]]) -> Sequence[Tensor]:
+        return [read_alone(self.groma.model.language_model, *prompt) for prompt in prompts]
+
+    @torch.inference_mode()
+    def _step(self, rows: Sequence[tuple[Tensor, Cache]]) -> Sequence[Tensor]:
         embeddings, caches = zip(*rows, strict=True)
         self.counts.steps += 1
         self.counts.tokens += len(rows)
         logits = step_rows(self.groma.model.language_model, torch.cat(embeddings), caches)
         return list(logits)
 
-    @torch.inference_mode()
     def _encode(self, pictures: Sequence[PixelInput]) -> Sequence[EncodedImage]:
-        parameter = next(self.groma.model.image_encoder.parameters())
-        pixels = torch.stack([picture.pixels for picture in pictures])
         self.counts.pictures += len(pictures)
-        return self.groma.model.encode_image(
-            pixels.to(parameter.device, parameter.dtype),
-            [picture.original_size for picture in pictures],
-        )
+        return self.groma.encode_pixels(pictures)
 
 
 def _said(turns: Sequence[Asked]) -> tuple:
     """What tells one talk from another."""
-    return tuple((turn.question, turn.boxes, turn.answer) for turn in turns)
-
-
-def _bytes_of(encoded: EncodedImage) -> int:
-    tensors = (encoded.image_tokens, *encoded.feature_maps, encoded.proposals.boxes)
-    return sum(tensor.nbytes for tensor in tensors)
+    return tuple((turn.question, turn.drawn, turn.answer) for turn in turns)

@@ -1,6 +1,7 @@
 """Who may ask, how often and with how much, decided before anything is read."""
 
 import hmac
+import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -12,11 +13,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groma.serve.openai_messages import error
 
+KEYS = "GROMA_SERVE_KEYS"
+"""Variable of the environment: keys that open the endpoint, with commas between them."""
 OPEN_PATHS = ("/health",)
 """Answered to everybody: load balancers have no key."""
 TOO_MUCH = "This request brings more than can be asked at once; please send less."
 _MOST_CALLERS = 10_000
 _MINUTE = 60.0
+
+
+def read_keys() -> tuple[str, ...]:
+    """The keys that the environment names."""
+    return tuple(key.strip() for key in os.environ.get(KEYS, "").split(",") if key.strip())
 
 
 class Gate:

@@ -1,6 +1,6 @@
 """Figures of a server, as Prometheus collects them."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from groma.chat.conversation import GroundedReply
 from groma.serve.engine import Engine
@@ -17,6 +17,7 @@ class Metrics:
 
     def __init__(self, engine: Engine) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, on Linux
         self._answers = Counter(
             "groma_answers", "Answers by why they end.", ["finish"], registry=self.registry
         )

@@ -1,8 +1,9 @@
 """Requests and answers in OpenAI's words (Chat Completions), and what Groma adds to them.
 
-Added to a user's message: `bbox_list`, boxes xyxy in pixels of the picture, which the text calls
-`[1]`, `[2]`, …. Added to an answer: `groma`, what `GroundedReply.to_dict` gives; whoever sends it
-back in the next request lets the model know what its phrases meant.
+Added to a user's message: `bbox_list`, boxes xyxy in pixels of the picture, and `regions`, which
+may be other shapes too; the text calls them `[1]`, `[2]`, …, boxes first. Added to an answer:
+`groma`, what `GroundedReply.to_dict` gives; whoever sends it back in the next request lets the
+model know what its phrases meant.
 """
 
 import base64
@@ -20,7 +21,8 @@ from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
 from groma.limits import MOST_BOXES, MOST_BYTES, MOST_TURNS
 from groma.serve.engine import Asked
-from groma.types import GromaError
+from groma.shapes import Shape, parse_shape
+from groma.types import Detail, GromaError
 
 Numbers = list[float]
 
@@ -51,6 +53,7 @@ class Message(_Foreign):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[Part] | None = None
     bbox_list: list[Numbers] = Field(default_factory=list, max_length=MOST_BOXES)
+    regions: list[Any] = Field(default_factory=list, max_length=MOST_BOXES)
     groma: dict[str, Any] | None = None
 
     @property
@@ -59,6 +62,15 @@ class Message(_Foreign):
         if isinstance(self.content, list):
             return "\n".join(part.text for part in self.content if part.type == "text")
         return self.content or ""
+
+    @property
+    def drawn(self) -> tuple[Shape, ...]:
+        """Its regions, in the order of their numbers.
+
+        Raises:
+            GromaError: if one is no shape.
+        """
+        return tuple(map(parse_shape, (*self.bbox_list, *self.regions)))
 
     @property
     def picture(self) -> str | None:
@@ -100,6 +112,7 @@ class ChatRequest(_Foreign):
     grounding: bool = True
     score_threshold: float | None = None
     max_regions: int | None = None
+    detail: Detail = 1
 
     def settings(self) -> GenerationSettings:
         """How to answer; what OpenAI leaves out has our own default, greedy answers.
@@ -126,6 +139,7 @@ class ChatRequest(_Foreign):
             "grounding": self.grounding,
             "score_threshold": self.score_threshold,
             "max_regions": self.max_regions,
+            "detail": self.detail,
         }
         return GenerationSettings.from_dict({k: v for k, v in values.items() if v is not None})
 
@@ -138,13 +152,13 @@ class Question:
         picture: address of the picture that it is about.
         before: what was said about this picture.
         text: the question.
-        boxes: drawn with it, xyxy in pixels.
+        drawn: regions drawn with it.
     """
 
     picture: str
     before: tuple[Asked, ...]
     text: str
-    boxes: tuple[tuple[float, ...], ...]
+    drawn: tuple[Shape, ...]
 
 
 def read_question(messages: Sequence[Message]) -> Question:
@@ -167,10 +181,10 @@ def read_question(messages: Sequence[Message]) -> Question:
     picture = said[0].picture
     assert picture is not None
     before = tuple(
-        Asked(asked.text, _boxes(asked), answer.text, _reply(answer))
+        Asked(asked.text, asked.drawn, answer.text, _reply(answer))
         for asked, answer in zip(said[0:-1:2], said[1::2], strict=True)
     )
-    return Question(picture, before, said[-1].text, _boxes(said[-1]))
+    return Question(picture, before, said[-1].text, said[-1].drawn)
 
 
 def read_data_url(url: str) -> bytes:
@@ -226,10 +240,6 @@ def finish_of(reply: GroundedReply) -> str:
 def error(sentence: str, kind: str = "invalid_request_error", code: str | None = None) -> dict:
     """A mistake in OpenAI's form."""
     return {"error": {"message": sentence, "type": kind, "param": None, "code": code}}
-
-
-def _boxes(message: Message) -> tuple[tuple[float, ...], ...]:
-    return tuple(map(tuple, message.bbox_list))
 
 
 def _reply(message: Message) -> GroundedReply | None:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,10 +36,12 @@ from groma.serve.openai_messages import (
     usage_of,
 )
 from groma.serve.public_address import fetch_public
-from groma.types import GromaError
+from groma.types import Detail, GromaError
 
 MOST_REQUEST_BYTES = MOST_BYTES * 4 // 3 + 1_000_000
 """A picture in base64, and words."""
+PATHS = ("/v1/{rest:path}", "/health", "/metrics")
+"""All that is answered."""
 _T = TypeVar("_T")
 
 
@@ -48,15 +51,25 @@ class RegionsRequest(BaseModel):
     image: str
     score_threshold: float | None = None
     max_regions: int | None = None
+    detail: Detail = 1
+
+    def settings(self) -> GenerationSettings:
+        """How to look.
+
+        Raises:
+            GromaError: naming the setting that is out of range.
+        """
+        return GenerationSettings(
+            score_threshold=self.score_threshold,
+            max_regions=self.max_regions,
+            detail=self.detail,
+        )
 
 
-class GroundingsRequest(BaseModel):
+class GroundingsRequest(RegionsRequest):
     """`POST /v1/groundings`: where phrases are in a picture."""
 
-    image: str
     phrases: list[str] = Field(min_length=1, max_length=MOST_BOXES)
-    score_threshold: float | None = None
-    max_regions: int | None = None
 
 
 class BusyError(Exception):
@@ -106,11 +119,11 @@ class Service:
     async def regions(self, body: RegionsRequest) -> dict[str, Any]:
         """List regions, best first."""
         picture = await self._read(body.image)
-        values = body.model_dump(include={"score_threshold", "max_regions"}, exclude_none=True)
+        settings = body.settings()
 
         def find() -> dict[str, Any]:
-            _, encoded = self.engine.picture(picture)
-            found = self.engine.groma.regions(encoded, **values)
+            _, encoded = self.engine.picture(picture, settings.detail)
+            found = self.engine.groma.regions(encoded, **asdict(settings))
             size = list(encoded.original_size)
             return {"image_size": size, "regions": [region.to_dict() for region in found]}
 
@@ -119,13 +132,12 @@ class Service:
     async def groundings(self, body: GroundingsRequest) -> dict[str, Any]:
         """Ask for every phrase in a talk of its own; they answer together."""
         picture = await self._read(body.image)
-        values = body.model_dump(include={"score_threshold", "max_regions"}, exclude_none=True)
+        settings = body.settings()
         found: list[dict[str, Any]] = [{} for _ in body.phrases]
 
         def ground(phrase: str) -> dict[str, Any]:
-            with self.engine.talk(picture, ()) as chat:
+            with self.engine.talk(picture, (), settings.detail) as chat:
                 question = f"Where is {phrase.strip().rstrip('.?!')}?"
-                settings = GenerationSettings(**values)
                 *_, reply = self.engine.stream(chat, question, (), settings)
             regions = [region.to_dict() for region in reply.regions]
             return {"phrase": phrase, "regions": regions, "answer": reply.text}
@@ -148,8 +160,8 @@ class Service:
     ) -> Generator[tuple[GroundedReply, dict[str, int]]]:
         """Growing replies and how many tokens they took."""
         start = time.perf_counter()
-        with self.engine.talk(picture, question.before) as chat:
-            for reply in self.engine.stream(chat, question.text, question.boxes, settings):
+        with self.engine.talk(picture, question.before, settings.detail) as chat:
+            for reply in self.engine.stream(chat, question.text, question.drawn, settings):
                 self.metrics.see(reply, time.perf_counter() - start)
                 yield reply, usage_of(chat)
 
@@ -249,7 +261,7 @@ def make_app(service: Service, keys: tuple[str, ...] = (), per_minute: int = 0) 
     )
     app.add_exception_handler(GromaError, _tell_mistake)
     app.add_exception_handler(RequestValidationError, _tell_kind)
-    app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(HTTPException, tell_http)
     app.add_exception_handler(BusyError, _tell_busy)
     app.add_exception_handler(Exception, _tell_failure)
     return app
@@ -270,7 +282,8 @@ async def _tell_kind(_: Request, mistake: Exception) -> JSONResponse:
     return JSONResponse(error(f"{where}: {first['msg']}."), 400)
 
 
-async def _tell_http(_: Request, mistake: Exception) -> JSONResponse:
+async def tell_http(_: Request, mistake: Exception) -> JSONResponse:
+    """A mistake of HTTP, in OpenAI's form."""
     assert isinstance(mistake, HTTPException)
     return JSONResponse(error(str(mistake.detail)), mistake.status_code)
 

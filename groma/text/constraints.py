@@ -16,18 +16,12 @@ _PHRASE_LENGTH = 2 + _ROI_LENGTH
 
 
 @dataclass(frozen=True)
-class Allowed:
-    """What may come next.
+class _Allowed:
+    """What may come next."""
 
-    Attributes:
-        tags: new tokens, the names of regions among them.
-        text: whether words may come.
-        end: whether the answer may end.
-    """
-
-    tags: Sequence[int]
-    text: bool = False
-    end: bool = False
+    tags: Sequence[int]  # new tokens, the names of regions among them
+    text: bool = False  # whether words may come
+    end: bool = False  # whether the answer may end
 
 
 class GroundingGrammar(LogitsProcessor):
@@ -80,20 +74,20 @@ class GroundingGrammar(LogitsProcessor):
             constrained[row, allowed.tags] = scores[row, allowed.tags]
         return constrained
 
-    def allowed(self, generated: Sequence[int]) -> Allowed:
+    def allowed(self, generated: Sequence[int]) -> _Allowed:
         """What may follow the tokens generated so far, judged by the last tag among them."""
         tokens, left = self._tokens, self._limit - len(generated)
         # The base vocabulary is words alone, so the last new token tells which state it is in.
         last = next((i for i in reversed(generated) if i >= tokens.base), None)
         if last == tokens[PHRASE_OPEN]:
-            return Allowed([tokens[PHRASE_CLOSE]], text=left >= _PHRASE_LENGTH)
+            return _Allowed([tokens[PHRASE_CLOSE]], text=left >= _PHRASE_LENGTH)
         if last == tokens[PHRASE_CLOSE]:
-            return Allowed([tokens[ROI_OPEN]])
+            return _Allowed([tokens[ROI_OPEN]])
         if last == tokens[ROI_OPEN]:
-            return Allowed(self._new(generated) or self._names)
+            return _Allowed(self._new(generated) or self._names)
         if last in self._names:
-            return Allowed([*self._unnamed(generated, left), tokens[ROI_CLOSE]])
-        return Allowed(self._openings(generated, left), text=True, end=True)
+            return _Allowed([*self._unnamed(generated, left), tokens[ROI_CLOSE]])
+        return _Allowed(self._openings(generated, left), text=True, end=True)
 
     def _unnamed(self, generated: Sequence[int], left: float) -> list[int]:
         """Regions that the open `<roi>` does not name yet, if one more fits before its end."""
@@ -109,7 +103,8 @@ class GroundingGrammar(LogitsProcessor):
         """Regions that may begin a `<roi>`."""
         if not self._in_order:
             return self._names
-        return [name for name in self._names if name not in generated]
+        named = set(generated)
+        return [name for name in self._names if name not in named]
 
     def _openings(self, generated: Sequence[int], left: float) -> list[int]:
         """Tags that can still be opened, filled and closed again."""

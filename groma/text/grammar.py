@@ -2,85 +2,20 @@
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-MEASURES: dict[str, str] = {
-    "glasses": "pair",
-    "scissors": "pair",
-    "jeans": "pair",
-    "fries": "portion",
-    "grapes": "bunch",
-    "bread": "loaf",
-    "corn": "ear",
-    "coffee": "cup",
-    "cheese": "piece",
-    "broccoli": "head",
-    "skis": "pair",
-    "binoculars": "pair",
-    "pajamas": "pair",
-    "sunglasses": "pair",
-    "coral": "piece",
-    "hay": "bale",
-    "pasta": "plate",
-    "soup": "bowl",
-    "toilet paper": "roll",
-}
+from groma.foreign import load_json
+
+_NOUNS = load_json(Path(__file__).with_name("nouns.json").read_bytes())
+MEASURES: dict[str, str] = _NOUNS["measures"]
 """Nouns one cannot count as they are: "a pair of glasses", "two loaves of bread"."""
-
-ALWAYS_PLURAL = frozenset(
-    (
-        *("glasses", "scissors", "jeans", "fries", "grapes"),
-        *("skis", "binoculars", "pajamas", "sunglasses"),
-    )
-)
+ALWAYS_PLURAL = frozenset(_NOUNS["always_plural"])
 """Nouns that take "are" when they stand alone: "the glasses are here"."""
 
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 _LIKE_CONSONANTS = ("uni", "one")
-_IRREGULAR = {
-    "sheep": "sheep",
-    "fish": "fish",
-    "glasses": "glasses",
-    "scissors": "scissors",
-    "jeans": "jeans",
-    "fries": "fries",
-    "grapes": "grapes",
-    "broccoli": "broccoli",
-    "mouse": "mice",
-    "tomato": "tomatoes",
-    "corn": "corn",
-    "bread": "bread",
-    "coffee": "coffee",
-    "cheese": "cheese",
-    "deer": "deer",
-    "scarf": "scarves",
-    "snowman": "snowmen",
-    "loaf": "loaves",
-    "person": "people",
-    "child": "children",
-    "man": "men",
-    "woman": "women",
-    "knife": "knives",
-    "leaf": "leaves",
-    "shelf": "shelves",
-    "bookshelf": "bookshelves",
-    "wolf": "wolves",
-    "calf": "calves",
-    "ox": "oxen",
-    "foot": "feet",
-    "tooth": "teeth",
-    "goose": "geese",
-    "bison": "bison",
-    "jellyfish": "jellyfish",
-    "starfish": "starfish",
-    "cattle": "cattle",
-    "luggage": "luggage",
-    "crayfish": "crayfish",
-    "sunglasses": "sunglasses",
-    "skis": "skis",
-    "binoculars": "binoculars",
-    "pajamas": "pajamas",
-}
+_IRREGULAR: dict[str, str] = _NOUNS["irregular"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ import codecs
 import unicodedata
 from collections.abc import Sequence
 
+from groma.named_regions import GroundedSpan, Region, RegionRef
 from groma.text.plain_text import PlainText
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, ROI_CLOSE, ROI_OPEN, TokenIds
-from groma.types import GroundedSpan, Region, RegionRef
 
 _ENDS_WORD = frozenset(".,;:!?%…'")
 _STARTS_WORD = frozenset("¿¡")
@@ -25,7 +25,7 @@ class ReplyBuilder:
         self._plain = plain
         self._tokens = tokens
         self._regions = regions
-        self._text = SpacedText()
+        self._text = _SpacedText()
         self._decoder = _new_decoder()
         self._spans: list[GroundedSpan] = []
         self._phrase_is_open = False
@@ -87,7 +87,7 @@ class ReplyBuilder:
         self._phrase, self._roi = None, None
 
 
-class SpacedText:
+class _SpacedText:
     """Text that grows at its end, with one natural space where a tag was.
 
     Attributes:

@@ -49,14 +49,10 @@ class PlainText:
         self._unknown = self._first.token_to_id(getattr(self._first.model, "unk_token", None) or "")
 
     def encode(self, text: str, first: bool = False) -> list[int]:
-        """Spell text in ordinary tokens.
+        """Spell text in ordinary tokens; lone surrogates become "?".
 
-        Args:
-            text: anything; lone surrogates become "?".
-            first: whether nothing but bos precedes it; some tokenizers then put a space in front.
-
-        Raises:
-            GromaError: if the tokenizer knows no ordinary spelling.
+        `first` says that nothing but bos precedes it; some tokenizers then put a space in front.
+        Raises `GromaError` if the tokenizer knows no ordinary spelling.
         """
         text = text.encode("utf-8", "replace").decode("utf-8")
         tokenizer = self._first if first else self._inner

@@ -22,11 +22,9 @@ from groma.tokens import (
 )
 from groma.types import IGNORED, GromaError
 
-Piece = str | int
-"""Plain text, or the id of one token."""
+Piece = str | int  # plain text, or the id of one token
 
-Exchange = tuple[Sequence[Piece], Sequence[Piece]]
-"""A question and its answer."""
+Exchange = tuple[Sequence[Piece], Sequence[Piece]]  # A question and its answer
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -83,12 +81,10 @@ class Template:
         return pieces
 
     def answer(self, text: str, spans: Sequence[tuple[int, int, Sequence[int]]]) -> list[Piece]:
-        """An answer with its grounded phrases (paper 3.2).
+        """An answer, without tags, with its grounded phrases (paper 3.2).
 
-        Args:
-            text: without tags.
-            spans: characters [start, end) in order, not overlapping, and the tokens that stand for
-                their regions: `<rN>`, or `<ground_box>`. An empty span has no phrase.
+        Spans are characters [start, end) in order, not overlapping, and the tokens that stand for
+        their regions: `<rN>`, or `<ground_box>`. An empty span has no phrase.
         """
         pieces: list[Piece] = []
         at = 0
@@ -113,14 +109,9 @@ class Template:
         exchanges: Sequence[Exchange],
         question: Sequence[Piece],
     ) -> list[int]:
-        """What the model reads before it answers.
+        """What the model reads before it answers: earlier exchanges, and the message to answer.
 
-        Args:
-            exchanges: earlier questions and answers.
-            question: the message to answer.
-
-        Returns:
-            T ids with one `<image>` and one `<region>`, ending in "ASSISTANT:".
+        Returns T ids with one `<image>` and one `<region>`, ending in "ASSISTANT:".
         """
         # What was said before reads as it did in training, ends of answers included.
         ids, _ = self.training_example(exchanges)
@@ -129,12 +120,8 @@ class Template:
     def training_example(self, exchanges: Sequence[Exchange]) -> tuple[list[int], list[int]]:
         """A whole conversation; its answers, ends included, are what is learnt (paper 3.3).
 
-        Args:
-            exchanges: questions and answers.
-
-        Returns:
-            T ids with one `<image>` and one `<region>`, and T labels: the id where it is
-            supervised, -100 elsewhere.
+        Returns T ids with one `<image>` and one `<region>`, and T labels: the id where it is
+        supervised, -100 elsewhere.
         """
         ids = self._preamble()
         labels = [IGNORED] * len(ids)
@@ -179,14 +166,9 @@ class Template:
 
 
 def check_mentions(text: str, count: int) -> None:
-    """Refuse a question about a user region that there is not.
+    """Refuse a question that mentions, by a whole number in brackets, a user region there is not.
 
-    Args:
-        text: as typed; every whole number in brackets is meant as a mention.
-        count: how many user regions there are, with those drawn with the question.
-
-    Raises:
-        GromaError: naming the first such number, and those there are.
+    Raises `GromaError`, naming the first such number, and the `count` that there are.
     """
     known = [str(number) for number in range(1, count + 1)]
     for number in _NUMBER.findall(text):

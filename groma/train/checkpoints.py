@@ -9,26 +9,20 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from groma.model.groma import GromaForConditionalGeneration
 from groma.types import GromaError
 
-VISUAL_PARTS = ("image_encoder", "region_proposer", "region_encoder")
+_VISUAL_PARTS = ("image_encoder", "region_proposer", "region_encoder")
 
 
 def load_visual_parts(model: GromaForConditionalGeneration, folder: Path) -> None:
-    """Fill the parts that detection pretraining trains.
+    """Fill the parts that detection pretraining trains from a checkpoint of it, or what it left.
 
-    The projection of regions to the width of the language model stays as it is where that width
-    is another one than in detection pretraining.
-
-    Args:
-        model: with visual parts of the same sizes; its language model may be any.
-        folder: a checkpoint of the stage, or the model it left.
-
-    Raises:
-        GromaError: if the folder has no weights, or they do not fit.
+    The projection of regions to the width of the language model stays as it is where that width is
+    another one than in detection pretraining. Raises `GromaError` if the folder has no weights, or
+    they do not fit.
     """
     if not (folder / SAFE_WEIGHTS_NAME).is_file():
         raise GromaError(f"{folder} holds no {SAFE_WEIGHTS_NAME}.")
     weights = load_file(folder / SAFE_WEIGHTS_NAME)
-    for name in VISUAL_PARTS:
+    for name in _VISUAL_PARTS:
         prefix = f"{name}."
         part = {
             key.removeprefix(prefix): value

@@ -25,67 +25,43 @@ _Configuration = TypeVar("_Configuration", bound="Configuration")
 
 @dataclass(frozen=True, config=TABLE)
 class Start:
-    """What a stage starts from; which fields are needed depends on the stage.
+    """What a stage starts from; which fields are needed depends on the stage."""
 
-    Attributes:
-        sizes: sizes of the model, arguments of `GromaConfig`.
-        image_encoder: folder or Hub id of a pretrained DINOv2.
-        folder: folder or Hub id of the model; of the language model, if `visual` is given.
-        visual: what detection pretraining left: a model or a checkpoint.
-    """
-
+    # Sizes of the model, arguments of `GromaConfig`.
     sizes: Mapping[str, Any] = field(default_factory=dict)
-    image_encoder: str | None = None
+    image_encoder: str | None = None  # folder or Hub id of a pretrained DINOv2
+    # Folder or Hub id of the model; of the language model, if `visual` is given.
     folder: str | None = None
-    visual: Path | None = None
+    visual: Path | None = None  # what detection pretraining left: a model or a checkpoint
 
 
 @dataclass(frozen=True, config=TABLE)
 class Run:
-    """How a stage runs, which changes nothing that is learnt but for `seed` and `limit`.
+    """How a stage runs, which changes nothing that is learnt but for `seed` and `limit`."""
 
-    Attributes:
-        save_steps: steps between checkpoints.
-        eval_steps: steps between evaluations.
-        log_steps: steps between lines of the log.
-        evaluated: how many examples of `[[validation]]` each evaluation reads.
-        workers: processes that load data.
-        limit: most tokens of a conversation, image and regions not counted.
-        seed: of initial weights and all that is random.
-        checkpointing: recompute activations in the backward pass, which saves memory.
-        compile: fuse the language model's operations, a third faster on a CPU, where there is a
-            C++ compiler.
-    """
-
-    save_steps: int = 250
-    eval_steps: int = 250
-    log_steps: int = 20
-    evaluated: int = 256
-    workers: int = 1
-    limit: int = 384
-    seed: int = 0
-    checkpointing: bool = False
+    save_steps: int = 250  # steps between checkpoints
+    eval_steps: int = 250  # steps between evaluations
+    log_steps: int = 20  # steps between lines of the log
+    evaluated: int = 256  # how many examples of `[[validation]]` each evaluation reads
+    workers: int = 1  # processes that load data
+    limit: int = 384  # most tokens of a conversation, image and regions not counted
+    seed: int = 0  # of initial weights and all that is random
+    checkpointing: bool = False  # recompute activations in the backward pass, which saves memory
+    # Fuse the language model's operations, a third faster on a CPU, where there is a C++ compiler.
     compile: bool = False
 
 
 @dataclass(frozen=True, config=TABLE, kw_only=True)
 class Configuration:
-    """Everything about one run of a stage but the public data it learns from.
-
-    Attributes:
-        out: folder of the run.
-        stage: what learns, and how fast.
-        model: what it starts from.
-        run: how it runs.
-    """
+    """Everything about one run of a stage but the public data it learns from."""
 
     others: ClassVar[frozenset[str]] = frozenset(("mixture", "sources", "validation"))
     """Tables of the same file that `groma.data.mixture` reads."""
 
-    out: Path
-    stage: Stage
-    model: Start = field(default_factory=Start)
-    run: Run = field(default_factory=Run)
+    out: Path  # folder of the run
+    stage: Stage  # what learns, and how fast
+    model: Start = field(default_factory=Start)  # what it starts from
+    run: Run = field(default_factory=Run)  # how it runs
 
 
 def shipped(folder: Path = FOLDER) -> list[str]:
@@ -97,14 +73,9 @@ def shipped(folder: Path = FOLDER) -> list[str]:
 
 
 def find(name: str, folder: Path = FOLDER) -> Path:
-    """The file of a configuration.
+    """The file of a shipped configuration by its name, or of another by its path.
 
-    Args:
-        name: of a shipped one, or a path.
-        folder: of those that are shipped.
-
-    Raises:
-        GromaError: if there is neither.
+    Raises `GromaError` if there is neither.
     """
     for path in (Path(name), folder / f"{name}.toml"):
         if path.is_file():
@@ -118,22 +89,16 @@ def read_configuration(
     stage: str | None = None,
     kind: type[_Configuration] = Configuration,  # ty: ignore[invalid-parameter-default]
 ) -> _Configuration:
-    """Read and check a configuration.
+    """Read and check a configuration of a stage, by default of any.
 
-    Args:
-        path: the file.
-        stage: the stage it must be of; by default any.
-        kind: with the tables that it may have.
-
-    Raises:
-        GromaError: if it is no TOML, or a setting is unknown, missing or wrong.
+    Raises `GromaError` if it is no TOML, or a setting is unknown, missing or wrong.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise GromaError(f"{path} is not valid TOML: {error}.") from error
     own = {name: table for name, table in tables.items() if name not in kind.others}
-    configuration = from_table(kind, own, str(path))
+    configuration = _from_table(kind, own, str(path))
     found = configuration.stage.name
     if stage not in (None, found):
         raise GromaError(f"{path} is of the stage {found}, not of {stage}.")
@@ -145,16 +110,10 @@ def change(table: _Table, **changes: Any) -> _Table:
     return replace(table, **{name: value for name, value in changes.items() if value is not None})  # ty: ignore[invalid-argument-type]
 
 
-def from_table(cls: type[_Table], table: Any, where: str) -> _Table:
-    """Build a dataclass from a TOML table, which holds what JSON can hold.
+def _from_table(cls: type[_Table], table: Any, where: str) -> _Table:
+    """Build a dataclass from a TOML table, which holds what JSON can hold; `where` is for messages.
 
-    Args:
-        cls: the dataclass.
-        table: its fields by name.
-        where: file and table, for messages.
-
-    Raises:
-        GromaError: if a field is unknown, missing or of another type.
+    Raises `GromaError` if a field is unknown, missing or of another type.
     """
     try:
         return TypeAdapter(cls).validate_json(json.dumps(table, default=str), strict=True)

@@ -18,11 +18,8 @@ from groma.types import IGNORED
 def first(examples: Examples, count: int, batch_size: int) -> Dataset:
     """The first examples of a validation, the same in every evaluation.
 
-    Args:
-        examples: all of them, batch after batch, each of one source.
-        count: how many are wanted.
-        batch_size: on all processes. The number is rounded down to whole batches, else the last
-            one would be filled up with the first examples, of another source perhaps.
+    `batch_size` is that on all processes. The number is rounded down to whole batches, else the
+    last one would be filled up with the first examples, of another source perhaps.
     """
     count = min(count, len(examples))
     return Subset(examples, range(max(count - count % batch_size, min(count, batch_size))))
@@ -30,15 +27,10 @@ def first(examples: Examples, count: int, batch_size: int) -> Dataset:
 
 @torch.no_grad()
 def count_words(objective: GroundedConversations, batch: dict) -> Tensor:
-    """Measure conversations.
+    """Measure conversations, a batch of `ExampleCollator`.
 
-    Args:
-        objective: in eval mode.
-        batch: as `ExampleCollator` makes it.
-
-    Returns:
-        (B, 5) summed negative log-likelihood of the supervised tokens, how many there are, how many
-        of them are the likeliest, and the last two of those that name a region.
+    Returns (B, 5) summed negative log-likelihood of the supervised tokens, how many there are, how
+    many of them are the likeliest, and the last two of those that name a region.
     """
     output = objective(**batch)
     logits, labels = output["logits"][:, :-1].float(), output["labels"][:, 1:]
@@ -59,15 +51,10 @@ def summarise_words(prediction: EvalPrediction) -> dict[str, float]:
 
 @torch.no_grad()
 def count_boxes(objective: ClassAgnosticDetection, batch: dict) -> Tensor:
-    """Measure proposals.
+    """Measure proposals for a batch of `collate_detection`.
 
-    Args:
-        objective: in eval mode.
-        batch: as `collate_detection` makes it.
-
-    Returns:
-        (B, 4) loss times true boxes, true boxes, and how many of them some proposal covers with an
-        IoU of at least 0.5 and 0.75. The loss is that of the whole batch.
+    Returns (B, 4) loss times true boxes, true boxes, and how many of them some proposal covers with
+    an IoU of at least 0.5 and 0.75. The loss is that of the whole batch.
     """
     output = objective.region_proposer(objective.image_encoder(normalise_pixels(batch["pixels"])))
     config = objective.config.proposer_config

@@ -39,12 +39,12 @@ class Muon(torch.optim.Optimizer):
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         momentum = state["momentum_buffer"].lerp_(gradient, 1 - _MOMENTUM)
-        direction = orthogonalise(gradient.lerp(momentum, _MOMENTUM))
+        direction = _orthogonalise(gradient.lerp(momentum, _MOMENTUM))
         parameter.mul_(1 - lr * weight_decay)
         parameter.add_(direction, alpha=-lr * _RMS_OF_ADAMW * max(parameter.shape) ** 0.5)
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
+def _orthogonalise(matrix: Tensor) -> Tensor:
     """Push all singular values of (M, N) towards 1 by five Newton-Schulz steps (Jordan, 2024)."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix
@@ -71,14 +71,10 @@ class MuonAdamW(torch.optim.Optimizer):
         lr: float,
         weight_decay: float,
     ) -> None:
-        """Assign each parameter to its optimiser.
+        """Assign each parameter to its optimiser: 2-D weights to Muon, everything else to AdamW.
 
-        Args:
-            matrices: 2-D weights for Muon.
-            others: everything else; biases, norms and other vectors are not decayed.
-            muon_lr: Muon's rate; its updates are scaled to the size AdamW's would have.
-            lr: AdamW's rate.
-            weight_decay: of both.
+        Biases, norms and other vectors are not decayed. Muon's updates are scaled to the size
+        AdamW's would have.
         """
         others = list(others)
         groups = [
@@ -116,14 +112,9 @@ class MuonAdamW(torch.optim.Optimizer):
 def split_parameters(
     module: nn.Module, read_outs: nn.Module | None = None
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Tell hidden matrices from everything else among the parameters that learn.
+    """Tell hidden matrices, for Muon, from everything else among the parameters that learn.
 
-    Args:
-        module: what is trained.
-        read_outs: a submodule whose linear layers are no hidden layers.
-
-    Returns:
-        The matrices for Muon, and the rest.
+    The linear layers of `read_outs` are no hidden layers.
     """
     excluded = {id(p) for p in read_outs.parameters()} if read_outs is not None else set()
     hidden = {

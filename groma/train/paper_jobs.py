@@ -23,28 +23,18 @@ from groma.types import GromaError
 
 @dataclass(frozen=True)
 class Job:
-    """What the trainer of a stage needs, and what is kept of it.
+    """What the trainer of a stage needs, and what is kept of it."""
 
-    Attributes:
-        objective: the module that computes the loss.
-        model: what is written at the end.
-        train: endless or as long as the stage.
-        collator: makes batches.
-        evaluated: unseen samples, or None for no evaluation.
-        count: (objective, batch) -> counts of what is right.
-        summarise: counts -> metrics.
-        tokenizer: goes with the model.
-        beside: modules that go with it, by the names of their files.
-    """
-
-    objective: nn.Module
-    model: PreTrainedModel
-    train: Dataset
-    collator: Callable
-    evaluated: Dataset | None = None
+    objective: nn.Module  # the module that computes the loss
+    model: PreTrainedModel  # what is written at the end
+    train: Dataset  # endless or as long as the stage
+    collator: Callable  # makes batches
+    evaluated: Dataset | None = None  # unseen samples, or None for no evaluation
+    # (objective, batch) -> counts of what is right.
     count: Callable[[Any, dict], Tensor] | None = None
-    summarise: Callable | None = None
-    tokenizer: PreTrainedTokenizerBase | None = None
+    summarise: Callable | None = None  # counts -> metrics
+    tokenizer: PreTrainedTokenizerBase | None = None  # goes with the model
+    # Modules that go with it, by the names of their files.
     beside: Mapping[str, nn.Module] = field(default_factory=dict)
 
 

@@ -16,11 +16,11 @@ from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from groma import machine
 from groma.data.mixture import Mixture
+from groma.loop.saved_checkpoints import all_checkpoints, last_checkpoint, step_of
 from groma.train.configuration import Configuration
 from groma.train.paper_jobs import PAPER_JOBS, Job, JobMaker, batches_of_a_pass
 from groma.train.trainer import StageTrainer, training_arguments
@@ -58,30 +58,30 @@ def run_stage(
     if mixture is not None:
         with process.main_process_first():
             mixture.prepare()
-        configuration = with_steps(configuration, mixture, process.num_processes)
+        configuration = _with_steps(configuration, mixture, process.num_processes)
     stage, out = configuration.stage, configuration.out
-    reached = where_it_stands(out)
-    if reached is not None and not resume:
+    if all_checkpoints(out) and not resume:
         raise GromaError(f"{out} holds a run already; --resume goes on with it.")
+    reached = _where_it_stands(out)
     if (out / "model").is_dir() and reached is not None and reached[0] >= stage.steps:
         logger.info("%s is finished: %s.", stage.name, out / "model")
         return out / "model"
     set_seed(configuration.run.seed)
     job = jobs[stage.name](configuration, mixture, process.num_processes)
-    trainer = make_trainer(job, configuration)
+    trainer = _make_trainer(job, configuration)
     if reached is not None and reached[0] >= stage.steps:
         job.objective.load_state_dict(load_file(reached[1] / SAFE_WEIGHTS_NAME))
     else:
         trainer.train(resume_from_checkpoint=None if reached is None else str(reached[1]))
         if trainer.state.global_step < stage.steps:
             raise GromaError(f"{stage.name} was broken off; --resume goes on with it.")
-    leave_model(job, out / "model", trainer.is_world_process_zero())
+    _leave_model(job, out / "model", trainer.is_world_process_zero())
     process.wait_for_everyone()
     logger.info("The model is in %s.", out / "model")
     return out / "model"
 
 
-def with_steps(configuration: Configuration, mixture: Mixture, processes: int) -> Configuration:
+def _with_steps(configuration: Configuration, mixture: Mixture, processes: int) -> Configuration:
     """Turn passes over public data into optimiser steps."""
     stage = configuration.stage
     if stage.epochs is None:
@@ -91,19 +91,19 @@ def with_steps(configuration: Configuration, mixture: Mixture, processes: int) -
     return replace(configuration, stage=replace(stage, steps=steps, epochs=None))
 
 
-def where_it_stands(out: Path) -> tuple[int, Path] | None:
-    """Steps of a run's last checkpoint and its folder; None where there is no checkpoint."""
-    last = get_last_checkpoint(str(out)) if out.is_dir() else None
-    return None if last is None else (int(last.rpartition("-")[2]), Path(last))
+def _where_it_stands(out: Path) -> tuple[int, Path] | None:
+    """Steps of a run's last whole checkpoint and its folder; None where there is none."""
+    last = last_checkpoint(out)
+    return None if last is None else (step_of(last), last)
 
 
-def make_trainer(job: Job, configuration: Configuration) -> StageTrainer:
+def _make_trainer(job: Job, configuration: Configuration) -> StageTrainer:
     """The trainer of a job."""
     return StageTrainer(
         configuration.stage,
         job.count,
         model=job.objective,
-        args=arguments_of(configuration, evaluates=job.evaluated is not None),
+        args=_arguments_of(configuration, evaluates=job.evaluated is not None),
         train_dataset=job.train,
         eval_dataset=job.evaluated,
         data_collator=job.collator,
@@ -111,7 +111,7 @@ def make_trainer(job: Job, configuration: Configuration) -> StageTrainer:
     )
 
 
-def arguments_of(configuration: Configuration, evaluates: bool) -> TrainingArguments:
+def _arguments_of(configuration: Configuration, evaluates: bool) -> TrainingArguments:
     """The trainer's arguments."""
     run = configuration.run
     loading: dict[str, Any] = {"dataloader_num_workers": run.workers}
@@ -130,13 +130,10 @@ def arguments_of(configuration: Configuration, evaluates: bool) -> TrainingArgum
     )
 
 
-def leave_model(job: Job, folder: Path, writes: bool) -> None:
-    """Write the folder the next stage starts from, all of it or nothing.
+def _leave_model(job: Job, folder: Path, writes: bool) -> None:
+    """Write the folder the next stage starts from, all of it or nothing; one there is replaced.
 
-    Args:
-        job: when trained.
-        folder: replaced if it exists.
-        writes: whether this process writes; with sharded weights all must take part.
+    Not every process writes, but with sharded weights all must take part.
     """
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(job.model, options=options)

@@ -29,39 +29,26 @@ class Stage:
     """One stage of the training.
 
     A stage that cannot be is refused: `ValidationError` is a `ValueError`.
-
-    Attributes:
-        name: what the run and its folder are called.
-        trains: what learns, of `PARTS` and `NEW_TOKENS`; all else is frozen.
-        batch_size: samples per optimiser step on one device, before accumulation.
-        lr: rate of AdamW.
-        steps: optimiser steps of the whole stage; 0 if `epochs` are given.
-        epochs: passes over the data, for data that ends.
-        accumulation: batches per optimiser step.
-        muon_lr: rate of Muon for hidden matrices, or None to train everything with AdamW.
-        schedule: after the warm-up the rate is "flat" until the decay, or falls like a "cosine".
-        warmup_steps: steps of the linear warm-up; below 1 it is their share of all steps.
-        decay_share: last share of the steps, in which a flat rate falls linearly to zero.
-        lr_factors: what AdamW's rate is multiplied by where a parameter's name holds the word.
-        weight_decay: of all matrices.
-        clip: largest norm of the gradient.
-        loss_weights: weight of each named loss term of the stage's objective.
     """
 
-    name: str
-    trains: tuple[str, ...]
-    batch_size: int
-    lr: float
-    steps: int = 0
-    epochs: int | None = None
-    accumulation: int = 1
+    name: str  # what the run and its folder are called
+    trains: tuple[str, ...]  # what learns, of `PARTS` and `NEW_TOKENS`; all else is frozen
+    batch_size: int  # samples per optimiser step on one device, before accumulation
+    lr: float  # rate of AdamW
+    steps: int = 0  # optimiser steps of the whole stage; 0 if `epochs` are given
+    epochs: int | None = None  # passes over the data, for data that ends
+    accumulation: int = 1  # batches per optimiser step
+    # Rate of Muon for hidden matrices, or None to train everything with AdamW.
     muon_lr: float | None = None
+    # After the warm-up the rate is "flat" until the decay, or falls like a "cosine".
     schedule: Literal["flat", "cosine"] = "flat"
-    warmup_steps: float = 100
-    decay_share: float = 0.3
+    warmup_steps: float = 100  # steps of the linear warm-up; below 1 it is their share of all steps
+    decay_share: float = 0.3  # last share of the steps, in which a flat rate falls linearly to zero
+    # What AdamW's rate is multiplied by where a parameter's name holds the word.
     lr_factors: Mapping[str, float] = field(default_factory=dict)
-    weight_decay: float = 0.02
-    clip: float = 5.0
+    weight_decay: float = 0.02  # of all matrices
+    clip: float = 5.0  # largest norm of the gradient
+    # Weight of each named loss term of the stage's objective.
     loss_weights: Mapping[str, float] = field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -30,15 +30,15 @@ def detector(start: Start) -> GromaForConditionalGeneration:
         GromaError: if there are no sizes, they make no sense, or the folder holds no model.
     """
     if start.folder is not None:
-        return read_model(start.folder)
+        return _read_model(start.folder)
     config = sizes(start)
     config.text_config.num_hidden_layers = 0
     if start.image_encoder is not None:
-        config.vision_config = read_pretrained(Dinov2Config, start.image_encoder)
+        config.vision_config = _read_pretrained(Dinov2Config, start.image_encoder)
     config.vision_config._attn_implementation = machine.image_attention()
     model = GromaForConditionalGeneration(config)
     if start.image_encoder is not None:
-        model.image_encoder.vit = read_pretrained(
+        model.image_encoder.vit = _read_pretrained(
             Dinov2Model, start.image_encoder, dtype=torch.float32
         )
     return model
@@ -56,7 +56,7 @@ def whole_model(start: Start) -> tuple[GromaForConditionalGeneration, PreTrained
     """
     folder = folder_of(start)
     if start.visual is None:
-        model = read_model(folder)
+        model = _read_model(folder)
         model.language_model.set_attn_implementation(machine.text_attention())
         return model, load_tokenizer(Path(folder))
     words, tokenizer = language_model(start)
@@ -90,7 +90,7 @@ def language_model(start: Start) -> tuple[LlamaForCausalLM, PreTrainedTokenizerB
     """
     folder = folder_of(start)
     tokenizer = load_tokenizer(Path(folder))
-    model = read_pretrained(
+    model = _read_pretrained(
         LlamaForCausalLM, folder, dtype=torch.float32, attn_implementation=machine.text_attention()
     )
     count = model.config.vocab_size
@@ -118,16 +118,16 @@ def sizes(start: Start) -> GromaConfig:
         raise GromaError(f"[model.sizes] makes no model: {error}") from error
 
 
-def read_model(folder: str) -> GromaForConditionalGeneration:
+def _read_model(folder: str) -> GromaForConditionalGeneration:
     """A whole model in fp32.
 
     Raises:
         GromaError: if there is none.
     """
-    return read_pretrained(GromaForConditionalGeneration, folder, dtype=torch.float32)
+    return _read_pretrained(GromaForConditionalGeneration, folder, dtype=torch.float32)
 
 
-def read_pretrained(kind: Any, folder: str, **options: Any) -> Any:
+def _read_pretrained(kind: Any, folder: str, **options: Any) -> Any:
     """What transformers reads from a folder or the Hub.
 
     Raises:

@@ -52,12 +52,12 @@ class StageTrainer(LoggedTrainer):
 def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     """The optimiser of a stage over all parameters of `model` that learn."""
     if stage.muon_lr is None:
-        return torch.optim.AdamW(adamw_groups(model, stage), lr=stage.lr, fused=True)
+        return torch.optim.AdamW(_adamw_groups(model, stage), lr=stage.lr, fused=True)
     matrices, others = split_parameters(model, getattr(model, "heads", None))
     return MuonAdamW(matrices, others, stage.muon_lr, stage.lr, stage.weight_decay)
 
 
-def adamw_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
+def _adamw_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
     """What learns, by rate and by whether it decays: vectors do not."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():

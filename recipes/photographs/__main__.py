@@ -7,13 +7,13 @@ from pathlib import Path
 
 import groma
 from groma.cli.train import changed
-from groma.eval.harness.table import section_table
 from groma.train.configuration import read_configuration
 from groma.train.stage_run import run_stage
 from recipes.photographs.assemble import assemble
 from recipes.photographs.photograph_language import language_job
 from recipes.photographs.symbol_evaluation import evaluate
 from recipes.photographs.word_transfer import make_words
+from recipes.scenes.evaluation.figure_table import section_table
 from recipes.scenes.region_words import REGIONS_NAME
 from recipes.scenes.scene_configuration import SceneConfiguration
 

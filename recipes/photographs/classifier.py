@@ -7,18 +7,16 @@
 The package holds the parameters of its own network, with batch normalisation.
 """
 
-import argparse
-import sys
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from groma.model.efficientnet_lite import EfficientNetLite
 from groma.types import GromaError
+from recipes.photographs.conversion import convert_file
 
 _EPSILON = 1e-3
 """What the package's network adds to a variance."""
@@ -26,17 +24,14 @@ _EPSILON = 1e-3
 
 def main() -> None:
     """Convert one file from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", type=Path, help="the package's .pth file")
-    parser.add_argument("out", type=Path, help="the safetensors file to write")
-    arguments = parser.parse_args()
-    try:
-        with torch.device("meta"):
-            classifier = EfficientNetLite()
-        state = convert(_read(arguments.weights), classifier)
-        save_file({name: value.half().contiguous() for name, value in state.items()}, arguments.out)
-    except (GromaError, OSError) as error:
-        sys.exit(f"{error}")
+    convert_file(__doc__, "the package's .pth file", _convert_file)
+
+
+def _convert_file(path: Path) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        classifier = EfficientNetLite()
+    state = convert(_read(path), classifier)
+    return {name: value.half().contiguous() for name, value in state.items()}
 
 
 def convert(weights: dict[str, Tensor], classifier: EfficientNetLite) -> dict[str, Tensor]:

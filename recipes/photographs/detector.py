@@ -7,35 +7,27 @@ The package holds a TensorFlow.js graph: a JSON file with nodes and a list of we
 with the weights one after another.
 """
 
-import argparse
 import json
 import math
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from groma.config import ConvolutionalEncoderConfig
 from groma.model.convolutional_detector import ConvolutionalDetector
 from groma.types import GromaError
+from recipes.photographs.conversion import convert_file
 
 
 def main() -> None:
     """Convert one file from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("graph", type=Path, help="nanodet.json; nanodet.bin lies beside it")
-    parser.add_argument("out", type=Path, help="the safetensors file to write")
-    arguments = parser.parse_args()
-    try:
-        save_file(convert(arguments.graph, ConvolutionalEncoderConfig()), arguments.out)
-    except (GromaError, OSError) as error:
-        sys.exit(f"{error}")
+    about = "nanodet.json; nanodet.bin lies beside it"
+    convert_file(__doc__, about, lambda path: convert(path, ConvolutionalEncoderConfig()))
 
 
 def convert(graph: Path, config: ConvolutionalEncoderConfig) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, plain_text
 from groma.dice import Dice, Split
 from groma.eval.harness.conversing import hold
-from groma.eval.harness.table import Row, Section
 from groma.eval.statistics.intervals import proportion
 from groma.image import boxes_to_pixels
 from groma.ops.boxes import pairwise_iou
@@ -24,6 +23,7 @@ from groma.types import EncodedImage, Proposals
 from recipes.photographs.photograph_language import PARTS
 from recipes.photographs.photograph_scenes import PhotographScenes, SeenRegions, seen_regions
 from recipes.photographs.photograph_talk import PHOTOGRAPHED, tempting_nouns
+from recipes.scenes.evaluation.figure_table import Row, Section
 from recipes.scenes.language.conversations import ask_about, language_dice
 from recipes.scenes.language.facts import Facts
 from recipes.scenes.scene import Scene

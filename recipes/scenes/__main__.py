@@ -1,7 +1,6 @@
 """`python -m recipes.scenes`: the steps that make the embedded model of illustrated scenes."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from groma.cli.main import run
 from groma.cli.model_options import add_model_options, load_model
-from groma.cli.terminal import show
+from groma.cli.terminal import log_progress, show
 from groma.cli.train import add_stage_arguments, changed
 from recipes.scenes import evaluate_scenes, write_scenes
 
@@ -99,7 +98,7 @@ def make_language_model(options: argparse.Namespace) -> None:
         raise GromaError(f"{options.out} holds a model already; name another folder.")
     if not options.gguf.is_file():
         raise GromaError(f"There is no file {options.gguf}.")
-    _log_progress()
+    log_progress()
     write_language_model(options.gguf, options.out, options.whole)
 
 
@@ -114,7 +113,7 @@ def train_stage(options: argparse.Namespace) -> None:
     from recipes.scenes.scene_configuration import FOLDER, SceneConfiguration
     from recipes.scenes.scene_jobs import SCENE_JOBS
 
-    _log_progress()
+    log_progress()
     path = find(options.config, FOLDER)
     read = changed(read_configuration(path, options.stage, SceneConfiguration), options)
     scenes = change(read.scenes, seed=options.seed)
@@ -142,10 +141,6 @@ def write_examples(options: argparse.Namespace) -> None:
 def evaluate_model(options: argparse.Namespace) -> None:
     """Measure a model on illustrated scenes."""
     show(evaluate_scenes.run(options, lambda: load_model(options)))
-
-
-def _log_progress() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groma.cli.picture_options import add_detail_option
+
 if TYPE_CHECKING:
     from groma.chat.chat import Groma
     from recipes.scenes.evaluation.scene_run import Settings
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scenes.add_argument("--start", type=int, default=0, help="index of the first scene (0)")
     scenes.add_argument("--style", help="one art style; twemoji is the unseen one")
     scenes.add_argument("--size", type=int, help="side of the pictures in px (224; other 448)")
+    scenes.add_argument("--side", type=int, metavar="N", help="of all things in px (own scenes)")
     asked = parser.add_argument_group("questions")
     asked.add_argument(
         "--kinds", nargs="+", default=(), metavar="KIND", help='such as "rec count follow_other"'
@@ -31,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("--max-new-tokens", type=int, default=256, metavar="N")
     asked.add_argument("--score-threshold", type=float, metavar="X", help="least objectness")
     asked.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+    add_detail_option(asked)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument(
@@ -87,4 +91,6 @@ def _settings(options: argparse.Namespace) -> "Settings":
         max_new_tokens=options.max_new_tokens,
         score_threshold=options.score_threshold,
         max_regions=options.max_regions,
+        detail=options.detail,
+        side=options.side,
     )

@@ -42,7 +42,8 @@ def url(groma: ScriptedGroma) -> Iterator[str]:
         raise GromaError("Its weights are damaged.")
 
     others = {"groma-photo": lambda: ScriptedGroma(score_threshold=0.75), "<i>broken</i>": fail}
-    yield launch(Models("groma-mini", groma, others), prevent_thread_lock=True, quiet=True)
+    models = Models("groma-mini", groma, others)
+    yield launch(models, keys=(), prevent_thread_lock=True, quiet=True)
     gr.close_all()
 
 

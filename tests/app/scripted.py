@@ -53,10 +53,10 @@ class ScriptedGroma(Groma):
         self.delay = delay
         self.encoded: list[ref[EncodedImage]] = []
 
-    def encode_image(self, image: object) -> EncodedImage:
+    def encode_image(self, image: object, **options: object) -> EncodedImage:
         if isinstance(image, EncodedImage):
             return image
-        encoded = super().encode_image(image)
+        encoded = super().encode_image(image, **options)
         boxes = torch.tensor(list(THINGS.values())) / torch.tensor([*SIZE, *SIZE])
         proposals = Proposals(boxes, torch.tensor([0.9, 0.8, 0.7]))
         image = replace(encoded, proposals=proposals)
@@ -70,7 +70,7 @@ class ScriptedGroma(Groma):
 
 
 class _ScriptedDecoder:
-    num_bytes = 1_000_000
+    num_bytes, num_tokens = 1_000_000, 400
 
     def __init__(self, groma: ScriptedGroma) -> None:
         self._groma = groma

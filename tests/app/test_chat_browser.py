@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, expe
 
 from app.chat.example_strip import examples_of
 from app.shared.picture_files import MOST_BYTES
+from tests.app.composing import Composing
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 
@@ -766,3 +767,24 @@ def test_save_and_load(tab: Tab, tmp_path: Path) -> None:
     expect(tab.page.locator(".groma-chip")).to_have_text("1")
     tab.ask("How many?")
     expect(tab.answers).to_have_count(2)
+
+
+def test_nothing_is_sent_or_chosen_while_an_input_method_composes(tab: Tab) -> None:
+    tab.click(400, 380)
+    question = tab.page.locator("#groma-question textarea")
+    question.focus()
+    keyboard = Composing(tab.page)
+    keyboard.compose("@1")
+    expect(question).to_have_value("@1")
+    keyboard.press_enter(question)
+    expect(question).to_have_value("@1")
+    keyboard.commit("@1")
+    expect(question).to_have_value("[1]")
+    keyboard.compose("ねこ")
+    keyboard.press_enter(question)
+    keyboard.commit("猫")
+    expect(question).to_have_value("[1]猫")
+    expect(tab.page.locator(".groma-question")).to_have_count(0)
+    question.press("Enter")
+    expect(tab.page.locator(".groma-question")).to_have_count(1)
+    tab.wait()

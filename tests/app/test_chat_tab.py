@@ -16,6 +16,7 @@ from app.chat.chat_tab import (
     Settings,
     View,
 )
+from app.chat.status_line import describe
 from app.shared.error_border import UNFORESEEN
 from app.shared.models_at_hand import Models
 from app.shared.picture_files import MOST_BYTES
@@ -188,6 +189,35 @@ def test_undo_edit_and_clear(tab: ChatTab, drawing: Drawing) -> None:
     assert CLEARED in view.talk
     assert view.shown["regions"] == []
     assert len(view.shown["proposals"]) == 3
+
+
+def test_a_picture_is_looked_at_as_closely_as_the_settings_say(
+    tab: ChatTab, drawing: Drawing
+) -> None:
+    def tiles() -> int:
+        seen = tab.sessions.get("me").chat.image.tiles
+        return 0 if seen is None else len(seen.windows)
+
+    opened(tab, drawing)
+    assert tiles() == 0
+    assert len(tab.redraw("me", Settings(detail=2)).shown["proposals"]) == 3
+    assert tiles() == 4
+    before = keys(ask(tab, drawing, detail=2)[-1])
+    assert tiles() == 4
+    # Looked at anew in the middle of a talk, which goes on with the names it has.
+    assert keys(ask(tab, drawing, detail=3)[-1]) == before
+    assert tiles() == 9
+    assert len(tab.sessions.get("me").conversation.turns) == 2
+    tab.undo("me", Settings())
+    assert tiles() == 9
+    assert "detail must be one of" in ask(tab, drawing, detail=7)[-1].warning
+    assert tab.open("me", drawing, Settings(detail="auto")).warning is None
+    assert tiles() == 9
+    line = describe(tab.sessions)
+    assert "tiles" not in line
+    session = tab.sessions.get("me")
+    tab.sessions.peek = lambda _: session
+    assert "looked at in 3 x 3 tiles as well" in describe(tab.sessions)
 
 
 def test_settings_change_what_is_shown(tab: ChatTab, drawing: Drawing) -> None:

@@ -12,6 +12,7 @@ from groma.checkpoint.adapters import Fingerprint, add_lora, share, write_adapte
 from groma.data.sources.groma_instruct import format_item
 from groma.finetune.run_folder import RunFolder
 from tests import talk
+from tests.app.composing import Composing
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import DOG, ScriptedGroma
 from tests.app.test_finetune_browser import Maker, ask, serve
@@ -253,3 +254,22 @@ def test_a_comparison_goes_from_example_to_example_and_is_stopped(page: Page, sl
     assert page.locator(".groma-compared").count() < count
     expect(page.get_by_role("button", name="Compare the run of step 3")).to_be_enabled()
     assert maker.problems == []
+
+
+def test_an_input_method_composes_on_the_workbench(page: Page, url: str, scene: Path) -> None:
+    maker = Maker(page, url)
+    maker.open(scene)
+    maker.draw(DOG)
+    keyboard = Composing(page)
+    for name in ("question", "answer"):
+        field = maker.bench.locator(f"[data-{name}]")
+        field.focus()
+        for text in ("に", "にほ", "にほん"):
+            keyboard.compose(text)
+            keyboard.press_enter(field)
+            expect(field).to_have_value(text)
+        keyboard.commit("日本")
+        expect(field).to_have_value("日本")
+    maker.mark("日本", 1)
+    assert phrases(maker) == ["日本"]
+    expect(maker.made).to_have_count(0)

@@ -26,7 +26,8 @@ from groma.eval.harness.adapter_comparison import compare_replies
 from groma.finetune.jobs import Jobs
 from groma.finetune.run_folder import RunFolder
 from groma.instruction_sets.doctor.finding import Finding
-from groma.types import GromaError, GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import GromaError
 from tests import talk
 from tests.groma.finetune import lora_case
 

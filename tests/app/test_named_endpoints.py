@@ -37,6 +37,17 @@ def test_ask_answers_as_the_command_line_does(
     assert answer["spans"][0]["regions"][0]["user"] == 1
 
 
+def test_ask_takes_any_shape(client: Client, scene: Path, groma: ScriptedGroma) -> None:
+    drawn = [{"scribble": [[[360, 340], [440, 420]]], "width": 9}, {"point": [100, 200]}]
+    asked = handle_file(scene), "What is [2]?", drawn, {"max_new_tokens": 200}
+    answer = client.predict(*asked, api_name="/ask")
+    chat = groma.chat(scene, max_new_tokens=200)
+    assert answer == chat.ask("What is [2]?", regions=drawn).to_dict()
+    (meant,) = answer["spans"][0]["regions"]
+    assert meant["user"] == 2
+    assert meant["box"] == pytest.approx(DOG, abs=1e-3)
+
+
 def test_regions(client: Client, scene: Path) -> None:
     found = client.predict(handle_file(scene), {}, api_name="/regions")
     assert found["image_size"] == [SIZE[1], SIZE[0]]
@@ -50,6 +61,9 @@ def test_regions(client: Client, scene: Path) -> None:
         ("Hi", [[1, 2, 3]], {}, "four numbers"),
         ("Hi", [[700, 1, 800, 9]], {}, "outside the picture"),
         ("Hi", "boxes", {}, "four numbers"),
+        ("Hi", [{"point": [700, 1]}], {}, "^Region 1: It lies outside the picture"),
+        ("Hi", [{"scribble": [[[1, 1]]] * 10_000}], {}, "^Region 1: A scribble must be"),
+        ("Hi", [{"mask": {"size": [480, 640], "counts": "1"}}], {}, "^Region 1: The mask's counts"),
         ("Hi", [], {"temperature": -1}, "temperature"),
         ("Hi", [], {"temperature": "hot"}, "^temperature must be a number, not 'hot'"),
         ("Hi", [], {"grounding": "yes"}, "^grounding must be true or false, not 'yes'"),
@@ -75,11 +89,11 @@ def test_too_little_memory_is_freed_once_and_then_told(
     groma, left, freed = ScriptedGroma(), [None] * failures, []
     encode = groma.encode_image
 
-    def look(*given: object) -> object:
+    def look(*given: object, **options: object) -> object:
         if left:
             left.pop()
             raise torch.OutOfMemoryError("secret")
-        return encode(*given)
+        return encode(*given, **options)
 
     monkeypatch.setattr(groma, "encode_image", look)
     requests = {
@@ -97,7 +111,7 @@ def test_too_little_memory_is_freed_once_and_then_told(
 
 
 def test_what_nobody_foresaw_is_one_sentence(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
     groma = ScriptedGroma()

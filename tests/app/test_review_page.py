@@ -1,6 +1,7 @@
 """The review page: decisions are kept, shown, and end up in the file."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from groma.data.sample import plain_text
 from groma.data.sources.groma_instruct import parse_item
 from groma.instruct.made_folder import MadeFolder
 from groma.types import GromaError
+from tests.app.composing import Composing
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import ScriptedGroma
 from tests.paths import DATA
@@ -100,6 +102,14 @@ def test_the_page(folder: Path, page: Page) -> None:
         expect(page.get_by_text("1 of 2: undecided")).to_be_visible(timeout=30_000)
         expect(page.locator("img").first).to_be_visible()
         expect(page.get_by_text("[the red kite](3)")).to_be_visible()
+        box.focus()
+        box.evaluate("(box) => box.addEventListener('keydown', () => (window.heard = true))")
+        keyboard = Composing(page)
+        keyboard.compose("ねこ")
+        keyboard.press_enter(box)
+        keyboard.commit("猫")
+        expect(box).to_have_value(re.compile("猫"))
+        assert page.evaluate("window.heard") is None
         box.fill("Q: Is <1> here?\nA: [It](1) is, and so is [this](2).")
         page.get_by_role("button", name="Accept").click()
         expect(page.get_by_text("2 of 2: undecided")).to_be_visible()

@@ -1,5 +1,7 @@
 """What people take away from a talk, and bring back."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -7,9 +9,12 @@ import gradio as gr
 import numpy as np
 import pytest
 from gradio.route_utils import delete_files_created_by_app
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 
 from app.chat import talk_files as export
 from groma.chat.conversation import Conversation
+from groma.masks.grabcut import GrabCut
 from groma.types import GromaError
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 
@@ -48,6 +53,22 @@ def test_coco_boxes_are_xywh_pixels(talk: Conversation) -> None:
     assert found["a red ball"]["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-3)
     assert found["a red ball"]["area"] == pytest.approx((x2 - x1) * (y2 - y1), abs=0.1)
     assert [a["bbox"] for a in data["annotations"]].count([10, 20, 50, 80]) == 1
+
+
+def test_coco_has_masks_as_outlines_and_as_run_lengths(
+    talk: Conversation, file: Path, tmp_path: Path
+) -> None:
+    data = export.to_coco(file.name, talk.masked(GrabCut().look(picture())))
+    (tmp_path / "coco.json").write_text(json.dumps(data))
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(tmp_path / "coco.json"))
+    masked = [each for each in data["annotations"] if "mask" in each]
+    assert len(masked) == 3
+    for each in masked:
+        outlined, pixels = coco.annToMask(each), coco_mask.decode(each["mask"])
+        assert each["area"] == pixels.sum()
+        assert (outlined >= pixels).all()
+        assert (outlined != pixels).mean() < 0.01
 
 
 def test_instruct_answers_have_one_index_per_box(talk: Conversation) -> None:

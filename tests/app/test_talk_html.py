@@ -11,7 +11,7 @@ from app.canvas.shown_boxes import Pending, colour_of, doubts, shown_boxes
 from app.chat.talk_html import render_question, render_reply, render_talk
 from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.chat.settings import GenerationSettings
-from groma.types import GroundedSpan, Region, RegionRef
+from groma.named_regions import GroundedSpan, Region, RegionRef
 
 SIZE = (60, 80)
 DOG = RegionRef(0, (1, 2, 30, 40), 0.9, 0.8)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import httpx
 
-SETTINGS = [True, 0, 1, 64, 0.15, 100, 0.5]
+SETTINGS = [True, 0, 1, 64, 0.15, 100, 1, 0.5]
 """Of the settings panel."""
 
 

@@ -23,7 +23,7 @@ LONG = "x" * (LONGEST_QUESTION + 1)
 
 ASKED: list[tuple[Any, Any, Any, str]] = [
     (LONG, [], {}, "4,001 characters; at most 4,000"),
-    ("Hi", [list(DOG)] * (MOST_BOXES + 1), {}, "101 boxes are too many: at most 100"),
+    ("Hi", [list(DOG)] * (MOST_BOXES + 1), {}, "101 regions are too many: at most 100"),
     ("Hi", 5, {}, "The boxes must be a list"),
     ("Hi", {"x": 1}, {}, "The boxes must be a list"),
     ("Hi", [], {"max_new_tokens": 10**6}, "max_new_tokens must be between 1 and 1024"),
@@ -35,7 +35,7 @@ ASKED: list[tuple[Any, Any, Any, str]] = [
 @pytest.fixture
 def unseeing(monkeypatch: pytest.MonkeyPatch, groma: ScriptedGroma) -> None:
     """No picture is looked at: what is refused is refused before any work."""
-    monkeypatch.setattr(groma, "encode_image", lambda *_: pytest.fail("the picture was encoded"))
+    monkeypatch.setattr(groma, "encode_image", lambda *_, **__: pytest.fail("encoded"))
     monkeypatch.setattr(
         "app.chat.named_endpoints.read_picture",
         lambda *_: pytest.fail("the picture was read"),
@@ -65,7 +65,7 @@ def test_the_page_refuses_the_same(caller: Caller, scene: Path) -> None:
     ("arguments", "sentence"),
     [
         ((LONG,), "4,001 characters"),
-        (("Hi", *["--box", "1,2,30,40"] * (MOST_BOXES + 1)), "101 boxes are too many"),
+        (("Hi", *["--box", "1,2,30,40"] * (MOST_BOXES + 1)), "101 regions are too many"),
         (("Hi", "--max-new-tokens", "1000000"), "max_new_tokens must be between"),
         (("Hi", "--temperature", "10"), "temperature must be 0"),
     ],

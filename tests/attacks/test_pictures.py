@@ -46,11 +46,11 @@ def test_ask_refuses_it_too(caller: Caller, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is told in bytes elsewhere")
 @pytest.mark.parametrize(
-    "size", [(8000, 8000), (MAX_SIDE, MAX_PIXELS // MAX_SIDE), (MAX_PIXELS // MAX_SIDE, MAX_SIDE)]
+    "size", [(MAX_SIDE, MAX_PIXELS // MAX_SIDE), (MAX_PIXELS // MAX_SIDE, MAX_SIDE)]
 )
-def test_the_largest_of_every_shape_fit_the_promise(tmp_path: Path, size: tuple[int, int]) -> None:
-    file = tmp_path / "large.png"
-    file.write_bytes(encoded(*size, "RGBA"))
+def test_the_longest_fit_the_promise_of_the_largest(tmp_path: Path, size: tuple[int, int]) -> None:
+    file = tmp_path / "large.tiff"
+    Image.new("RGBA", size).save(file, compression="tiff_lzw")
     done = subprocess.run(
         [sys.executable, "-c", READ, str(file)], capture_output=True, text=True, check=True
     )

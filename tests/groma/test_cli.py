@@ -8,7 +8,9 @@ from PIL import Image
 
 from groma.chat.conversation import GroundedReply
 from groma.cli import main as cli
-from groma.cli.ask import format_reply
+from groma.cli.ask import _format_reply
+from groma.masks.maker import load_maker
+from groma.shapes import Mask, Polygon
 from tests import talk
 
 
@@ -94,7 +96,7 @@ def test_text_carries_the_names_of_regions(capsys: pytest.CaptureFixture) -> Non
         {"start": 20, "end": 20, "regions": [region | {"id": 9, "user": 1}, region]},
     ]
     data = {"text": "There is a dog here.", "spans": spans, "image_size": [5, 6], "finish": "stop"}
-    text, table = format_reply(GroundedReply.from_dict(data)).split("\n\n")
+    text, table = _format_reply(GroundedReply.from_dict(data)).split("\n\n")
     assert text == "There is a dog [r4] here. [r9] [r4]"
     assert table.splitlines() == [
         "id        phrase  box                 score  objectness",
@@ -107,7 +109,7 @@ def test_text_carries_the_names_of_regions(capsys: pytest.CaptureFixture) -> Non
 
 def test_a_model_cannot_command_the_terminal() -> None:
     reply = GroundedReply("a\x1b[2Jb\nc\x07", (), (5, 6))
-    assert format_reply(reply) == "a [2Jb\nc "
+    assert _format_reply(reply) == "a [2Jb\nc "
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,10 @@ def test_a_model_cannot_command_the_terminal() -> None:
         (("ask", "{picture}", " ", "--model", "{folder}"), "empty"),
         (("ask", "{picture}", "x", "--model", "nowhere"), "nowhere"),
         (("ask", "{picture}", "x", "--box", "90,9,99,20", "--model", "{folder}"), "outside"),
+        (("ask", "{picture}", "x", "--point", "90,9", "--model", "{folder}"), "outside"),
+        (("ask", "{picture}", "x", "--mask", "none.png", "--model", "{folder}"), "no file none"),
         (("ask", "{picture}", "x", "--max-new-tokens", "0", "--model", "{folder}"), "between 1"),
+        (("ask", "{picture}", "x", "--masks", "nowhere"), "segmenter nowhere cannot be loaded"),
         (("ask", "{picture}", "x", "--save", "out.xyz"), "ending"),
         (("ask", "{picture}", "x", "--save", "none/out.png"), "no folder"),
         (("regions", "{folder}"), "folder, not a picture"),
@@ -136,6 +141,49 @@ def test_mistakes_cost_one_sentence(
     assert message in sentence
     assert sentence.endswith(".")
     assert "Traceback" not in output.err
+
+
+def test_regions_are_numbered_in_the_order_of_the_command_line(
+    picture: Path, model: tuple, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    place, pixels = talk.place(), Polygon(((5, 5), (60, 5), (60, 50))).mask((60, 80))
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    given = (
+        "--mask",
+        tmp_path / "mask.png",
+        "--point",
+        f"{place.x},{place.y}",
+        "--box",
+        "10,10,40,50",
+    )
+    options = ("--score-threshold", "0", "--max-new-tokens", 30, "--json", *model)
+    run("ask", picture, "Is [3] near [1]?", *given, *options)
+    chat = talk.groma().chat(picture, score_threshold=0.0, max_new_tokens=30)
+    drawn = [Mask.of(pixels), place, (10, 10, 40, 50)]
+    expected = chat.ask("Is [3] near [1]?", regions=drawn)
+    assert json.loads(capsys.readouterr().out)["text"] == expected.text
+
+
+def test_masks_are_made_where_they_are_asked_for(
+    picture: Path, model: tuple, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out.png"
+    asked = ("ask", picture, "What is this?", "--max-new-tokens", 30, *model, "--json")
+    assert run(*asked) == 0
+    plain = GroundedReply.from_dict(json.loads(capsys.readouterr().out))
+    assert run(*asked, "--masks", "--save", out) == 0
+    masked = GroundedReply.from_dict(json.loads(capsys.readouterr().out))
+    assert plain.regions
+    assert masked == plain.with_masks(talk.picture(), load_maker())
+    assert Image.open(out).tobytes() == masked.draw(talk.picture()).tobytes()
+    assert _format_reply(masked).endswith("\n\nMasks by GrabCut (rough).")
+
+
+@pytest.mark.parametrize("place", ["1", "a,b", "1,2,3"])
+def test_a_point_is_two_numbers(place: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        run("ask", "x.png", "x", "--point", place)
+    assert "two numbers x,y" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "", "1,2,3,4,5"])

@@ -10,7 +10,7 @@ from groma.config import (
     GromaConfig,
     RegionEncoderConfig,
     RegionProposerConfig,
-    upgrade_released,
+    _upgrade_released,
 )
 from tests.paths import DATA
 
@@ -130,8 +130,8 @@ class TestReleased:
         assert (config.nms_threshold, config.score_threshold, config.max_regions) == (0.5, -1, 10)
 
     def test_quantisation_is_kept(self) -> None:
-        assert "quantization_config" not in upgrade_released(released())
-        upgraded = upgrade_released(released(quantization_config={"load_in_4bit": True}))
+        assert "quantization_config" not in _upgrade_released(released())
+        upgraded = _upgrade_released(released(quantization_config={"load_in_4bit": True}))
         assert upgraded["quantization_config"] == {"load_in_4bit": True}
 
     def test_the_file_is_not_edited(self) -> None:

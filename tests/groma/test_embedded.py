@@ -13,7 +13,7 @@ import groma
 from groma import machine
 from groma.chat.chat import Groma
 from groma.checkpoint.inspect import automatic
-from groma.eval.harness.pointing import count_pointed
+from groma.eval.statistics.matching import num_matched
 from tests.paths import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"
@@ -65,5 +65,6 @@ def test_every_example_is_answered_right(model: Groma, entry: dict[str, Any]) ->
     reply = model.chat(EXAMPLES / entry["image"]).ask(entry["question"], boxes)
     missing = [word for word in entry["says"] if word not in reply.text.lower()]
     assert not missing, reply.text
-    right, pointed, wanted = count_pointed(reply, [tuple(box) for box in entry["points_at"]])
-    assert right == pointed == wanted, reply.text
+    found = [region.box for region in reply.regions]
+    wanted = [tuple(box) for box in entry["points_at"]]
+    assert num_matched(found, wanted) == len(found) == len(wanted), reply.text

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from groma.endpoint import (
-    LONGEST_PAUSE,
+    _LONGEST_PAUSE,
     ChatEndpoint,
     EndpointError,
-    Pace,
     UnusableEndpointError,
-    read_pause,
+    _Pace,
+    _read_pause,
 )
 from groma.types import GromaError
 from tests.groma.instruct.fake_server import (
@@ -185,7 +185,7 @@ def test_pace_spreads_requests_and_rests_together() -> None:
         slept.append(seconds)
         now[0] += seconds
 
-    pace = Pace(30, clock=lambda: now[0], sleep=sleep)
+    pace = _Pace(30, clock=lambda: now[0], sleep=sleep)
     for _ in range(4):
         pace.wait()
     assert slept == [2.0] * 3
@@ -195,7 +195,7 @@ def test_pace_spreads_requests_and_rests_together() -> None:
     other = threading.Thread(target=pace.rest, args=(1e9, True))
     other.start()
     other.join()
-    assert slept[-1] == LONGEST_PAUSE
+    assert slept[-1] == _LONGEST_PAUSE
 
 
 def test_waiting_ends_when_everything_is_stopped(tmp_path: Path) -> None:
@@ -211,11 +211,11 @@ def test_waiting_ends_when_everything_is_stopped(tmp_path: Path) -> None:
 
 
 def test_retry_after_reads_seconds_and_dates() -> None:
-    assert read_pause("1.5") == 1.5
-    soon = read_pause(format_datetime(datetime.now(UTC) + timedelta(seconds=60)))
+    assert _read_pause("1.5") == 1.5
+    soon = _read_pause(format_datetime(datetime.now(UTC) + timedelta(seconds=60)))
     assert 50 < soon <= 60
-    assert [read_pause(text) for text in ("", "-3", "nan", "soon")] == [0.0] * 4
-    assert read_pause("1e9") == LONGEST_PAUSE
+    assert [_read_pause(text) for text in ("", "-3", "nan", "soon")] == [0.0] * 4
+    assert _read_pause("1e9") == _LONGEST_PAUSE
 
 
 @pytest.mark.parametrize(

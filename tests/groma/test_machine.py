@@ -13,6 +13,7 @@ from bitsandbytes import functional
 
 from groma import embedded, machine
 from groma.checkpoint.load import read_config
+from groma.types import GromaError
 from tests.paths import ROOT
 
 SMALL, LARGE = machine.NARROW - 1, 4096
@@ -60,6 +61,17 @@ def test_auto_is_sixteen_bit_for_large_models_where_it_is_fast(
     for width in (SMALL, LARGE):
         assert machine.resolve_dtype("float16", device, width) is torch.float16
         assert machine.resolve_dtype(torch.bfloat16, device, width) is torch.bfloat16
+
+
+@pytest.mark.parametrize("device", ["mps", "mps:0"])
+def test_a_gpu_of_apple_is_taken_where_there_is_one(monkeypatch, device: str) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert machine.resolve_device(device) == device
+    assert machine.resolve_dtype("auto", device, LARGE) is torch.float16
+    assert machine.resolve_dtype("auto", device, SMALL) is torch.float32
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(GromaError, match="no GPU of Apple"):
+        machine.resolve_device(device)
 
 
 def test_the_embedded_model_is_small() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -34,6 +35,8 @@ VALUES = ("retype", "drop", "nest", "twice", "rename", "spell")
 """Changes of a value of JSON."""
 BYTES = ("cut", "flip", "insert", "encode", "repeat")
 """Changes of any file."""
+NAMES = ("case", "ending", "decompose", "surround")
+"""Changes of what a file is called."""
 
 
 def steps(kinds: Sequence[str]) -> st.SearchStrategy[list[Step]]:
@@ -49,13 +52,29 @@ def mutate(data: bytes, changes: Sequence[Step]) -> bytes:
     for change in changes:
         if change.kind in BYTES:
             data = _change_bytes(data, change)
-        else:
+        elif change.kind in VALUES:
             try:
                 value = json.loads(data)
             except (ValueError, RecursionError):
                 continue
             data = json.dumps(_change_value(value, change)).encode()
     return data
+
+
+def rename(name: str, changes: Sequence[Step]) -> str:
+    """What a file is called after some changes."""
+    for change in changes:
+        match change.kind:
+            case "case":
+                name = name.swapcase()
+            case "ending":
+                endings = (".json", ".jsonl", ".xml", ".txt", ".zip", ".csv", "", ".JSON.bak")
+                name = Path(name).stem + endings[change.what % len(endings)]
+            case "decompose":
+                name = "cafe\u0301 " + name
+            case "surround":
+                name = ("\u202e", " ", "\udce9", "%41")[change.what % 4] + name
+    return name
 
 
 def _change_bytes(data: bytes, change: Step) -> bytes:

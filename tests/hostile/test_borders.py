@@ -3,18 +3,15 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 
-from groma.checkpoint import load as loading
 from groma.cli import annotate
 from groma.cli import main as cli
 from groma.foreign import load_json
 from groma.instruction_sets.readers.reading import read_set
-from groma.types import GromaError
 from tests import talk
 from tests.app.scripted import ScriptedGroma, picture
 from tests.attacks.caller import SETTINGS, Caller
@@ -72,24 +69,3 @@ def test_the_picture_of_a_name_that_is_no_text_is_annotated(
     assert [item["file_name"] for item in items] == ["good.png", r"ros\xe9.png", "zebra.png"]
     found = read_set(save / "groma_instruct.json", folder)
     assert all(found.picture(item).path for item in found.items)
-
-
-def test_offline_only_what_is_needed_must_be_here(
-    case: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listed = case("offline-without-readme") / "trees-abc123.json"
-    hub = tmp_path / "hub/models--some--groma"
-    for name in ("refs", "trees", "snapshots/abc123"):
-        (hub / name).mkdir(parents=True)
-    (hub / "refs/main").write_text("abc123")
-    shutil.copy(listed, hub / "trees/abc123.json")
-    here = hub / "snapshots/abc123"
-    for name in json.loads(listed.read_text())["files"]:
-        if name in ("README.md", ".gitattributes"):
-            continue
-        shutil.copy(Path("weights/groma-mini") / name, here / name)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert loading.resolve("some/groma") == here
-    (here / "tokenizer.json").unlink()
-    with pytest.raises(GromaError, match="could be downloaded"):
-        loading.resolve("some/groma")

@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groma.data.records.derived_files import cache_stem, keeping
+from groma.data.records.derived_files import cache_stem, keeping, say_made_anew
 from groma.data.records.json_stream import decode, first_letter, stream_elements
 from groma.data.sources.items import BrokenItem, refused, words
 from groma.foreign import load_json, to_identifier
 from groma.types import GromaError
 
 _Table = NDArray[np.int64]
-_NO_KEY = -(1 << 63)
-"""Stands for a number that an entry should have, and has not."""
+_NO_KEY = -(1 << 63)  # stands for a number that an entry should have, and has not
 _KEYS = {"images": "id", "annotations": "image_id", "categories": "id"}
 """Lists of a COCO-like file, and which number of an entry joins images and annotations."""
 
@@ -33,15 +32,9 @@ _logger = logging.getLogger(__name__)
 
 
 class _IndexedFile(ABC):
-    """A file with tables of numbers that say where its items are.
+    """A file with tables of numbers that say where its items are; `cache` as in `cache_stem`."""
 
-    Args:
-        path: of the annotations.
-        cache: folder of indexes; None is `FOLDER_NAME` beside the file.
-    """
-
-    purpose: str
-    """What the tables are called; another purpose is another index of the same file."""
+    purpose: str  # what the tables are called; another purpose is another index of the same file
     names: tuple[str, ...]
 
     def __init__(self, path: Path, cache: Path | None = None) -> None:
@@ -52,16 +45,17 @@ class _IndexedFile(ABC):
     def tables(self) -> dict[str, _Table]:
         """The index, memory-mapped; made on first use.
 
-        Raises:
-            GromaError: if the file is not what it should be, or the index cannot be written.
+        Raises `GromaError` if the file is not what it should be, or the index cannot be written.
         """
         stem = cache_stem([self.path], self.purpose, self.cache)
         files = {name: stem.with_name(f"{stem.name}.{name}.npy") for name in self.names}
-        if not all(file.is_file() for file in files.values()):
+        tables = {name: _load_table(file) for name, file in files.items()}
+        if any(table is None for table in tables.values()):
             for name, values in self._build().items():
                 with keeping(files[name]) as file:
                     np.save(file, values)
-        return {name: np.load(file, mmap_mode="r") for name, file in files.items()}
+                tables[name] = _load_table(files[name])
+        return {name: table for name, table in tables.items() if table is not None}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the tables, which every process maps for itself."""
@@ -83,10 +77,7 @@ class _IndexedFile(ABC):
 class JsonItems(_IndexedFile):
     """The items of a JSON list, or of JSON lines.
 
-    Args:
-        path: of the file.
-        cache: folder of indexes.
-        parts: name of a list in every item, if each of its elements is a sample.
+    `parts` is the name of a list in every item, if each of its elements is a sample.
     """
 
     names = ("items",)
@@ -101,11 +92,7 @@ class JsonItems(_IndexedFile):
         return len(self.tables["items"])
 
     def __getitem__(self, index: int) -> Any:
-        """One item, of whose parts only the one that is meant is left.
-
-        Raises:
-            BrokenItem: if it is not JSON.
-        """
+        """One item, of whose parts only the one that is meant is left; raises `BrokenItem`."""
         start, length, part = self.tables["items"][index].tolist()
         item = decode(*self._read([(start, length)]))
         if parts := self._parts(item):
@@ -163,8 +150,7 @@ class JsonTables(_IndexedFile):
     def __getitem__(self, index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """An image and its annotations, in their order in the file.
 
-        Raises:
-            BrokenItem: if one of them is not JSON, or the image has no id.
+        Raises `BrokenItem` if one of them is not JSON, or the image has no id.
         """
         start, length, first, count = self.tables["images"][index].tolist()
         members = self.tables["annotations"][first : first + count].tolist()
@@ -276,6 +262,17 @@ class CsvGroups(_IndexedFile):
                 start += len(line)
 
 
+def _load_table(file: Path) -> _Table | None:
+    """A table of an index, memory-mapped; None where there is none, or not all of it."""
+    try:
+        return np.load(file, mmap_mode="r")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError):
+        say_made_anew(file)
+        return None
+
+
 def _to_table(rows: Iterable[tuple[int, ...]], width: int) -> _Table:
     """(rows, width) without a list of them in between."""
     row: Any = np.dtype((np.int64, width))
@@ -283,10 +280,7 @@ def _to_table(rows: Iterable[tuple[int, ...]], width: int) -> _Table:
 
 
 def _key(value: Any, field: str) -> int:
-    """A number of 64 bits for an identifier that an entry holds, or `_NO_KEY`.
-
-    Text gets a number of its own, below zero.
-    """
+    """A number for an identifier that an entry holds, below zero for text, or `_NO_KEY`."""
     number = to_identifier(value.get(field)) if isinstance(value, Mapping) else None
     if isinstance(number, str) and number:
         number = -int.from_bytes(hashlib.blake2b(number.encode(), digest_size=7).digest())

@@ -19,26 +19,18 @@ _DECODER = json.JSONDecoder()
 
 
 class _Element(NamedTuple):
-    """An element of a list in a file.
+    """An element of a list in a file."""
 
-    Attributes:
-        table: what the list is called; "" where the file is one list.
-        value: its strings are not decoded from UTF-8 yet.
-        start: its first byte.
-        text: its bytes.
-    """
-
-    table: str
-    value: Any
-    start: int
-    text: bytes
+    table: str  # what the list is called; "" where the file is one list
+    value: Any  # its strings are not decoded from UTF-8 yet
+    start: int  # its first byte
+    text: bytes  # its bytes
 
 
 def stream_elements(path: Path) -> Iterator[_Element]:
     """Elements of the list that a file is, or of every list in its top-level object.
 
-    Raises:
-        GromaError: if the file is not JSON in UTF-8.
+    Raises `GromaError` if the file is not JSON in UTF-8.
     """
     letter, start = first_letter(path)
     with path.open("rb") as file:
@@ -50,8 +42,7 @@ def stream_elements(path: Path) -> Iterator[_Element]:
 def first_letter(path: Path) -> tuple[bytes, int]:
     """The first byte of a file that is no space, and where text begins, behind its mark.
 
-    Raises:
-        GromaError: if it is in another encoding than UTF-8.
+    Raises `GromaError` if it is in another encoding than UTF-8.
     """
     with path.open("rb") as file:
         encoding = json.detect_encoding(file.read(4))
@@ -65,11 +56,7 @@ def first_letter(path: Path) -> tuple[bytes, int]:
 
 
 def decode(text: bytes) -> Any:
-    """The value of JSON text.
-
-    Raises:
-        BrokenItem: if it is not JSON in UTF-8.
-    """
+    """The value of JSON text; raises `BrokenItem` if it is not JSON in UTF-8."""
     try:
         return load_json(text)
     except ValueError as error:
@@ -77,14 +64,10 @@ def decode(text: bytes) -> Any:
 
 
 class _Stream:
-    """Reads a file in chunks.
+    """Reads a file in chunks, from the start of its text.
 
     Bytes are read as Latin-1, so that a character is a byte and positions are exact; the structure
     of JSON is the same, only strings need decoding afterwards.
-
-    Args:
-        file: open for reading bytes, at the start of its text.
-        path: what messages call it.
     """
 
     def __init__(self, file: IO[bytes], path: Path) -> None:

@@ -28,13 +28,8 @@ def read_left_out(
 ) -> frozenset[str]:
     """Keys of all pictures in several lists.
 
-    Args:
-        files: each as `list_pictures` reads it.
-        image_data: Visual Genome's; its pictures that are COCO's are left out with them.
-        cache: folder of what is read once and kept; None is beside each file.
-
-    Raises:
-        GromaError: if a file is missing or names no pictures.
+    With `image_data` of Visual Genome, its pictures that are COCO's are left out with them. Raises
+    `GromaError` if a file is missing or names no pictures.
     """
     keys = {row["key"] for file in files for row in _kept(file, "left-out", cache, list_pictures)}
     if keys and image_data is not None:
@@ -44,15 +39,11 @@ def read_left_out(
 
 
 def list_pictures(path: Path) -> _Rows:
-    """The pictures that a file names.
+    """The pictures that a file names; raises `GromaError` if it names none.
 
-    Args:
-        path: `refs(….p)` or the same as JSON: the pictures of all splits but train; a COCO-like
-            file: its `images`; JSON or JSON lines: names, numbers, or objects with the name of a
-            picture; any other file: a name or number per line.
-
-    Raises:
-        GromaError: if it names no picture.
+    Of `refs(….p)`, or the same as JSON, those of all splits but train; of a COCO-like file its
+    `images`; of JSON or JSON lines names, numbers, or objects with the name of a picture; of any
+    other file a name or number per line.
     """
     try:
         with refused():
@@ -65,11 +56,7 @@ def list_pictures(path: Path) -> _Rows:
 
 
 def _list_twins(path: Path) -> _Rows:
-    """Pictures of Visual Genome that are COCO's, with the keys of both.
-
-    Raises:
-        GromaError: if it is no `image_data.json`.
-    """
+    """Pictures of Visual Genome that are COCO's, with the keys of both."""
     try:
         with refused():
             return [
@@ -90,7 +77,7 @@ def _kept(
     except GromaError as error:
         raise GromaError(f"Pictures cannot be left out: {error}") from error
     with kept.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+        yield from (json.loads(line) for line in lines if line.strip())
 
 
 def _entries(path: Path) -> Iterable[Any]:

@@ -11,26 +11,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groma.data.records.derived_files import cache_stem, keeping
+from groma.data.records.derived_files import cache_stem, keeping, say_made_anew
 from groma.types import GromaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS = 1 << 14
-"""Rows of a batch, which are in memory at once while they are copied."""
-_BUFFER = 1 << 20
-"""Bytes of each column that are read at once."""
+_ROWS = 1 << 14  # rows of a batch, which are in memory at once while they are copied
+_BUFFER = 1 << 20  # bytes of each column that are read at once
 
 
 class ParquetRows:
-    """The rows of one Parquet file, or of all in a folder in the order of their names.
-
-    Args:
-        path: of the file or folder.
-        columns: those that are needed; others are not read.
-        cache: folder of indexes; None is as in `cache_stem`.
-    """
+    """Some columns of one Parquet file, or of all in a folder in the order of their names."""
 
     def __init__(self, path: Path, columns: Sequence[str], cache: Path | None = None) -> None:
         if find_spec("pyarrow") is None:
@@ -55,8 +47,7 @@ class ParquetRows:
     def _table(self) -> "pa.Table":
         """The copy, mapped into memory; made on first use.
 
-        Raises:
-            GromaError: if there is no Parquet file, or it is damaged or has other columns.
+        Raises `GromaError` if there is no Parquet file, or it is damaged or has other columns.
         """
         import pyarrow as pa
 
@@ -65,13 +56,17 @@ class ParquetRows:
             raise GromaError(f"{self.path} holds no Parquet file.")
         stem = cache_stem([self.path, *files], f"rows-{self.columns}", self.cache)
         target = stem.with_name(f"{stem.name}.arrow")
-        if not target.is_file():
-            batches = self._read(files)
-            first = next(batches)
-            with keeping(target) as file, pa.ipc.new_file(file, first.schema) as copy:
-                copy.write_batch(first)
-                for batch in batches:
-                    copy.write_batch(batch)
+        if target.is_file():
+            try:
+                return pa.ipc.open_file(pa.memory_map(str(target))).read_all()
+            except (pa.ArrowException, OSError):
+                say_made_anew(target)
+        batches = self._read(files)
+        first = next(batches)
+        with keeping(target) as file, pa.ipc.new_file(file, first.schema) as copy:
+            copy.write_batch(first)
+            for batch in batches:
+                copy.write_batch(batch)
         return pa.ipc.open_file(pa.memory_map(str(target))).read_all()
 
     def _read(self, files: Sequence[Path]) -> "Iterator[pa.RecordBatch]":

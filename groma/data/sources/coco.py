@@ -30,10 +30,8 @@ from groma.types import Box, Size
 
 RegionTask = Literal["rec", "caption"]
 _Annotation = Mapping[str, Any]
-_Record = tuple[Mapping[str, Any], Sequence[_Annotation]]
-"""An image and its annotations."""
-_Classes = Mapping[int | str, str]
-"""Names by id."""
+_Record = tuple[Mapping[str, Any], Sequence[_Annotation]]  # an image and its annotations
+_Classes = Mapping[int | str, str]  # names by id
 
 
 def open_coco(

@@ -44,42 +44,31 @@ HUMAN, GPT = "human", "gpt"
 ROLES = {HUMAN: HUMAN, "user": HUMAN, GPT: GPT, "assistant": GPT}
 """What files call who speaks, and what we do."""
 
-UNNAMED = "region"
-"""Name of a box that no phrase means."""
+UNNAMED = "region"  # name of a box that no phrase means
 
-TAG = re.compile(r"</?(?:p|roi)>|<(?:ground_box|refer_box|refer_feat)>")
-"""All the tags there are."""
+TAG = re.compile(r"</?(?:p|roi)>|<(?:ground_box|refer_box|refer_feat)>")  # all the tags there are
 PHRASE = re.compile(
     r"(?:<p>(?P<words>(?:(?!</?p>).)*)</p>\s*)?<roi>\s*(?P<boxes>(?:<ground_box>\s*)+)</roi>", re.S
 )
 """Words of an answer and the boxes they mean."""
 POINTER = re.compile(r"<roi>\s*<refer_box>\s*</roi>(?:\s*<refer_feat>)?")
 """A box a question points at."""
-NUMBER = re.compile(r"\[([1-9][0-9]{0,2})\]")
-"""A box a question points at, as people write it."""
+NUMBER = re.compile(r"\[([1-9][0-9]{0,2})\]")  # A box a question points at, as people write it
 
 _NAMES = r"(/?(?:p|roi)>|ground_box>|refer_box>|refer_feat>)"
 _TAG_NAME = re.compile(f"<{_NAMES}")
 _ENTITY = re.compile(f"&((?:amp;)*)lt;{_NAMES}")
-_DIGITS = 3
-"""Decimals of pixels that are written."""
+_DIGITS = 3  # decimals of pixels that are written
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side says.
+    """What one side says."""
 
-    Attributes:
-        role: `HUMAN`, `GPT`, or what else a file has.
-        text: in which tags mean boxes.
-        boxes: indices into the item's boxes, its `box_inds`.
-        grounding: of a question, whether its answer may point at boxes.
-    """
-
-    role: str
-    text: str
-    boxes: tuple[int, ...] = ()
-    grounding: bool = True
+    role: str  # `HUMAN`, `GPT`, or what else a file has
+    text: str  # in which tags mean boxes
+    boxes: tuple[int, ...] = ()  # indices into the item's boxes, its `box_inds`
+    grounding: bool = True  # of a question, whether its answer may point at boxes
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -88,16 +77,9 @@ class Message:
 
 
 def parse_item(item: Mapping[str, Any]) -> GroundedSample:
-    """Read one item.
+    """Read one item as JSON has it; raises `BrokenItem` with the reason, whatever is wrong with it.
 
-    Args:
-        item: as JSON has it.
-
-    Returns:
-        Its picture under the name in the file, its boxes, cut at the picture's edge, and its turns.
-
-    Raises:
-        BrokenItem: with the reason, whatever is wrong with it.
+    Boxes are cut at the picture's edge.
     """
     with refused():
         boxes, size = item["boxes"], picture_size(item)
@@ -116,17 +98,10 @@ def parse_item(item: Mapping[str, Any]) -> GroundedSample:
 def make_sample(
     picture: str, size: Size, boxes_px: Sequence[Sequence[float]], messages: Sequence[Message]
 ) -> GroundedSample:
-    """Put an item together.
+    """Put an item together; boxes are left, top, width, height in pixels, and cut at the edge.
 
-    Args:
-        picture: name of the file.
-        size: (H, W) in pixels.
-        boxes_px: left, top, width, height in pixels of `size`; they are cut at its edge.
-        messages: questions and answers.
-
-    Raises:
-        BrokenItem: if messages do not alternate, are empty, or name boxes that do not exist, or a
-            box is none.
+    Raises `BrokenItem` if messages do not alternate, are empty, or name boxes that do not exist, or
+    a box is none.
     """
     with refused():
         boxes = tuple(box_from_xywh(box, size) for box in boxes_px)
@@ -135,13 +110,9 @@ def make_sample(
 
 
 def format_item(sample: GroundedSample, number: int = 1) -> dict[str, Any]:
-    """Write one item, which `parse_item` reads.
+    """Write one item, which `parse_item` reads, without names, kinds and expectations.
 
-    Names, kinds and expectations are not part of the format.
-
-    Args:
-        sample: of a picture whose size is known, if it has boxes.
-        number: `id` of the item.
+    A sample with boxes is of a picture whose size is known. `number` is the `id` of the item.
     """
     height, width = sample.size
     known = {} if sample.size == UNKNOWN_SIZE else {"height": height, "width": width}
@@ -187,9 +158,7 @@ def _parse_turns(said: Sequence[Message], num_boxes: int) -> Iterator[QA]:
 def _parse_question(said: Message, pointed: Sequence[int]) -> tuple[Pieces, bool]:
     """Text and mentions, and whether "[grounding]" stands in front of it.
 
-    Args:
-        said: with tags, or with `[K]`.
-        pointed: every box pointed at in the item, in order: K of `[K]`, from 1.
+    `pointed` are all boxes pointed at in the item, in order: K of `[K]`, from 1.
     """
     value = said.text.strip()
     marked = value.startswith(GROUNDING)
@@ -225,12 +194,7 @@ def _parse_answer(said: Message) -> Pieces:
 
 
 def numbered(text: str, pointed: Sequence[int]) -> list[Piece]:
-    """Text in which `[K]` is a mention where there is such a box.
-
-    Args:
-        text: of a question, without tags.
-        pointed: boxes pointed at, in order: K from 1.
-    """
+    """Text without tags in which `[K]` is a mention where so many boxes are pointed at."""
     pieces: list[Piece] = []
     for i, part in enumerate(NUMBER.split(text)):
         # Every other part is a number.
@@ -264,11 +228,7 @@ def escape_question(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """The inverse of `escape`.
-
-    Raises:
-        BrokenItem: if there is a tag in it, which has no meaning where it stands.
-    """
+    """The inverse of `escape`; raises `BrokenItem` if there is a tag that means nothing here."""
     if TAG.search(text):
         raise BrokenItem("tags that do not belong together")
     return _ENTITY.sub(_unescape_one, text)
@@ -280,12 +240,7 @@ def without_phrase_tags(value: str) -> str:
 
 
 def _to_xywh(box: Box, size: Size) -> list[float]:
-    """Left, top, width and height in pixels.
-
-    Args:
-        box: xyxy in [0, 1].
-        size: (H, W) of the picture.
-    """
+    """Left, top, width and height in pixels of a box xyxy in [0, 1]."""
     height, width = size
     x1, y1, x2, y2 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
     return [round(value, _DIGITS) for value in (x1, y1, x2 - x1, y2 - y1)]

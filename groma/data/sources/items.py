@@ -23,21 +23,13 @@ UNKNOWN_SIZE: Size = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class DetectionSample:
-    """A picture's boxes for detection pretraining (paper 3.3).
+    """A picture's boxes for detection pretraining (paper 3.3)."""
 
-    Attributes:
-        picture: file name, below the folder of the source's pictures.
-        size: (H, W) in pixels, or `UNKNOWN_SIZE`.
-        boxes: xyxy in [0, 1], at least one.
-        names: what each box holds; empty where the data has no classes.
-        head: which objectness head they train: `coco` for whole objects, `sa1b` for any segment.
-    """
-
-    picture: str
-    size: Size
-    boxes: tuple[Box, ...]
-    names: tuple[str, ...]
-    head: Head
+    picture: str  # file name, below the folder of the source's pictures
+    size: Size  # (H, W) in pixels, or `UNKNOWN_SIZE`
+    boxes: tuple[Box, ...]  # xyxy in [0, 1], at least one
+    names: tuple[str, ...]  # what each box holds; empty where the data has no classes
+    head: Head  # which objectness head they train: `coco` for whole objects, `sa1b` for any segment
 
 
 Sample = GroundedSample | DetectionSample
@@ -75,20 +67,14 @@ class _Records(Protocol):
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of one source by index.
+    """The samples of one source by index."""
 
-    Attributes:
-        records: where raw items come from.
-        parse: makes a sample of one; picklable.
-        kind: what the samples are for.
-        turns: most questions about one picture that one sample keeps; None keeps all.
-        without: keys of pictures that are left out, as `picture_key` makes them.
-    """
-
-    records: _Records
-    parse: _Parser
-    kind: Kind
+    records: _Records  # where raw items come from
+    parse: _Parser  # makes a sample of one; picklable
+    kind: Kind  # what the samples are for
+    # Most questions about one picture that one sample keeps; None keeps all.
     turns: int | None = None
+    # Keys of pictures that are left out, as `picture_key` makes them.
     without: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
@@ -100,16 +86,10 @@ class Samples:
         return self.read(index, Counter())
 
     def read(self, index: int, lost: Counter[str]) -> Sample:
-        """Parse one item.
+        """Parse one item; `lost` counts, by reason, the parts that are left out of it.
 
-        Args:
-            index: of the item.
-            lost: counts, by reason, the parts that are left out of it.
-
-        Raises:
-            LeftOut: if its picture is to be left out.
-            BrokenItem: with the reason, whatever is wrong with it.
-            IndexError: beyond the end.
+        Raises `LeftOut` if its picture is to be left out, `BrokenItem`, with the reason, whatever
+        is wrong with it, and `IndexError` beyond the end.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
@@ -153,17 +133,9 @@ def read_parts(
 ) -> list[_Part]:
     """Read the boxes of an item, or other parts of it, without those that are broken.
 
-    Args:
-        entries: raw, in the order of the file.
-        read: makes a part of one; what it raises over malformed data leaves that one out.
-        lost: counts the reasons for those left out.
-        needed: whether an item without any part is broken.
-
-    Returns:
-        The parts, in the same order; at least one if they are needed.
-
-    Raises:
-        BrokenItem: if none is left of those needed, for the reason of the first one.
+    What `read` raises over malformed data leaves a part out, which `lost` counts by reason. The
+    others stay in their order; if none is left of those needed, `BrokenItem` is raised for the
+    reason of the first one.
     """
     parts: list[_Part] = []
     reasons: list[str] = []
@@ -182,8 +154,7 @@ def read_parts(
 def picture_size(fields: Any) -> Size:
     """(H, W) of `height` and `width`, or `UNKNOWN_SIZE` where there is neither.
 
-    Raises:
-        BrokenItem: if they are no positive numbers.
+    Raises `BrokenItem` if they are no positive numbers.
     """
     if "height" not in fields and "width" not in fields:
         return UNKNOWN_SIZE
@@ -200,17 +171,9 @@ def box_from_xywh(values: Sequence[float], size: Size) -> Box:
 
 
 def box_from_xyxy(values: Sequence[float], size: Size = (1, 1)) -> Box:
-    """Scale a box and cut what hangs over the picture's edge.
+    """Scale a box, in the unit of the size (H, W), to [0, 1], and cut what hangs over the edge.
 
-    Args:
-        values: left, top, right, bottom in the unit of `size`.
-        size: (H, W) of the picture.
-
-    Returns:
-        xyxy in [0, 1].
-
-    Raises:
-        BrokenItem: if it is not finite, has no area, or lies outside the picture.
+    Raises `BrokenItem` if it is not finite, has no area, or lies outside the picture.
     """
     height, width = size
     if not (height and width):
@@ -228,11 +191,7 @@ def box_from_xyxy(values: Sequence[float], size: Size = (1, 1)) -> Box:
 
 
 def words(value: Any) -> str:
-    """Text with single spaces, or a number as text; never empty.
-
-    Raises:
-        BrokenItem: if there is none.
-    """
+    """Text with single spaces, or a number as text; raises `BrokenItem` if there is none."""
     if not (text := read_text(value)):
         raise BrokenItem("an empty text")
     return text

@@ -87,7 +87,7 @@ def _join_refs(
     refs: list[dict[str, Any]], instances: JsonTables, split: str
 ) -> Iterator[dict[str, Any]]:
     """The refs of a split with the box and the picture they mean, where there are such."""
-    wanted = [ref for ref in refs if ref.get("split") == split]
+    wanted = [ref for ref in refs if ref.get("split", split) == split]
     found = _find_things(instances, {to_identifier(ref.get("ann_id")) for ref in wanted} - {None})
     for ref in wanted:
         yield found.get(to_identifier(ref.get("ann_id")), {}) | {"sentences": _sentences(ref)}

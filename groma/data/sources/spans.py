@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from groma.data.sample import Phrase, Piece, Pieces, join_pieces
 from groma.data.sources.items import BrokenItem
 
-_Span = tuple[int, int, int]
-"""First character, the one after the last, and a region."""
+_Span = tuple[int, int, int]  # first character, the one after the last, and a region
 
 
 def grounded_pieces(

@@ -18,15 +18,14 @@ from tqdm import tqdm
 
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.eval.benchmarks.coco_file import reading
-from groma.eval.harness.asker import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker
 from groma.eval.harness.benchmark import Answers, Benchmark, Case, Score, read_text
 from groma.eval.statistics.intervals import Figure, ratio, sums
 from groma.foreign import decode_text, load_json, split_lines
 from groma.run_journal import Fields, RunJournal
 from groma.types import GromaError
 
-JUDGE_SETTINGS = {"temperature": 0.2, "max_tokens": 1024}
-"""How the judge answers."""
+JUDGE_SETTINGS = {"temperature": 0.2, "max_tokens": 1024}  # how the judge answers
 
 _INSTRUCTION = "You compare answers to questions about pictures, carefully and without favour."
 RULES: Mapping[str, Mapping[str, str]] = {
@@ -54,38 +53,28 @@ Judge = Callable[[Sequence[dict[str, Any]]], str]
 
 @dataclass(frozen=True)
 class _Question(Case):
-    """A question about a picture.
+    """A question about a picture."""
 
-    Attributes:
-        kind: its category.
-        text: the question.
-        reference: the answer to compare with.
-        context: what the judge knows of the picture.
-    """
-
-    kind: str
-    text: str
-    reference: str
-    context: str
+    kind: str  # its category
+    text: str  # the question
+    reference: str  # the answer to compare with
+    context: str  # what the judge knows of the picture
 
 
 class ChatJudge(Benchmark[_Question]):
     """Judged conversation.
 
-    Args:
-        questions: JSON lines with `question_id`, `image`, `category` and `text`.
-        references: JSON lines with `question_id` and `text`.
-        context: JSON lines with `image`, `captions` and `instances`.
-        rules: JSON with `role` and `prompt` by category; None is `RULES`.
-        judge: its name.
-        connect: gives the judge, with a folder for its answers; None uses judgements that are
-            there.
+    `questions`, `references` and `context` are JSON lines: `question_id`, `image`, `category` and
+    `text`; `question_id` and `text`; `image`, `captions` and `instances`. `rules` is JSON with
+    `role` and `prompt` by category, None is `RULES`; `judge` its name; `connect` gives the judge,
+    with a folder for its answers, None uses judgements that are there.
 
     Raises:
         GromaError: if a file is something else, or parts of a question are missing.
     """
 
     name = "chat-judge"
+    max_new_tokens = 1024
     without_answer = None
 
     def __init__(
@@ -104,11 +93,6 @@ class ChatJudge(Benchmark[_Question]):
             self._prompts = {case.key: _rule(told, case.kind) for case in cases}
         self._judge, self._connect = judge, connect
 
-    @staticmethod
-    def protocol(wording: Wording) -> Protocol:
-        """Up to 1024 tokens."""
-        return Protocol(wording, 1024)
-
     def answer(self, asker: Asker, case: _Question, number: int) -> Fields:  # noqa: ARG002
         """What the model says."""
         return {"text": asker.ask(case.text, grounding=asker.protocol.grounding).text}
@@ -116,12 +100,9 @@ class ChatJudge(Benchmark[_Question]):
     def complete(
         self, cases: Sequence[_Question], answers: Answers, header: Fields, path: Path | None
     ) -> Answers:
-        """Have the judge read every answer that it has not read yet.
+        """Have the judge read what it has not read yet; judgements are kept beside the answers.
 
-        Judgements are kept beside the answers, one line each; arguments as in `Benchmark`.
-
-        Raises:
-            GromaError: if answers were not saved, or the judge is needed and cannot be asked.
+        Raises `GromaError` if answers were not saved, or the judge is needed and cannot be asked.
         """
         if path is None:
             raise GromaError("Judgements are kept beside the answers; say --save FILE.")
@@ -148,7 +129,7 @@ class ChatJudge(Benchmark[_Question]):
     def measure(self, cases: Sequence[_Question], answers: Answers) -> Score:
         """Points over those of the reference."""
         points = {
-            case.key: read_points(judgement)
+            case.key: _read_points(judgement)
             for case in cases
             if (judgement := answers.get(case.key, {}).get("judgement")) is not None
         }
@@ -177,7 +158,7 @@ class ChatJudge(Benchmark[_Question]):
         """One judgement, or None if this one cannot be had."""
         text = read_text(answer, "text", case.key)
         try:
-            return judge(judge_messages(case, text, self._prompts[case.key]))
+            return judge(_judge_messages(case, text, self._prompts[case.key]))
         except UnusableEndpointError:
             raise
         except EndpointError as error:
@@ -185,14 +166,8 @@ class ChatJudge(Benchmark[_Question]):
             return None
 
 
-def judge_messages(case: _Question, answer: str, rule: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What the judge reads; the reference is the first answer.
-
-    Args:
-        case: the question.
-        answer: the model's.
-        rule: `role` and `prompt`.
-    """
+def _judge_messages(case: _Question, answer: str, rule: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What the judge reads; the reference is the first answer. `rule` has `role` and `prompt`."""
     role = rule["role"]
     parts = [
         f"[Context]\n{case.context}",
@@ -209,7 +184,7 @@ def judge_messages(case: _Question, answer: str, rule: Mapping[str, str]) -> lis
     ]
 
 
-def read_points(judgement: str) -> tuple[float, float] | None:
+def _read_points(judgement: str) -> tuple[float, float] | None:
     """The two scores that a judgement begins with; None where it does not."""
     first = judgement.split("\n", 1)[0].replace(",", " ").split()
     try:

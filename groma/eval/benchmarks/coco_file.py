@@ -18,18 +18,13 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a COCO-like file holds.
+    """What a COCO-like file holds."""
 
-    Attributes:
-        images: entries, each with an `id`; here and below as `to_identifier` makes them.
-        annotations: by the id of their image, in the order of the file; what has a shape has
-            `bbox` and `area`.
-        categories: entries with `id` and `name`; empty where there are none.
-    """
-
+    # Entries, each with an `id`; here and below as `to_identifier` makes them.
     images: tuple[Entry, ...]
+    # By the id of their image, in the order of the file; what has a shape has `bbox` and `area`.
     annotations: Mapping[Any, Sequence[Entry]]
-    categories: tuple[Entry, ...]
+    categories: tuple[Entry, ...]  # entries with `id` and `name`; empty where there are none
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -45,11 +40,7 @@ class CocoFile:
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Explain what is wrong with a file that is no JSON, or lacks a field.
-
-    Raises:
-        GromaError: naming the file.
-    """
+    """Explain, as `GromaError`, what is wrong with a file that is no JSON, or lacks a field."""
     try:
         yield
     except BrokenItem as error:

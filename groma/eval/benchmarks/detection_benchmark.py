@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
-from groma.eval.harness.asker import Asker, Protocol, Wording
+from groma.eval.harness.asker import Asker
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -28,46 +28,28 @@ from groma.image import boxes_to_pixels
 from groma.run_journal import Fields
 from groma.types import Size
 
-_DRAWS = 200
-"""An average precision takes long to count: its intervals rest on fewer draws."""
+_DRAWS = 200  # an average precision takes long to count: its intervals rest on fewer draws
 
 
 @dataclass(frozen=True)
 class _Picture(Case):
-    """A picture and all that is in it.
+    """A picture and all that is in it."""
 
-    Attributes:
-        id: what COCO calls it.
-        truth: COCO annotations.
-        size: (H, W).
-    """
-
-    id: int
-    truth: tuple[Entry, ...]
-    size: Size
+    id: int  # what COCO calls it
+    truth: tuple[Entry, ...]  # COCO annotations
+    size: Size  # (H, W)
 
 
 class Detection(Benchmark[_Picture]):
-    """What the region proposer finds.
-
-    Args:
-        annotations: such as `instances_val2017.json`; its classes do not matter.
-
-    Raises:
-        GromaError: if it is no COCO-like file.
-    """
+    """What the region proposer finds of what a file such as `instances_val2017.json` holds."""
 
     name = "detection"
+    max_new_tokens = 1
 
     def __init__(self, annotations: Path) -> None:
         with reading(annotations):
             cases = list(_read(CocoFile.read(annotations)))
         super().__init__([annotations], cases)
-
-    @staticmethod
-    def protocol(wording: Wording) -> Protocol:
-        """Nothing is said: the language model is not asked."""
-        return Protocol(wording, 1)
 
     def answer(self, asker: Asker, case: _Picture, number: int) -> Fields:  # noqa: ARG002
         """All proposals, best first."""

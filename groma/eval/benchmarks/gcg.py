@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
 from groma.eval.benchmarks.region_caption import one_line
-from groma.eval.harness.asker import Asker, Protocol, Wording, phrasing
+from groma.eval.harness.asker import Asker, phrasing
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -37,46 +37,31 @@ _Overlap = Literal["boxes", "masks"]
 _Similarity = Callable[[Sequence[str], Sequence[str]], Floats]
 """Makes (A, B) similarities of A and B phrases."""
 
-_IOU = 0.5
-"""Least overlap of a pair that counts for recall."""
-_SIMILARITY = 0.5
-"""Least similarity of its phrases."""
+_IOU = 0.5  # least overlap of a pair that counts for recall
+_SIMILARITY = 0.5  # least similarity of its phrases
 _FIELDS: Mapping[_Overlap, ShapeField] = {"boxes": "bbox", "masks": "segmentation"}
 
 
 @dataclass(frozen=True)
 class _Description(Case):
-    """A picture, what was said about it, and what that means.
+    """A picture, what was said about it, and what that means."""
 
-    Attributes:
-        id: what the files call the picture.
-        captions: at least one.
-        phrases: of the first caption, one per annotation.
-        truth: COCO annotations with `bbox` and `segmentation` as run lengths.
-        size: (H, W) of the picture.
-    """
-
-    id: Any
-    captions: tuple[str, ...]
-    phrases: tuple[str, ...]
-    truth: tuple[Entry, ...]
-    size: Size
+    id: Any  # what the files call the picture
+    captions: tuple[str, ...]  # at least one
+    phrases: tuple[str, ...]  # of the first caption, one per annotation
+    truth: tuple[Entry, ...]  # COCO annotations with `bbox` and `segmentation` as run lengths
+    size: Size  # (H, W) of the picture
 
 
 class GroundedGeneration(Benchmark[_Description]):
-    """Grounded descriptions.
+    """Grounded descriptions: `val_gcg_coco_caption_gt.json` and `val_gcg_coco_mask_gt.json`.
 
-    Args:
-        annotations: `val_gcg_coco_caption_gt.json`.
-        masks: `val_gcg_coco_mask_gt.json`.
-        overlap: what is compared.
-        similarity: compares phrases; None leaves recall out.
-
-    Raises:
-        GromaError: if a file is something else.
+    `similarity` compares phrases; None leaves recall out. Raises `GromaError` if a file is
+    something else.
     """
 
     name = "gcg"
+    max_new_tokens = 512
 
     def __init__(
         self, annotations: Path, masks: Path, overlap: _Overlap, similarity: _Similarity | None
@@ -88,11 +73,6 @@ class GroundedGeneration(Benchmark[_Description]):
         super().__init__([annotations, masks], cases)
         self._overlap: _Overlap = overlap
         self._similarity = similarity
-
-    @staticmethod
-    def protocol(wording: Wording) -> Protocol:
-        """At most 512 tokens."""
-        return Protocol(wording, 512)
 
     def answer(self, asker: Asker, case: _Description, number: int) -> Fields:
         """The description, and for every region named its phrase and box."""
@@ -123,7 +103,7 @@ class GroundedGeneration(Benchmark[_Description]):
         miou = Figure("miou", "mIoU", len(cases))
         score.measures += [
             _measure_precision(cases, shown, field),
-            mean(miou, np.array([pair_up(each) for each in overlaps])),
+            mean(miou, np.array([_pair_up(each) for each in overlaps])),
         ]
         try:
             phrases = [list(answers.get(case.key, {}).get("phrases", [])) for case in cases]
@@ -139,13 +119,7 @@ class GroundedGeneration(Benchmark[_Description]):
         overlaps: Sequence[Floats],
         phrases: Sequence[Sequence[str]],
     ) -> Measure:
-        """Share of true phrases that a pair has.
-
-        Args:
-            cases: what was asked.
-            overlaps: (F, T) of found and true shapes, per case.
-            phrases: one per found shape.
-        """
+        """Share of true phrases that a pair has; `overlaps` are (F, T) of found and true shapes."""
         if self._similarity is None:
             raise _MissingEncoderError("it needs a text encoder.")
         counts = np.zeros((len(cases), 2))
@@ -153,7 +127,7 @@ class GroundedGeneration(Benchmark[_Description]):
             alike = np.zeros((len(case.phrases), len(said)))
             if alike.size:
                 alike = self._similarity(case.phrases, said)
-            row[:] = count_pairs(each.T, alike), len(case.phrases)
+            row[:] = _count_pairs(each.T, alike), len(case.phrases)
         figure = Figure("recall", "recall", int(counts[:, 1].sum()))
         return sums((figure,), counts, lambda x: ratio(x)[..., None])
 
@@ -174,12 +148,8 @@ def _measure_precision(
     )
 
 
-def pair_up(overlaps: Floats) -> float:
-    """Mean overlap of pairs, the best pair first; 0 where nothing overlaps.
-
-    Args:
-        overlaps: (F, T) of found and true shapes.
-    """
+def _pair_up(overlaps: Floats) -> float:
+    """Mean of (F, T) overlaps of pairs, the best pair first; 0 where nothing overlaps."""
     overlaps, pairs = overlaps.copy(), []
     while overlaps.size and overlaps.max() > 0:
         found, true = np.unravel_index(np.argmax(overlaps), overlaps.shape)
@@ -188,14 +158,12 @@ def pair_up(overlaps: Floats) -> float:
     return float(np.mean(pairs)) if pairs else 0.0
 
 
-def count_pairs(overlaps: Floats, alike: Floats) -> int:
+def _count_pairs(overlaps: Floats, alike: Floats) -> int:
     """How many pairs overlap and have phrases alike, the best overlap first.
 
-    As in GLaMM's own evaluation, the first pair that fails ends the search.
-
-    Args:
-        overlaps: (T, F) of true and found shapes.
-        alike: (T', F') similarities of their phrases; 0 pairs count where a phrase is missing.
+    As in GLaMM's own evaluation, the first pair that fails ends the search; 0 pairs count where a
+    phrase is missing. `overlaps` are (T, F) of true and found shapes, `alike` (T', F') of their
+    phrases.
     """
     overlaps, pairs = overlaps.copy(), 0
     while overlaps.size:
@@ -219,8 +187,7 @@ def _overlaps(shapes: Sequence[Shape], truth: Sequence[Entry], field: ShapeField
 def read_shapes(answer: Fields, key: str, overlap: _Overlap) -> list[Shape]:
     """The boxes xywh or masks of an answer; masks are as good as their boxes, not the reverse.
 
-    Raises:
-        GromaError: naming the case, if there are none of that kind.
+    Raises `GromaError`, naming the case, if there are none of that kind.
     """
     if "masks" not in answer:
         if overlap == "masks":
@@ -235,8 +202,7 @@ def read_shapes(answer: Fields, key: str, overlap: _Overlap) -> list[Shape]:
 def read_folder(folder: Path) -> Answers:
     """Answers of another model, as GLaMM's inference writes them: one JSON file per picture.
 
-    Raises:
-        GromaError: if a file is something else, or there is none.
+    Raises `GromaError` if a file is something else, or there is none.
     """
     answers = {}
     for path in sorted(folder.glob("*.json")):
@@ -255,12 +221,7 @@ def read_folder(folder: Path) -> Answers:
 
 
 def to_run_lengths(segmentation: Any, size: Size) -> Mapping[str, Any]:
-    """A mask as pycocotools compares it: compressed run lengths.
-
-    Args:
-        segmentation: run lengths, compressed or not, or polygons.
-        size: (H, W) of the picture, for polygons.
-    """
+    """Run lengths, or polygons on a picture of size (H, W), as compressed run lengths."""
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
     if isinstance(segmentation["counts"], list):
@@ -275,9 +236,8 @@ class _MissingEncoderError(GromaError):
 class TextEncoder:
     """Compares phrases by the mean of a text encoder's last hidden states.
 
-    Args:
-        source: folder or Hugging Face id of an encoder such as `bert-base-uncased`, which the
-            published figures rest on; it is loaded when the first phrases are compared.
+    `source` is a folder or Hugging Face id such as `bert-base-uncased`, which the published figures
+    rest on; it is loaded when the first phrases are compared.
     """
 
     def __init__(self, source: str) -> None:
@@ -299,11 +259,7 @@ class TextEncoder:
             ) from error
 
     def __call__(self, first: Sequence[str], second: Sequence[str]) -> Floats:
-        """(A, B) cosine similarities.
-
-        Raises:
-            GromaError: if the encoder cannot be loaded.
-        """
+        """(A, B) cosine similarities; raises `GromaError` if the encoder cannot be loaded."""
         a, b = (np.stack([self._encode(text) for text in texts]) for texts in (first, second))
         return a @ b.T
 

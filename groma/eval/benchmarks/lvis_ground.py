@@ -26,38 +26,22 @@ from groma.eval.statistics.intervals import Measure
 from groma.run_journal import Fields
 from groma.types import Size
 
-_MOST_FOUND = 300
-"""As many boxes of a picture count, of all its classes together: the first ones."""
+_MOST_FOUND = 300  # as many boxes of a picture count, of all its classes together: the first ones
 
 
 @dataclass(frozen=True)
 class _Class(Case):
-    """One class that is in one picture.
+    """One class that is in one picture."""
 
-    Attributes:
-        words: its name.
-        image: id of the picture.
-        category: its id.
-        truth: COCO annotations.
-        size: (H, W) of the picture.
-    """
-
-    words: str
-    image: int
-    category: int
-    truth: tuple[Entry, ...]
-    size: Size
+    words: str  # its name
+    image: int  # id of the picture
+    category: int  # its id
+    truth: tuple[Entry, ...]  # COCO annotations
+    size: Size  # (H, W) of the picture
 
 
 class LvisGround(Benchmark[_Class]):
-    """Finding all of a class.
-
-    Args:
-        annotations: `lvis_test.json`.
-
-    Raises:
-        GromaError: if it is no COCO-like file.
-    """
+    """Finding all of a class; the annotations are `lvis_test.json`."""
 
     name = "lvis-ground"
 
@@ -68,8 +52,8 @@ class LvisGround(Benchmark[_Class]):
             cases = list(_read(file, names))
         super().__init__([annotations], cases)
 
-    @staticmethod
-    def protocol(wording: Wording) -> Protocol:
+    @classmethod
+    def protocol(cls, wording: Wording) -> Protocol:
         """Ten tokens are the regions that the released model answers with."""
         return Protocol(wording, 10 if wording == "tags" else 128, score_threshold=0.15)
 

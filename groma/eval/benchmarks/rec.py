@@ -30,33 +30,20 @@ from groma.image import boxes_to_pixels
 from groma.run_journal import Fields
 from groma.types import Box, Size
 
-_IOU = 0.5
-"""Overlap that a right box exceeds."""
+_IOU = 0.5  # overlap that a right box exceeds
 
 
 @dataclass(frozen=True)
 class _Expression(Case):
-    """Words that mean one thing.
+    """Words that mean one thing."""
 
-    Attributes:
-        words: the expression.
-        box: what they mean, xyxy in pixels.
-        size: (H, W) of the picture.
-    """
-
-    words: str
-    box: Box
-    size: Size
+    words: str  # the expression
+    box: Box  # what they mean, xyxy in pixels
+    size: Size  # (H, W) of the picture
 
 
 class Rec(Benchmark[_Expression]):
-    """Referring expression comprehension.
-
-    Args:
-        sources: the files of the expressions.
-        samples: one expression each.
-        split: the part of the files that they are; None is all.
-    """
+    """Referring expression comprehension: one sample per expression of the split; None is all."""
 
     name = "rec"
     unit = "expressions"
@@ -64,8 +51,8 @@ class Rec(Benchmark[_Expression]):
     def __init__(self, sources: Sequence[Path], samples: Samples, split: str | None = None) -> None:
         super().__init__(sources, *_read(samples), split)
 
-    @staticmethod
-    def protocol(wording: Wording) -> Protocol:
+    @classmethod
+    def protocol(cls, wording: Wording) -> Protocol:
         """Three tokens are the one region that the released model answers with."""
         return Protocol(wording, 3 if wording == "tags" else 64, score_threshold=0.15)
 
@@ -92,10 +79,7 @@ class Rec(Benchmark[_Expression]):
 
 
 def _read(samples: Samples) -> tuple[list[_Expression], Counter[str]]:
-    """Every expression that can be used, and how many cannot for which reason.
-
-    The key of an expression is its number in the file.
-    """
+    """Every expression by its number in the file, and how many cannot be used for which reason."""
     cases: list[_Expression] = []
     broken: Counter[str] = Counter()
     for index in range(len(samples)):

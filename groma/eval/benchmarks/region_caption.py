@@ -12,7 +12,7 @@ from pathlib import Path
 from groma.data.questions import SUBJECT
 from groma.data.sources.items import BrokenItem, box_from_xywh
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
-from groma.eval.harness.asker import Asker, Protocol, Wording, phrasing
+from groma.eval.harness.asker import Asker, phrasing
 from groma.eval.harness.benchmark import (
     Answers,
     Benchmark,
@@ -28,30 +28,18 @@ from groma.types import Box, Size, to_box
 
 @dataclass(frozen=True)
 class _Region(Case):
-    """A box and what people said about it.
+    """A box and what people said about it."""
 
-    Attributes:
-        box: xyxy in pixels, inside the picture.
-        captions: at least one.
-        size: (H, W) of the picture.
-    """
-
-    box: Box
-    captions: tuple[str, ...]
-    size: Size
+    box: Box  # xyxy in pixels, inside the picture
+    captions: tuple[str, ...]  # at least one
+    size: Size  # (H, W) of the picture
 
 
 class RegionCaption(Benchmark[_Region]):
-    """Captions of regions.
-
-    Args:
-        annotations: such as `refcocog_cap_val.json` or `vg_test.json`.
-
-    Raises:
-        GromaError: if it is no COCO-like file with captions.
-    """
+    """Captions of regions in a COCO-like file such as `refcocog_cap_val.json` or `vg_test.json`."""
 
     name = "region-caption"
+    max_new_tokens = 100
     unit = "regions"
     without_answer = "have no answer and are left out"
 
@@ -59,11 +47,6 @@ class RegionCaption(Benchmark[_Region]):
         with reading(annotations):
             cases, unusable = _read(CocoFile.read(annotations))
         super().__init__([annotations], cases, unusable)
-
-    @staticmethod
-    def protocol(wording: Wording) -> Protocol:
-        """At most 100 tokens."""
-        return Protocol(wording, 100)
 
     def check_tools(self) -> None:
         """See `Benchmark`."""

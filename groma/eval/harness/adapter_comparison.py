@@ -1,7 +1,7 @@
 """Two models on the same questions, side by side: what an adapter changed (A/B)."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,34 +21,22 @@ _Change = tuple[Literal["same", "base", "adapter"], str]
 
 @dataclass(frozen=True)
 class ComparedReply:
-    """One question, and how both models answer it.
+    """One question, and how both models answer it."""
 
-    Attributes:
-        picture: its file.
-        question: as typed.
-        pointed: boxes that the question points at, by their numbers in it, xyxy in pixels.
-        wanted: the answer that the example gives.
-        wanted_boxes: of its phrases, xyxy in pixels.
-        base: reply of the one model.
-        adapter: reply of the other.
-        base_iou: how well the one points: mean overlap of boxes and wanted boxes, matched one to
-            one, 0 for each that has no partner; None where neither points nor is to point.
-        adapter_iou: the same of the other.
-        agreement: the same between the replies' own boxes.
-        changes: the words of both replies, in order.
-    """
-
-    picture: Path
-    question: str
+    picture: Path  # its file
+    question: str  # as typed
+    # Boxes that the question points at, by their numbers in it, xyxy in pixels.
     pointed: tuple[tuple[int, Box], ...]
-    wanted: str
-    wanted_boxes: tuple[Box, ...]
-    base: GroundedReply
-    adapter: GroundedReply
+    wanted: str  # the answer that the example gives
+    wanted_boxes: tuple[Box, ...]  # of its phrases, xyxy in pixels
+    base: GroundedReply  # reply of the one model
+    adapter: GroundedReply  # reply of the other
+    # How well the one points: mean overlap of boxes and wanted boxes, matched one to one, 0 for
+    # each that has no partner; None where neither points nor is to point.
     base_iou: float | None
-    adapter_iou: float | None
-    agreement: float | None
-    changes: tuple[_Change, ...]
+    adapter_iou: float | None  # the same of the other
+    agreement: float | None  # the same between the replies' own boxes
+    changes: tuple[_Change, ...]  # the words of both replies, in order
 
     @property
     def iou_gain(self) -> float | None:
@@ -80,17 +68,8 @@ def compare(
 ) -> Iterator[ComparedReply]:
     """Ask two models the questions of held-out examples, every example a talk of its own.
 
-    Args:
-        base: the one model.
-        adapter: the other, for instance `base.with_adapter(folder)`.
-        samples: whose `picture` is a file.
-        settings: how both answer.
-
-    Yields:
-        A row per question, as soon as both have answered an example.
-
-    Raises:
-        GromaError: if a picture cannot be read.
+    Yields a row per question, as soon as both have answered an example; raises `GromaError` if a
+    picture, whose file each sample names, cannot be read.
     """
     for sample in samples:
         image = load_image(sample.picture)
@@ -115,23 +94,15 @@ def compare_replies(
         wanted_boxes=wanted,
         base=base,
         adapter=adapter,
-        base_iou=mean_overlap(found[0], wanted),
-        adapter_iou=mean_overlap(found[1], wanted),
-        agreement=mean_overlap(*found),
-        changes=word_changes(base.text, adapter.text),
+        base_iou=_mean_overlap(found[0], wanted),
+        adapter_iou=_mean_overlap(found[1], wanted),
+        agreement=_mean_overlap(*found),
+        changes=_word_changes(base.text, adapter.text),
     )
 
 
-def mean_overlap(found: Sequence[Box], wanted: Sequence[Box]) -> float | None:
-    """Mean intersection over union of boxes matched one to one.
-
-    Args:
-        found: F boxes xyxy.
-        wanted: W boxes in the same unit.
-
-    Returns:
-        In [0, 1]; a box without partner counts as 0. None if there are no boxes at all.
-    """
+def _mean_overlap(found: Sequence[Box], wanted: Sequence[Box]) -> float | None:
+    """Mean IoU of boxes matched one to one, 0 for each without partner; None if there are none."""
     if not found and not wanted:
         return None
     iou = overlaps(found, wanted)
@@ -139,7 +110,7 @@ def mean_overlap(found: Sequence[Box], wanted: Sequence[Box]) -> float | None:
     return float(sum(iou[pair] for pair in pairs)) / max(len(found), len(wanted))
 
 
-def word_changes(base: str, adapter: str) -> tuple[_Change, ...]:
+def _word_changes(base: str, adapter: str) -> tuple[_Change, ...]:
     """What was said by both and by each alone, word by word."""
     a, b = base.split(), adapter.split()
     changes: list[_Change] = []
@@ -158,17 +129,13 @@ def _pointed(sample: GroundedSample, turn: QA) -> tuple[tuple[int, Box], ...]:
     users = sample.user_regions
     named = list(dict.fromkeys(mentions))
     return tuple(
-        zip((users.index(region) + 1 for region in named), _pixels(sample, named), strict=True)
+        zip((users.index(region) + 1 for region in named), sample.in_pixels(named), strict=True)
     )
 
 
 def _wanted_boxes(sample: GroundedSample, turn: QA) -> tuple[Box, ...]:
     """Boxes of the phrases of an answer, once each, xyxy in pixels."""
     phrases = [piece for piece in turn.answer if isinstance(piece, Phrase)]
-    return _pixels(sample, dict.fromkeys(region for phrase in phrases for region in phrase.regions))
-
-
-def _pixels(sample: GroundedSample, regions: Iterable[int]) -> tuple[Box, ...]:
-    height, width = sample.size
-    boxes = [sample.boxes[region] for region in regions]
-    return tuple((x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in boxes)
+    return sample.in_pixels(
+        dict.fromkeys(region for phrase in phrases for region in phrase.regions)
+    )

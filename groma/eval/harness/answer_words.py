@@ -34,16 +34,6 @@ def holds(words: Sequence[str], wanted: Sequence[str]) -> bool:
     return any(tuple(words[i : i + len(wanted)]) == tuple(wanted) for i in starts)
 
 
-def number_said(words: Sequence[str]) -> int | None:
-    """The number an answer gives: its first, 0 where it denies, 1 for "a" or "the only"."""
-    for word in words:
-        if word.isdecimal():
-            return int(word)
-    if denies(words):
-        return 0
-    return 1 if {"a", "an", "only"} & set(words) else None
-
-
 def agrees(words: Sequence[str]) -> bool | None:
     """Whether an answer says yes or no, outright or by "there is …"; None if neither."""
     if words and words[0] in _AGREES:

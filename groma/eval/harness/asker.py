@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from groma.chat.chat import Chat, Groma
 from groma.chat.conversation import GroundedReply
@@ -12,9 +12,10 @@ from groma.chat.settings import GenerationSettings
 from groma.data.questions import PHRASINGS, SUBJECT
 from groma.dice import Dice
 from groma.image import load_image
+from groma.named_regions import Region
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN
-from groma.types import Box, EncodedImage, GromaError, Region
+from groma.types import Box, Detail, EncodedImage, GromaError
 
 Wording = Literal["tags", "words"]
 """How to ask where something is: `tags` as the released model was trained, with the phrase in `<p>`
@@ -34,32 +35,15 @@ _TAG = re.compile(f"({PHRASE_OPEN}|{PHRASE_CLOSE})")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How answers are made.
+    """How answers are made."""
 
-    Attributes:
-        wording: how to ask where something is.
-        max_new_tokens: most tokens of an answer.
-        score_threshold: least objectness of a region; None is the model's own.
-        max_regions: most regions proposed; None is the model's own.
-        grounding: whether questions that are given word for word ask for regions.
-        objectness: what proposals are ranked by.
-    """
-
-    wording: Wording
-    max_new_tokens: int
-    score_threshold: float | None = None
-    max_regions: int | None = None
-    grounding: bool = False
-    objectness: _Objectness = "fused"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the inverse of `from_dict`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        return cls(**data)
+    wording: Wording  # how to ask where something is
+    max_new_tokens: int  # most tokens of an answer
+    score_threshold: float | None = None  # least objectness of a region; None is the model's own
+    max_regions: int | None = None  # most regions proposed; None is the model's own
+    grounding: bool = False  # whether questions that are given word for word ask for regions
+    objectness: _Objectness = "fused"  # what proposals are ranked by
+    detail: Detail = 1  # how closely pictures are looked at, see `GenerationSettings`
 
     def describe(self) -> str:
         """What a reader of a table should know, in part of a sentence."""
@@ -70,18 +54,15 @@ class Protocol:
             parts.append(f"at most {self.max_regions:,} regions")
         if self.grounding:
             parts.append("asked for regions too")
+        if self.detail != 1:
+            parts.append(f"looked at in detail {self.detail}")
         return ", ".join(parts)
 
 
 class Asker:
     """One model and one picture at a time, which is encoded once for all questions about it.
 
-    Args:
-        groma: the model.
-        protocol: how answers are made.
-
-    Raises:
-        GromaError: if a setting is out of range, or the model has no such objectness.
+    Raises `GromaError` if a setting is out of range, or the model has no such objectness.
     """
 
     def __init__(self, groma: Groma, protocol: Protocol) -> None:
@@ -90,24 +71,21 @@ class Asker:
             max_new_tokens=protocol.max_new_tokens,
             score_threshold=protocol.score_threshold,
             max_regions=protocol.max_regions,
+            detail=protocol.detail,
         )
         self._mix = _MIXES.get(protocol.objectness)
         if self._mix and groma.config.is_convolutional:
             raise GromaError("This model has one objectness alone; leave --objectness out.")
         self._groma = copy.copy(groma)
         if protocol.wording == "tags":
-            self._groma.template = TaggedTemplate.of(groma.template)
+            self._groma.template = _TaggedTemplate.of(groma.template)
         self._path: str | None = None
         self._chat: Chat | None = None
 
     def look(self, path: str) -> None:
-        """Turn to a picture.
-
-        Raises:
-            GromaError: if it cannot be read.
-        """
+        """Turn to a picture; raises `GromaError` if it cannot be read."""
         if path != self._path:
-            encoded = self._groma.encode_image(load_image(path), self._mix)
+            encoded = self._groma.encode_image(load_image(path), self._mix, self.protocol.detail)
             self._chat = self._groma.chat(encoded, **asdict(self._settings))
             self._path = path
 
@@ -122,28 +100,16 @@ class Asker:
         return self._groma.regions(self.image, **asdict(self._settings))
 
     def find(self, phrase: str, kind: str, number: int) -> GroundedReply:
-        """Ask where something is.
-
-        Args:
-            phrase: what to find.
-            kind: of question, a key of `PHRASINGS`.
-            number: of the case; decides how to ask.
-        """
+        """Ask where something is; the number of the case decides how, among `PHRASINGS[kind]`."""
         if self.protocol.wording == "tags":
             phrase = f"{PHRASE_OPEN}{_TAG.sub('', phrase)}{PHRASE_CLOSE}"
         grounding = self.protocol.wording == "words"
         return self.ask(phrasing(kind, number).replace(SUBJECT, phrase), grounding=grounding)
 
     def ask(self, text: str, boxes: tuple[Box, ...] = (), grounding: bool = False) -> GroundedReply:
-        """Ask anything; the conversation starts anew.
+        """Ask anything; the conversation starts anew, and `[K]` means box number K, xyxy in pixels.
 
-        Args:
-            text: the question; `[K]` means box number K.
-            boxes: xyxy in pixels.
-            grounding: ask for regions.
-
-        Returns:
-            The answer; empty and "cancelled" where the model cannot take the question.
+        Returns the answer, empty and "cancelled" where the model cannot take the question.
         """
         chat = self._open()
         try:
@@ -159,7 +125,7 @@ class Asker:
         return self._chat
 
 
-class TaggedTemplate(Template):
+class _TaggedTemplate(Template):
     """Writes `<p>` and `</p>` in a question as the tags that they are."""
 
     @classmethod

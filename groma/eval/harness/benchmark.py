@@ -12,34 +12,23 @@ from groma.eval.statistics.intervals import Measure
 from groma.run_journal import Fields
 from groma.types import Box, GromaError, Size, to_box
 
-Answers = Mapping[str, Fields]
-"""Key of a case -> what the model answered, JSON-ready."""
+Answers = Mapping[str, Fields]  # key of a case -> what the model answered, JSON-ready
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to ask a model; subclasses add the truth.
+    """One thing to ask a model; subclasses add the truth."""
 
-    Attributes:
-        key: unique within its benchmark.
-        picture: file name, below the folder of pictures.
-    """
-
-    key: str
-    picture: str
+    key: str  # unique within its benchmark
+    picture: str  # file name, below the folder of pictures
 
 
 @dataclass
 class Score:
-    """Figures of some answers.
+    """Figures of some answers."""
 
-    Attributes:
-        measures: the figures, in the order of the table.
-        notes: sentences a reader of the table should know.
-    """
-
-    measures: list[Measure]
-    notes: list[str] = field(default_factory=list)
+    measures: list[Measure]  # the figures, in the order of the table
+    notes: list[str] = field(default_factory=list)  # sentences a reader of the table should know
 
 
 _AnyCase = TypeVar("_AnyCase", bound=Case)
@@ -48,21 +37,13 @@ _AnyCase = TypeVar("_AnyCase", bound=Case)
 class Benchmark(ABC, Generic[_AnyCase]):
     """One benchmark with its annotations read.
 
-    Args:
-        sources: the files that say what is asked.
-        cases: everything there is to ask, in the order of the file.
-        unusable: what is in the files and cannot be used: how much, by reason.
-        split: the part of the files that is asked about; None is all.
-
-    Attributes:
-        sources: as given.
-        cases: as given.
+    `sources` are the files that say what is asked, `cases` everything there is to ask, in their
+    order, `unusable` how much in them cannot be used, by reason, and `split` the part of the files
+    that is asked about; None is all.
     """
 
-    name: ClassVar[str]
-    """What the command line calls it."""
-    unit: ClassVar[str] = "cases"
-    """What its files hold, in the plural."""
+    name: ClassVar[str]  # what the command line calls it
+    unit: ClassVar[str] = "cases"  # what its files hold, in the plural
     without_answer: ClassVar[str | None] = "have no answer"
     """What to tell about cases without an answer; None where figures tell it."""
 
@@ -78,23 +59,16 @@ class Benchmark(ABC, Generic[_AnyCase]):
         self._unusable = dict(unusable or {})
         self._split = split
 
-    @staticmethod
-    @abstractmethod
-    def protocol(wording: Wording) -> Protocol:
+    max_new_tokens: ClassVar[int]  # most tokens of an answer
+
+    @classmethod
+    def protocol(cls, wording: Wording) -> Protocol:
         """How its answers are made, where nobody says otherwise."""
+        return Protocol(wording, cls.max_new_tokens)
 
     @abstractmethod
     def answer(self, asker: Asker, case: _AnyCase, number: int) -> Fields:
-        """Put a case to a model.
-
-        Args:
-            asker: looking at the picture of the case.
-            case: what to ask.
-            number: of the case in the file.
-
-        Returns:
-            JSON-ready; what `measure` takes.
-        """
+        """Put a case to a model that looks at its picture; JSON-ready, for `measure`."""
 
     def complete(
         self,
@@ -105,14 +79,8 @@ class Benchmark(ABC, Generic[_AnyCase]):
     ) -> Answers:
         """Add to answers what scoring needs from elsewhere; most benchmarks need nothing.
 
-        Args:
-            cases: those that are to be measured.
-            answers: of some of them.
-            header: how they were made.
-            path: where they are kept.
-
-        Raises:
-            GromaError: if it cannot be had.
+        `header` says how answers were made, `path` where they are kept. Raises `GromaError` if it
+        cannot be had.
         """
         return answers
 
@@ -123,12 +91,8 @@ class Benchmark(ABC, Generic[_AnyCase]):
     def score(self, cases: Sequence[_AnyCase], answers: Answers) -> Score:
         """Measure answers, and tell what could not be asked and what was not answered.
 
-        Args:
-            cases: those that are measured.
-            answers: of some of them; where there is none, nothing was found.
-
-        Raises:
-            GromaError: if an answer is not one of this benchmark, or a tool is missing.
+        Where there is no answer, nothing was found. Raises `GromaError` if an answer is not one of
+        this benchmark, or a tool is missing.
         """
         score = self.measure(cases, answers)
         if self._unusable:
@@ -144,11 +108,7 @@ class Benchmark(ABC, Generic[_AnyCase]):
         return score
 
     def check_tools(self) -> None:
-        """Make sure, before a model answers, that answers can be scored here.
-
-        Raises:
-            GromaError: naming the tool that is missing.
-        """
+        """Refuse, before a model answers, what could not be scored here for lack of a tool."""
 
     @property
     def num_usable(self) -> int:
@@ -182,13 +142,7 @@ def number_of(values: Sequence[Any]) -> dict[Any, int]:
 
 
 def rescale(boxes: Iterable[Sequence[float]], size: Size, target: Size) -> list[list[float]]:
-    """Boxes in pixels of a picture as they are at another resolution, to a hundredth of a pixel.
-
-    Args:
-        boxes: xyxy.
-        size: (H, W) of the picture that they are of.
-        target: (H, W) that they are wanted in.
-    """
+    """Boxes xyxy in pixels of a size (H, W) as they are at another, to a hundredth of a pixel."""
     down, across = target[0] / size[0], target[1] / size[1]
     return [
         [round(x1 * across, 2), round(y1 * down, 2), round(x2 * across, 2), round(y2 * down, 2)]
@@ -197,11 +151,7 @@ def rescale(boxes: Iterable[Sequence[float]], size: Size, target: Size) -> list[
 
 
 def read_boxes(answer: Fields, key: str) -> list[Box]:
-    """The `boxes` of an answer, xyxy.
-
-    Raises:
-        GromaError: naming the case, if they are no boxes.
-    """
+    """The `boxes` of an answer, xyxy; raises `GromaError`, naming the case, if they are none."""
     try:
         return [to_box(box) for box in answer["boxes"]]
     except (KeyError, TypeError, ValueError) as error:
@@ -209,11 +159,7 @@ def read_boxes(answer: Fields, key: str) -> list[Box]:
 
 
 def read_text(answer: Fields, field: str, key: str) -> str:
-    """A text of an answer.
-
-    Raises:
-        GromaError: naming the case, if there is none.
-    """
+    """A text of an answer; raises `GromaError`, naming the case, if there is none."""
     text = answer.get(field)
     if not isinstance(text, str):
         raise GromaError(f"The answer to case {key} has no text `{field}`.")
@@ -221,11 +167,7 @@ def read_text(answer: Fields, field: str, key: str) -> str:
 
 
 def read_scores(answer: Fields, number: int, key: str) -> list[float]:
-    """The `scores` of an answer, one per box.
-
-    Raises:
-        GromaError: naming the case, if they are not.
-    """
+    """The `scores` of an answer, one per box; raises `GromaError`, naming the case, if not."""
     try:
         scores = [float(score) for score in answer["scores"]]
     except (KeyError, TypeError, ValueError) as error:

@@ -9,42 +9,30 @@ from typing import Any
 from groma.eval.harness.benchmark import Score
 from groma.eval.harness.benchmark_run import RunSettings
 from groma.eval.harness.published_figures import SETS, Published
-from groma.eval.harness.table import NONE, markdown
 from groma.eval.statistics.intervals import Estimate, Figure
+
+NONE = "-"  # what stands in a table where there is no figure
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        figure: what it is called.
-        estimate: what was measured, in the scale of published figures.
-        difference: how much more that is than another run's, or None.
-    """
-
-    figure: Figure
-    estimate: Estimate
-    difference: Estimate | None = None
+    figure: Figure  # what it is called
+    estimate: Estimate  # what was measured, in the scale of published figures
+    difference: Estimate | None = None  # how much more that is than another run's, or None
 
 
 @dataclass(frozen=True)
 class Result:
-    """Everything there is to tell about a run.
+    """Everything there is to tell about a run."""
 
-    Attributes:
-        settings: how its answers were made.
-        lines: its figures.
-        notes: sentences to read with them.
-        known: the set that the figures are of, a key of `SETS`, where others have published some.
-        compared: how the answers were made that differences are to.
-    """
-
-    settings: RunSettings
-    lines: tuple[_Line, ...]
-    notes: tuple[str, ...]
+    settings: RunSettings  # how its answers were made
+    lines: tuple[_Line, ...]  # its figures
+    notes: tuple[str, ...]  # sentences to read with them
+    # The set that the figures are of, a key of `SETS`, where others have published some.
     known: str | None = None
-    compared: RunSettings | None = None
+    compared: RunSettings | None = None  # how the answers were made that differences are to
 
     @property
     def published(self) -> tuple[Published, ...]:
@@ -71,11 +59,7 @@ class Result:
         }
 
     def save(self, path: Path) -> None:
-        """Write the table, and beside it the JSON.
-
-        Args:
-            path: of the Markdown file.
-        """
+        """Write the table as Markdown, and beside it the JSON."""
         path.write_text(self.to_text() + "\n", encoding="utf-8")
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
         path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
@@ -124,12 +108,7 @@ class Result:
 
 
 def make_lines(score: Score, other: Score | None = None) -> tuple[_Line, ...]:
-    """Estimate every figure.
-
-    Args:
-        score: of a run.
-        other: of another run on the same cases, to tell differences to.
-    """
+    """Estimate every figure, and how much it differs from another run's on the same cases."""
     lines = []
     others: Sequence[Any] = other.measures if other else [None] * len(score.measures)
     for measure, second in zip(score.measures, others, strict=True):
@@ -145,6 +124,18 @@ def make_lines(score: Score, other: Score | None = None) -> tuple[_Line, ...]:
                 )
             )
     return tuple(lines)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with columns of even width, the first to the left, others to the right."""
+    columns = list(zip(head, *rows, strict=True))
+    widths = [max(3, *(len(cell) for cell in column)) for column in columns]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [
+        [cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(cells)]
+        for cells in (head, rule, *rows)
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _scale(estimate: Estimate, scale: float) -> Estimate:

@@ -23,28 +23,17 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything that answers depend on; the header of their file.
+    """Everything that answers depend on; the header of their file."""
 
-    Attributes:
-        benchmark: its name.
-        annotations: what results call the questions, `Benchmark.label`.
-        fingerprint: of their files and split.
-        limit: how many cases are asked; None is all.
-        seed: picks them.
-        model: folder or Hugging Face id.
-        quantization: how it was loaded.
-        dtype: as it was asked for.
-        protocol: how answers were made; None where it is not known, as of another model's.
-    """
-
-    benchmark: str
-    annotations: str
-    fingerprint: str
-    limit: int | None
-    seed: int
-    model: str
-    quantization: str | None
-    dtype: str
+    benchmark: str  # its name
+    annotations: str  # what results call the questions, `Benchmark.label`
+    fingerprint: str  # of their files and split
+    limit: int | None  # how many cases are asked; None is all
+    seed: int  # picks them
+    model: str  # folder or Hugging Face id
+    quantization: str | None  # how it was loaded
+    dtype: str  # as it was asked for
+    # How answers were made; None where it is not known, as of another model's.
     protocol: Protocol | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,23 +42,15 @@ class RunSettings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], path: Path) -> Self:
-        """The inverse of `to_dict`.
-
-        Raises:
-            GromaError: naming the file, if these are the settings of something else.
-        """
+        """The inverse of `to_dict`; raises `GromaError`, naming the file, where there is none."""
         try:
-            fields: dict[str, Any] = {**data, "protocol": Protocol.from_dict(data["protocol"])}
+            fields: dict[str, Any] = {**data, "protocol": Protocol(**data["protocol"])}
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise GromaError(f"{path} holds no answers to a public benchmark.") from error
 
     def check_belongs(self, benchmark: Benchmark, path: Path) -> None:
-        """Make sure that answers that were made so are to these questions.
-
-        Raises:
-            GromaError: naming the file of the answers, if they are not.
-        """
+        """Raise `GromaError`, naming the file of the answers, if they are to other questions."""
         found = f"{path} holds answers to"
         if self.benchmark != benchmark.name:
             raise GromaError(f"{found} {self.benchmark}, not to {benchmark.name}.")
@@ -88,15 +69,10 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class Shard:
-    """One process's share of the cases.
+    """One process's share of the cases."""
 
-    Attributes:
-        rank: number of the process, from 0.
-        of: how many there are.
-    """
-
-    rank: int = 0
-    of: int = 1
+    rank: int = 0  # number of the process, from 0
+    of: int = 1  # how many there are
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.of:
@@ -104,11 +80,7 @@ class Shard:
 
     @classmethod
     def read(cls, text: str | None) -> Self:
-        """Of "i/n"; where there is none, as torchrun or accelerate says, or all.
-
-        Raises:
-            GromaError: if it is something else.
-        """
+        """Of "i/n"; where there is none, as torchrun or accelerate says, or all."""
         if text is None:
             return cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
         rank, slash, of = text.partition("/")
@@ -129,18 +101,9 @@ class Shard:
 
 
 def choose(number: int, limit: int | None, seed: int) -> list[int]:
-    """Which cases are asked.
+    """Indices, in order, of the cases that are asked; None is all, and `seed` picks fewer.
 
-    Args:
-        number: how many there are.
-        limit: how many are asked; None is all.
-        seed: picks them.
-
-    Returns:
-        Indices in order.
-
-    Raises:
-        GromaError: if there is nothing to ask.
+    Raises `GromaError` if there is nothing to ask.
     """
     if not number or (limit is not None and limit < 1):
         raise GromaError("There is no case to ask about.")
@@ -160,15 +123,8 @@ def predict(
     """Have a model answer.
 
     A case whose picture is missing or damaged is left out, with a warning at the end; it is asked
-    again when the run is resumed.
-
-    Args:
-        benchmark: what to ask.
-        settings: the subset, and how to answer.
-        images: folder of the pictures.
-        load: gives the model; not called if all answers are there already.
-        path: where answers are kept; those already there are not asked for again.
-        shard: which share of them to answer.
+    again when the run is resumed. What stands in `path` already is not asked for again, and `load`
+    not called if that is everything.
 
     Raises:
         GromaError: if a setting makes no sense or the file holds answers of another run.
@@ -201,11 +157,7 @@ def predict(
 
 
 def _read_case(case: Fields) -> tuple[str, Fields]:
-    """Key and answer of one line.
-
-    Raises:
-        GromaError: if it is something else.
-    """
+    """Key and answer of one line."""
     key, answer = case.get("key"), case.get("answer")
     if not isinstance(key, str) or not isinstance(answer, dict):
         raise GromaError("A line of the answers has no `key` or no `answer`.")
@@ -215,8 +167,7 @@ def _read_case(case: Fields) -> tuple[str, Fields]:
 def read_predictions(paths: Sequence[Path]) -> tuple[RunSettings, Answers]:
     """Read answers, perhaps of several processes; what stands in several files counts once.
 
-    Raises:
-        GromaError: if files are of different runs, or contradict each other.
+    Raises `GromaError` if files are of different runs, or contradict each other.
     """
     files = [RunJournal.read(path) for path in paths]
     if any(file.settings != files[0].settings for file in files):

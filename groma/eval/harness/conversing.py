@@ -11,15 +11,14 @@ from groma.types import Box, GromaError
 def hold(chat: Chat, sample: GroundedSample) -> tuple[GroundedReply, ...]:
     """Ask all questions of a sample in a row, and leave the conversation as it was.
 
-    Returns:
-        One reply per turn. Where the model cannot take a question, because the conversation is
-        too long or names run out, that reply and all after it are empty and "cancelled".
+    Returns one reply per turn. Where the model cannot take a question, because the conversation is
+    too long or names run out, that reply and all after it are empty and "cancelled".
     """
     replies: list[GroundedReply] = []
     with suppress(GromaError):
         for number, turn in enumerate(sample.turns):
             text = plain_text(turn.question, sample.user_regions)
-            boxes = new_boxes(sample, number)
+            boxes = _new_boxes(sample, number)
             replies.append(chat.ask(text, boxes, grounding=turn.grounding))
     for _ in replies:
         chat.undo()
@@ -27,12 +26,10 @@ def hold(chat: Chat, sample: GroundedSample) -> tuple[GroundedReply, ...]:
     return (*replies, *[missing] * (len(sample.turns) - len(replies)))
 
 
-def new_boxes(sample: GroundedSample, number: int) -> list[Box]:
+def _new_boxes(sample: GroundedSample, number: int) -> list[Box]:
     """Boxes the user draws with one turn: those it mentions first, xyxy in pixels."""
-    height, width = sample.size
     before, now = (len(_mentioned(sample, end)) for end in (number, number + 1))
-    boxes = [sample.boxes[region] for region in sample.user_regions[before:now]]
-    return [(x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in boxes]
+    return [*sample.in_pixels(sample.user_regions[before:now])]
 
 
 def _mentioned(sample: GroundedSample, num_turns: int) -> tuple[int, ...]:

@@ -14,33 +14,22 @@ _NO_SET = "none"
 
 @dataclass(frozen=True)
 class Published:
-    """What one model reaches on one set.
+    """What one model reaches on one set."""
 
-    Attributes:
-        model: its name.
-        source: paper that says so.
-        figures: by the key of our figure, in percent.
-    """
-
-    model: str
-    source: str
-    figures: Mapping[str, float]
+    model: str  # its name
+    source: str  # paper that says so
+    figures: Mapping[str, float]  # by the key of our figure, in percent
 
 
 @dataclass(frozen=True)
 class _Set:
-    """A set that figures are published of.
+    """A set that figures are published of."""
 
-    Attributes:
-        benchmark: that measures it.
-        files: recognises `Benchmark.label`, in lower-case letters, digits and "+". Google's splits
-            of RefCOCO are other sets than those that carry its names.
-        results: of several models.
-    """
-
-    benchmark: str
+    benchmark: str  # that measures it
+    # Recognises `Benchmark.label`, in lower-case letters, digits and "+". Google's splits of
+    # RefCOCO are other sets than those that carry its names.
     files: str
-    results: tuple[Published, ...]
+    results: tuple[Published, ...]  # of several models
 
 
 def _read(results: Iterable[Mapping[str, Any]]) -> tuple[Published, ...]:
@@ -53,20 +42,14 @@ SETS: Mapping[str, _Set] = {
     for name, each in _FIGURES["sets"].items()
 }
 """By name; where other models' figures come from the Groma paper, that is their source."""
-REC_MEAN = _read(_FIGURES["rec_mean"])
-"""Mean accuracy over all eight sets of REC."""
+REC_MEAN = _read(_FIGURES["rec_mean"])  # mean accuracy over all eight sets of REC
 
 
 def find_set(benchmark: str, label: str, name: str | None) -> str | None:
     """Which set our figures are of, a key of `SETS`; None where it is none of them.
 
-    Args:
-        benchmark: that is measured.
-        label: what results call the questions.
-        name: of a set; `_NO_SET` for none; None recognises the label.
-
-    Raises:
-        GromaError: if the benchmark has no such set.
+    The name is that of a set, or `_NO_SET`; None recognises the label, what results call the
+    questions. Raises `GromaError` if the benchmark has no such set.
     """
     if name == _NO_SET:
         return None

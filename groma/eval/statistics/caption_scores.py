@@ -13,47 +13,33 @@ import numpy as np
 from groma.eval.statistics.intervals import Figure, Floats, Measure, divide, mean, sums
 from groma.types import GromaError
 
-Captions = Mapping[str, Sequence[str]]
-"""Key of a case -> captions."""
+Captions = Mapping[str, Sequence[str]]  # key of a case -> captions
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _STAGES = np.array([1.0, 0.6, 0.8, 0.6])
 """Weights of matches of the same word, stem, synonym and paraphrase."""
-_CHUNKS = 20
-"""Column of the number of runs of words that stand in the same order on both sides."""
+_CHUNKS = 20  # column of the number of runs of words that stand in the same order on both sides
 
 
 def measure_captions(references: Captions, captions: Mapping[str, str]) -> list[Measure]:
-    """METEOR and CIDEr.
-
-    Args:
-        references: at least one per case.
-        captions: one for each of the same cases.
-
-    Raises:
-        GromaError: if Java or pycocoevalcap is missing.
-    """
+    """METEOR and CIDEr of one caption per case; raises `GromaError` if a tool is missing."""
     check_java()
     truth = tokenize(references)
-    return measure_words(truth, tokenize({key: [captions[key]] for key in references}))
+    return _measure_words(truth, tokenize({key: [captions[key]] for key in references}))
 
 
-def measure_words(references: Captions, captions: Captions) -> list[Measure]:
+def _measure_words(references: Captions, captions: Captions) -> list[Measure]:
     """METEOR and CIDEr of what `tokenize` returns; one caption per case."""
     meteor = Figure("meteor", "METEOR", len(references))
     cider = Figure("cider", "CIDEr", len(references))
     return [
-        sums((meteor,), meteor_counts(references, captions), meteor_score),
+        sums((meteor,), _meteor_counts(references, captions), _meteor_score),
         mean(cider, _cider_scores(references, captions)),
     ]
 
 
 def check_java() -> None:
-    """Make sure that captions can be scored here.
-
-    Raises:
-        GromaError: if Java or pycocoevalcap is missing.
-    """
+    """Make sure that captions can be scored here; raises `GromaError`, naming what is missing."""
     if find_spec("pycocoevalcap") is None:
         raise GromaError(
             "METEOR and CIDEr need the package pycocoevalcap: pip install pycocoevalcap. Answers "
@@ -79,15 +65,10 @@ def tokenize(captions: Captions) -> dict[str, list[str]]:
     }
 
 
-def meteor_counts(references: Captions, captions: Captions) -> Floats:
-    """What METEOR counts in each caption, against the reference that fits it best.
+def _meteor_counts(references: Captions, captions: Captions) -> Floats:
+    """What METEOR counts in each tokenized caption, against the reference that fits it best.
 
-    Args:
-        references: tokenized.
-        captions: tokenized, one per case.
-
-    Returns:
-        (N, 23) lengths, matches and chunks in the order of METEOR 1.5.
+    Returns (N, 23) lengths, matches and chunks in the order of METEOR 1.5.
     """
     from pycocoevalcap.meteor.meteor import Meteor
 
@@ -103,15 +84,8 @@ def meteor_counts(references: Captions, captions: Captions) -> Floats:
     return counts
 
 
-def meteor_score(counts: Floats) -> Floats:
-    """METEOR of summed counts.
-
-    Args:
-        counts: (..., 23) as `meteor_counts` returns them, summed over captions.
-
-    Returns:
-        (..., 1) in [0, 1].
-    """
+def _meteor_score(counts: Floats) -> Floats:
+    """METEOR, (..., 1) in [0, 1], of (..., 23) `_meteor_counts`, summed over captions."""
     # Test and reference stand in turn: lengths, of them function words, then four stages of
     # matched content words and matched function words.
     lengths, functions = counts[..., 0:2], counts[..., 2:4]
@@ -126,7 +100,7 @@ def meteor_score(counts: Floats) -> Floats:
 
 
 def _cider_scores(references: Captions, captions: Captions) -> Floats:
-    """(N,) CIDEr of each caption, not in percent; arguments as in `meteor_counts`."""
+    """(N,) CIDEr of each caption, not in percent; arguments as in `_meteor_counts`."""
     from pycocoevalcap.cider.cider import Cider
 
     if not references:

@@ -31,29 +31,22 @@ _THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
 _NO_BOOLS = np.zeros((len(_THRESHOLDS), 0), bool)
 
-Shape = Any
-"""A box xywh in pixels, or a mask as run lengths, as pycocotools takes them."""
+Shape = Any  # A box xywh in pixels, or a mask as run lengths, as pycocotools takes them
 ShapeField = Literal["bbox", "segmentation"]
 
 _Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Matches:
-    """Which of the D things found in one unit are true, at each of the T thresholds.
+class _Matches:
+    """Which of the D things found in one unit are true, at each of the T thresholds."""
 
-    Attributes:
-        scores: (D,) best first.
-        hit: (T, D) found, and wanted.
-        miss: (T, D) found, and wrong; things beyond the range of areas, and what lies in a crowd,
-            are neither.
-        wanted: how many are to be found; crowds are not.
-    """
-
-    scores: Floats
-    hit: _Bools
+    scores: Floats  # (D,) best first
+    hit: _Bools  # (T, D) found, and wanted
+    # (T, D) found, and wrong; things beyond the range of areas, and what lies in a crowd, are
+    # neither.
     miss: _Bools
-    wanted: int
+    wanted: int  # how many are to be found; crowds are not
 
     @classmethod
     def of(cls, result: Mapping[str, Any] | None) -> Self:
@@ -71,7 +64,7 @@ def match_shapes(
     truth: Sequence[Sequence[Mapping[str, Any]]],
     field: ShapeField = "bbox",
     limit: int = 100,
-) -> dict[str, list[Matches]]:
+) -> dict[str, list[_Matches]]:
     """Compare what was found with what is there, in each of some units apart from one another.
 
     Args:
@@ -99,7 +92,7 @@ def match_shapes(
         evaluation.params.areaRng = [list(limits) for limits in _AREAS.values()]
         evaluation.evaluate()
     results = iter(evaluation.evalImgs)
-    return {area: [Matches.of(next(results)) for _ in found] for area in _AREAS}
+    return {area: [_Matches.of(next(results)) for _ in found] for area in _AREAS}
 
 
 def _area(shape: Shape, field: ShapeField) -> float:
@@ -124,28 +117,16 @@ def _to_coco(units: Sequence[Sequence[Mapping[str, Any]]]) -> COCO:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Everything found of one class in all pictures, best first.
+    """Everything found of one class in all pictures, best first."""
 
-    Attributes:
-        unit: (D,) picture of each.
-        hit: (T, D).
-        miss: (T, D).
-        wanted: (N,) how many things each picture has to be found.
-    """
-
-    unit: NDArray[np.intp]
-    hit: _Bools
-    miss: _Bools
-    wanted: Floats
+    unit: NDArray[np.intp]  # (D,) picture of each
+    hit: _Bools  # (T, D)
+    miss: _Bools  # (T, D)
+    wanted: Floats  # (N,) how many things each picture has to be found
 
     @classmethod
-    def of(cls, matches: Sequence[Matches], order: Sequence[int]) -> Self:
-        """Rank what was found in N pictures.
-
-        Args:
-            matches: one per picture.
-            order: of the N pictures, which decides among equal scores.
-        """
+    def of(cls, matches: Sequence[_Matches], order: Sequence[int]) -> Self:
+        """Rank what was found in N pictures, whose order decides among equal scores."""
         wanted = np.array([each.wanted for each in matches], np.float64)
         sorted_matches = [matches[unit] for unit in order]
         unit = np.repeat(np.array(order, np.intp), [len(each.scores) for each in sorted_matches])
@@ -162,13 +143,9 @@ class Ranking:
         return cls(unit[best], hit[:, best], miss[:, best], wanted)
 
     def precision(self, weights: Floats) -> Floats:
-        """Average precision at each threshold, 101 points.
+        """Average precision, (T,) of 101 points; nan where nothing is to be found.
 
-        Args:
-            weights: (N,) how often each picture counts.
-
-        Returns:
-            (T,), nan where nothing is to be found.
+        `weights`, (N,), say how often each picture counts.
         """
         wanted = weights @ self.wanted
         if not wanted:
@@ -191,14 +168,11 @@ class Ranking:
 class Recalls:
     """Recall of many classes, averaged over those that occur, and over thresholds.
 
-    Args:
-        matches: of a class in a picture.
-        pictures: the number of the picture of each.
-        classes: the number of the class of each.
+    The matches are of a class in a picture, whose numbers are `pictures` and `classes`.
     """
 
     def __init__(
-        self, matches: Sequence[Matches], pictures: Sequence[int], classes: Sequence[int]
+        self, matches: Sequence[_Matches], pictures: Sequence[int], classes: Sequence[int]
     ) -> None:
         shape = max(pictures, default=-1) + 1, max(classes, default=-1) + 1
         wanted = np.array([each.wanted for each in matches], np.float64)
@@ -211,14 +185,7 @@ class Recalls:
         ]
 
     def at(self, weights: Floats) -> Floats:
-        """Mean recall of classes.
-
-        Args:
-            weights: (R, N) how often each picture counts.
-
-        Returns:
-            (R, T); nan where nothing is to be found.
-        """
+        """(R, T) mean recall of classes with pictures counted (R, N) times; nan where none is."""
         wanted = weights @ self._wanted
         recalls = [divide(weights @ hits, wanted) for hits in self._hits]
         return np.stack([_mean_of_known(recall) for recall in recalls], axis=1)
@@ -230,13 +197,7 @@ class Recalls:
 
 
 def area_figures(key: str, label: str, cases: Mapping[str, int]) -> tuple[Figure, ...]:
-    """The six figures of `summarise`, as COCO tells them.
-
-    Args:
-        key: of the first.
-        label: of the first.
-        cases: how many cases figures rest on, by name of the range of areas.
-    """
+    """The six figures of `summarise`, as COCO tells them; `cases` are counted by range of areas."""
     return (
         Figure(key, label, cases["all"]),
         Figure(f"{key}_50", f"{label} at IoU 0.5", cases["all"]),
@@ -248,13 +209,9 @@ def area_figures(key: str, label: str, cases: Mapping[str, int]) -> tuple[Figure
 
 
 def summarise(values: Mapping[str, Floats]) -> Floats:
-    """Make figures of values at every threshold.
+    """Make figures of values (..., T) at every threshold, by name of the range of areas.
 
-    Args:
-        values: (..., T) by name of the range of areas.
-
-    Returns:
-        (..., 6): the mean, that at 0.5 and at 0.75, and the means of small, medium and large.
+    Returns (..., 6): the mean, that at 0.5 and at 0.75, and the means of small, medium and large.
     """
     means = {area: _mean_of_known(each) for area, each in values.items()}
     at = [values["all"][..., 0], values["all"][..., 5]]

@@ -15,94 +15,62 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_Z = 1.959963984540054
-"""Standard deviations on either side that hold 95 % of a normal distribution."""
 _ROWS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A measured figure.
+    """A measured figure."""
 
-    Attributes:
-        value: None where there was no case to measure.
-        low: lower end of the 95 % interval; None as `value`.
-        high: upper end.
-        cases: how many cases it rests on.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    cases: int
+    value: float | None  # None where there was no case to measure
+    low: float | None  # lower end of the 95 % interval; None as `value`
+    high: float | None  # upper end
+    cases: int  # how many cases it rests on
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
 
 
-NOTHING = Estimate(None, None, None, 0)
-"""The figure of no case at all."""
+_NOTHING = Estimate(None, None, None, 0)
 
 
 def proportion(right: int, cases: int) -> Estimate:
-    """A share of independent cases with its Wilson score interval.
+    """The share of independent cases that are right, with its Wilson score interval.
 
-    Args:
-        right: how many of the cases count, 0 <= right <= cases.
-        cases: how many there are.
-
-    Raises:
-        ValueError: if the numbers contradict each other.
+    Raises `ValueError` if the numbers contradict each other.
     """
     if not 0 <= right <= cases:
         raise ValueError(f"{right} of {cases} cases cannot be right.")
     if not cases:
-        return NOTHING
-    share = right / cases
-    centre = (share + _Z**2 / (2 * cases)) / (1 + _Z**2 / cases)
-    spread = share * (1 - share) / cases + _Z**2 / (4 * cases**2)
-    reach = _Z * spread**0.5 / (1 + _Z**2 / cases)
-    low = 0.0 if right == 0 else centre - reach
-    high = 1.0 if right == cases else centre + reach
-    return Estimate(share, low, high, cases)
+        return _NOTHING
+    from scipy.stats import binomtest  # slow
+
+    interval = binomtest(right, cases).proportion_ci(method="wilson")
+    return Estimate(right / cases, float(interval.low), float(interval.high), cases)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a figure is called.
+    """What a figure is called."""
 
-    Attributes:
-        key: its name in JSON.
-        label: its name for people.
-        cases: how many cases it rests on.
-        scale: published figures are this many times ours: 100 for those in percent.
-        is_share: whether every case is right or wrong; where all are the same, drawing them again
-            shows no doubt, and the interval is Wilson's.
-    """
-
-    key: str
-    label: str
-    cases: int
-    scale: float = 100.0
+    key: str  # its name in JSON
+    label: str  # its name for people
+    cases: int  # how many cases it rests on
+    scale: float = 100.0  # published figures are this many times ours: 100 for those in percent
+    # Whether every case is right or wrong; where all are the same, drawing them again shows no
+    # doubt, and the interval is Wilson's.
     is_share: bool = False
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Figures that are computed together.
+    """Figures that are computed together."""
 
-    Attributes:
-        figures: K of them.
-        units: N, how many pictures are drawn again.
-        at: weights (R, N) -> figures (R, K); nan where they say nothing.
-        draws: how many times N pictures are drawn.
-    """
-
-    figures: tuple[Figure, ...]
-    units: int
-    at: Callable[[Floats], Floats]
-    draws: int = 1000
+    figures: tuple[Figure, ...]  # K of them
+    units: int  # N, how many pictures are drawn again
+    at: Callable[[Floats], Floats]  # weights (R, N) -> figures (R, K); nan where they say nothing
+    draws: int = 1000  # how many times N pictures are drawn
 
     def values(self) -> Floats:
         """(K,) the figures with every picture counted once; nan where there is no picture."""
@@ -143,12 +111,10 @@ class Measure:
 def sums(
     figures: tuple[Figure, ...], counts: Floats, statistic: Callable[[Floats], Floats]
 ) -> Measure:
-    """Figures made of sums over pictures.
+    """K figures made of sums over pictures.
 
-    Args:
-        figures: K of them.
-        counts: (N, S) what each picture adds to each sum.
-        statistic: turns sums (R, S) into figures (R, K).
+    `counts` (N, S) is what each picture adds to each sum; `statistic` turns sums (R, S) into
+    figures (R, K).
     """
     return Measure(figures, len(counts), lambda weights: statistic(weights @ counts))
 
@@ -163,27 +129,18 @@ def mean(figure: Figure, values: Floats) -> Measure:
 def estimate(
     counts: Floats, statistic: Callable[[Floats], Floats], cases: int, is_share: bool = False
 ) -> Estimate:
-    """One figure made of sums over pictures.
+    """One figure made of sums over pictures, of which each adds (N, S) `counts`.
 
-    Args:
-        counts: (N, S) what each picture adds to each sum.
-        statistic: turns sums (..., S) into the figure (...,); nan where they say nothing.
-        cases: how many cases the figure rests on, to be told with it.
-        is_share: see `Figure`.
+    `statistic` turns sums (..., S) into the figure (...,), nan where they say nothing.
     """
     figure = Figure("", "", cases, is_share=is_share)
     return sums((figure,), counts, lambda x: statistic(x)[..., None]).estimates()[""]
 
 
 def _draw_weights(number: int, draws: int) -> Iterator[Floats]:
-    """How often each of some pictures is drawn when as many are drawn with replacement.
+    """How often each of N >= 1 pictures is drawn when as many are drawn with replacement.
 
-    Args:
-        number: N of the pictures, at least one.
-        draws: how many times N pictures are drawn; always the same ones.
-
-    Yields:
-        Blocks (R, N) of counts, `draws` rows in all.
+    Yields blocks (R, N) of counts, `draws` rows in all, always the same ones.
     """
     rng = np.random.default_rng(0)
     block = max(1, _ROWS_AT_ONCE // number)
@@ -195,11 +152,6 @@ def _draw_weights(number: int, draws: int) -> Iterator[Floats]:
 def ratio(sums: Floats) -> Floats:
     """First sum over second: a recall, a precision, a mean; nan where the second is 0."""
     return divide(sums[..., 0], sums[..., 1])
-
-
-def f1(sums: Floats) -> Floats:
-    """Harmonic mean of precision and recall from sums of hits, found and wanted."""
-    return divide(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
 
 
 def divide(above: Floats, below: Floats) -> Floats:
@@ -217,6 +169,6 @@ def _wilson(figure: Figure, value: float) -> Estimate | None:
 
 def _estimate(value: float, drawn: Floats, cases: int) -> Estimate:
     if np.isnan(value):
-        return NOTHING
+        return _NOTHING
     low, high = np.nanpercentile(drawn, (2.5, 97.5))
     return Estimate(float(value), float(low), float(high), cases)

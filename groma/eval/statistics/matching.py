@@ -9,20 +9,11 @@ from numpy.typing import NDArray
 from groma.ops.boxes import pairwise_iou
 from groma.types import Box
 
-IOU = 0.5
-"""From this overlap on two boxes are the same thing."""
+IOU = 0.5  # from this overlap on two boxes are the same thing
 
 
 def overlaps(found: Sequence[Box], truth: Sequence[Box]) -> NDArray[np.float64]:
-    """Intersection over union of every pair.
-
-    Args:
-        found: F boxes xyxy.
-        truth: T boxes in the same unit.
-
-    Returns:
-        (F, T) in [0, 1].
-    """
+    """(F, T) intersection over union of found and true boxes xyxy in the same unit."""
     a, b = (torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4) for boxes in (found, truth))
     return pairwise_iou(a, b).numpy()
 
@@ -35,14 +26,8 @@ def match_boxes(
 ) -> list[tuple[int, int]]:
     """Pair as many boxes as can be paired, each at most once; of equal pairings the tightest.
 
-    Args:
-        found: F boxes xyxy.
-        truth: T boxes in the same unit.
-        threshold: least overlap of a pair.
-        allowed: (F, T) which pairs may be made at all; None is every pair.
-
-    Returns:
-        (found, true) indices, in the order of `found`.
+    Boxes are xyxy in the same unit; `allowed`, (F, T), says which pairs may be made at all. Returns
+    (found, true) indices, in the order of `found`.
     """
     from scipy.optimize import linear_sum_assignment  # slow, and of no use to an answer
 
@@ -57,6 +42,11 @@ def match_boxes(
     rows, columns = linear_sum_assignment(worth, maximize=True)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     return [(row, column) for row, column in pairs if possible[row, column]]
+
+
+def is_first(found: Sequence[Box], box: Box) -> bool:
+    """Whether the first of the boxes found is this one (REC, paper 5.1): IoU above 0.5."""
+    return bool(found) and bool(overlaps(found[:1], [box])[0, 0] > IOU)
 
 
 def num_matched(found: Sequence[Box], truth: Sequence[Box], threshold: float = IOU) -> int:

@@ -36,6 +36,7 @@ def _read(
         if _is_task(item):
             fields, listed = item["data"], _read_results(item, missed)
         regions = [region for region in listed if _SHAPES & region.keys()]
+        missed["shape"] += sum(map(_is_labelled, listed)) - sum(map(_is_labelled, regions))
         size = next((size for region in regions if (size := read_size(region, _SIZE))), None)
         shapes = [_read_shape(region, size) for region in regions]
         picture = label_picture(_read_name(fields), size, shapes, missed)
@@ -54,9 +55,12 @@ def _is_task(item: Any) -> bool:
 def _is_short_task(item: Any) -> bool:
     """Whether it is a task of an export as JSON-MIN."""
     return isinstance(item, Mapping) and any(
-        _SHAPES & region.keys() and any(str(name).endswith("labels") for name in region)
-        for region in _lists(item)
+        _SHAPES & region.keys() and _is_labelled(region) for region in _lists(item)
     )
+
+
+def _is_labelled(region: Mapping[str, Any]) -> bool:
+    return any(str(name).endswith("labels") for name in region)
 
 
 def _lists(item: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -26,6 +26,7 @@ _MOST_TURNS = 6
 
 _REASONS = {
     "file": "{} files cannot be read; they are left out.",
+    "unknown": "{} other files are of no format that is known; they are left out.",
     "object": "{} entries cannot be read; they are left out.",
     "empty": "{} pictures have no box with a caption or class; they are left out.",
     "bare": "{} pictures have no file of labels; they are left out.",
@@ -39,7 +40,7 @@ _REASONS = {
     "rotated": "{} boxes are rotated; the upright boxes around them are taken.",
     "together": "{} files of the same name are read as one set.",
 }
-_HARMLESS = ("rotated", "together")
+_HARMLESS = ("rotated", "together", "unknown")
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def explain_missed(code: str, missed: Counter[str]) -> Iterator[Note]:
     for reason, sentence in _REASONS.items():
         if missed[reason]:
             severity = "note" if reason in _HARMLESS else "warning"
-            yield Note(f"{code}-{reason}", sentence.format(f"{missed[reason]:,}"), severity)
+            yield Note(
+                f"{code or 'set'}-{reason}", sentence.format(f"{missed[reason]:,}"), severity
+            )
 
 
 class BoxFormat(NamedTuple):

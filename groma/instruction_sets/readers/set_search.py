@@ -35,6 +35,9 @@ _READABLE = f"; what can be read is {_FORMATS}"
 _TEXTS = (".txt", ".names", ".labels", ".yaml", ".yml")
 """Endings of labels of YOLO, and of what names their classes."""
 
+_BESIDE = ("meta.json", "obj_class_to_machine_color.json")
+"""What Supervisely puts beside its annotations."""
+
 _BOXES = (COCO, VIA, LABELME, SUPERVISELY, LABEL_STUDIO, VOC, CVAT)
 
 
@@ -104,8 +107,7 @@ def find_in_folder(folder: Path, path: Path, images: Path | str | None) -> Found
     if len(sets) > 1:
         names = ", ".join(str(found.files[0]) for found in sets[:3])
         raise GromaError(f"{path.name} holds {len(sets)} instruction sets ({names}); keep one.")
-    if sets[0].is_split:
-        sets[0].missed["file"] += len(mistakes)
+    sets[0].missed.update(file=len(mistakes), unknown=len(others))
     return sets[0]
 
 
@@ -125,7 +127,7 @@ def _scan(
             continue
         found = _find(data, PurePosixPath(file.relative_to(folder).as_posix()))
         if found is None:
-            others.append(name_content(data))
+            others += [name_content(data)] if file.name not in _BESIDE else []
         elif not any(known.takes(found) for known in sets):
             sets.append(found)
     return sets, mistakes, others

@@ -21,12 +21,7 @@ class GroundedConversations(nn.Module):
     """Name regions in random order while training, lest the first be named most (as released)."""
 
     def __init__(self, model: GromaForConditionalGeneration, weights: Mapping[str, float]) -> None:
-        """Train a model in place.
-
-        Args:
-            model: frozen as the stage says.
-            weights: of the terms of the loss, which are `language` alone.
-        """
+        """Train a model, frozen as the stage says, in place; its loss has one term, `language`."""
         super().__init__()
         self.model = model
         self.weights = dict(weights)
@@ -72,13 +67,8 @@ class GroundedConversations(nn.Module):
     def weigh(self, terms: Mapping[str, Tensor], output: GromaOutput, labels: Tensor) -> dict:
         """Add the language loss to other terms and sum up.
 
-        Args:
-            terms: by name.
-            output: of the whole model.
-            labels: (B, T) as in `forward`.
-
-        Returns:
-            `loss` and its terms; outside of training also `logits` and the expanded `labels`.
+        `labels` are (B, T) as in `forward`. Returns `loss` and its terms; outside of training also
+        `logits` and the expanded `labels`.
         """
         language = output.loss
         assert language is not None

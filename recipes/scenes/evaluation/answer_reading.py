@@ -7,7 +7,7 @@ question expects goes through the same, so that "two bikes" holds "bicycle".
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
-from groma.eval.harness.answer_words import holds, plain_words
+from groma.eval.harness.answer_words import denies, holds, plain_words
 from groma.text.grammar import MEASURES, plural_of
 from recipes.scenes.language.attributes import SIZE_CHECKS
 from recipes.scenes.nouns import COLOURS, NOUNS, STUFF, STUFF_SYNONYMS, SYNONYMS
@@ -59,6 +59,16 @@ def _noun_forms() -> dict[Tokens, str]:
 def says(tokens: Tokens, words: str) -> bool:
     """Whether these words stand next to one another in a text that `read` read."""
     return holds(tokens, read(words))
+
+
+def number_said(words: Sequence[str]) -> int | None:
+    """The number an answer gives: its first, 0 where it denies, 1 for "a" or "the only"."""
+    for word in words:
+        if word.isdecimal():
+            return int(word)
+    if denies(words):
+        return 0
+    return 1 if {"a", "an", "only"} & set(words) else None
 
 
 def names_said(tokens: Tokens) -> list[str]:

@@ -32,8 +32,8 @@ def answer_scene(
     """
     if scene.pixels is None:
         raise ValueError(f"Scene {scene.key} is symbolic: there is nothing to look at.")
-    encoded = groma.encode_image(scene.pixels)
-    chat = groma.chat(encoded, **settings)
+    chat = groma.chat(scene.pixels, **settings)
+    encoded = chat.image
     return SceneRecord(
         index=index,
         key=scene.key,

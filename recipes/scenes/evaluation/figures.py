@@ -7,19 +7,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from groma.eval.harness.pointing import count_pointed, points_first
-from groma.eval.harness.table import Row
 from groma.eval.statistics.intervals import (
     Estimate,
+    Floats,
+    divide,
     estimate,
-    f1,
     proportion,
     ratio,
 )
 from groma.eval.statistics.matching import IOU, num_matched
 from groma.types import Box
+from recipes.scenes.evaluation.figure_table import Row
 from recipes.scenes.evaluation.records import Answer, SceneRecord
-from recipes.scenes.evaluation.scene_judging import Description, judge_caption, judge_description
+from recipes.scenes.evaluation.scene_judging import (
+    Description,
+    count_pointed,
+    judge_caption,
+    judge_description,
+    points_first,
+)
 from recipes.scenes.nouns import SIZES
 
 REC_KINDS: dict[str, str] = {
@@ -233,6 +239,11 @@ def _share(outcomes: Iterable[bool]) -> Estimate:
 def _ratio(counts: Sequence[Sequence[int]]) -> Estimate:
     """First sum over second, a share with as many cases as the second."""
     return estimate(np.array(counts), ratio, sum(row[1] for row in counts), is_share=True)
+
+
+def f1(sums: Floats) -> Floats:
+    """Harmonic mean of precision and recall from sums of hits, found and wanted."""
+    return divide(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
 
 
 def _by_scene(counts: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:

@@ -3,8 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from groma.eval.harness.table import Row, Section, format_estimate, markdown, section_table
+from groma.eval.harness.benchmark_result import markdown
 from recipes.scenes.evaluation import figures
+from recipes.scenes.evaluation.figure_table import (
+    Row,
+    Section,
+    format_estimate,
+    section_table,
+)
 from recipes.scenes.evaluation.figures import Records
 from recipes.scenes.pictures.sprites import UNSEEN_STYLE
 

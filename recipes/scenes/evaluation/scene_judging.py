@@ -11,9 +11,8 @@ import numpy as np
 
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, Expected
-from groma.eval.harness.answer_words import agrees, denies, number_said
-from groma.eval.harness.pointing import points_exactly
-from groma.eval.statistics.matching import match_boxes
+from groma.eval.harness.answer_words import agrees, denies
+from groma.eval.statistics.matching import is_first, match_boxes, num_matched
 from groma.types import Box
 from recipes.scenes.evaluation import answer_reading as reading
 from recipes.scenes.language.attributes import colour_known
@@ -60,6 +59,22 @@ class Description:
     sizes_right: int
 
 
+def count_pointed(reply: GroundedReply, boxes: Sequence[Box]) -> tuple[int, int, int]:
+    """Right regions, regions pointed at, and regions to point at."""
+    found = [region.box for region in reply.regions]
+    return num_matched(found, boxes), len(found), len(boxes)
+
+
+def points_exactly(reply: GroundedReply, boxes: Sequence[Box]) -> bool:
+    """Whether an answer points at each of these once and at nothing else."""
+    return len(set(count_pointed(reply, boxes))) == 1
+
+
+def points_first(reply: GroundedReply, box: Box) -> bool:
+    """Whether the first region of an answer is this one (REC, paper 5.1)."""
+    return is_first([region.box for region in reply.regions], box)
+
+
 def is_judged(expected: Expected) -> bool:
     """Whether anything is known about the right answer."""
     return expected != Expected()
@@ -89,7 +104,7 @@ def _judge_words(turn: QA, text: str) -> bool | None:
     if expected.yes is not None:
         checks.append(agrees(tokens) is expected.yes)
     if expected.count is not None:
-        checks.append(number_said(tokens) == expected.count)
+        checks.append(reading.number_said(tokens) == expected.count)
     if expected.words:
         groups = expected.words
         checks += [any(reading.says(tokens, word) for word in group) for group in groups]

@@ -11,7 +11,7 @@ from groma.chat.chat import Groma
 from groma.chat.settings import GenerationSettings
 from groma.dice import Split
 from groma.run_journal import RunJournal
-from groma.types import GromaError
+from groma.types import Detail, GromaError
 from recipes.scenes.evaluation.answering import answer_scene
 from recipes.scenes.evaluation.collage import CollageGenerator
 from recipes.scenes.evaluation.records import SceneRecord
@@ -46,6 +46,8 @@ class Settings:
         max_new_tokens: most tokens of an answer.
         score_threshold: see `GenerationSettings`.
         max_regions: see `GenerationSettings`.
+        detail: see `GenerationSettings`.
+        side: see `SceneGenerator`.
     """
 
     model: str
@@ -61,6 +63,8 @@ class Settings:
     max_new_tokens: int
     score_threshold: float | None
     max_regions: int | None
+    detail: Detail = 1
+    side: int | None = None
 
     def source(self) -> SceneSource:
         """Where the scenes come from.
@@ -68,8 +72,9 @@ class Settings:
         Raises:
             GromaError: if there is no such style or the pictures are too small.
         """
-        make = SceneGenerator if self.scenes == "own" else CollageGenerator
-        return make(self.split, self.seed, self.size, self.style)
+        if self.scenes == "own":
+            return SceneGenerator(self.split, self.seed, self.size, self.style, side=self.side)
+        return CollageGenerator(self.split, self.seed, self.size, self.style)
 
     def generation(self) -> dict[str, Any]:
         """How answers are made, as `Groma.chat` takes it.
@@ -77,7 +82,7 @@ class Settings:
         Raises:
             GromaError: if a setting is out of range.
         """
-        names = ("max_new_tokens", "score_threshold", "max_regions")
+        names = ("max_new_tokens", "score_threshold", "max_regions", "detail")
         chosen = {name: getattr(self, name) for name in names}
         GenerationSettings(**chosen)
         return chosen
@@ -89,6 +94,8 @@ class Settings:
         return (
             f"{self.model}: {count:,} {makers[self.scenes]}, {self.split} split, "
             f"seed {self.seed}, {self.size} px, {style}"
+            + (f", things of {self.side} px" if self.side else "")
+            + (f", detail {self.detail}" if self.detail != 1 else "")
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A scene depends on (split, seed, index) alone: the splits share no scene, and th
 the same bytes. Another size draws the same cast again at another resolution.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from groma.dice import Dice, Split
@@ -36,6 +36,7 @@ class SceneGenerator:
         size: (H, W) of the pictures, or one side of a square, in pixels.
         style: atlas to draw from; None draws from all styles that may be trained on.
         augment: change sprites hard, for styles never seen; None means in training only.
+        side: longer side of every thing in pixels; None draws it, by how many there are.
     """
 
     split: Split = "train"
@@ -43,6 +44,7 @@ class SceneGenerator:
     size: Size | int = 224
     style: str | None = None
     augment: bool | None = None
+    side: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.frame) < 64:
@@ -65,7 +67,10 @@ class SceneGenerator:
         dice = Dice.of(self.split, self.seed, index)
         augment = self.split == "train" if self.augment is None else self.augment
         painter = _Painter(self._draw_style(dice), dice, dice.maybe(_HARD_SHARE) and augment)
-        canvas, things, backdrop = painter.paint(self.frame, draw_cast(dice))
+        cast = draw_cast(dice)
+        if self.side is not None:
+            cast = [replace(role, side=self.side / min(self.frame)) for role in cast]
+        canvas, things, backdrop = painter.paint(self.frame, cast)
         smallest = _SMALLEST_PART * min(self.frame)
         parts = [box for i in range(len(things)) for box in canvas.part_boxes(i, smallest)]
         return Scene(

@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 
 from groma.chat.chat import Chat
 from groma.chat.conversation import Conversation, GroundedReply
+from groma.chat.embedder import MASK_SIDE, mask_coverage
 from groma.chat.settings import GenerationSettings
+from groma.masks.grabcut import GrabCut
+from groma.named_regions import GroundedSpan
+from groma.shapes import Box, Mask, Point, Scribble
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, REFER_FEATURE, REGION, ROI_CLOSE, ROI_OPEN
-from groma.types import GromaError, GroundedSpan
+from groma.types import GromaError
 from tests import talk
 from tests.groma.text import toy
-from tests.talk import CAT, DOG
+from tests.talk import CAT, DOG, SIZE
 
 SHORT = 30
 
@@ -222,6 +226,86 @@ def test_the_same_box_gives_the_same_features_wherever_it_stands() -> None:
     torch.testing.assert_close(rows[at[0]], expected[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(rows[last_region], expected[0], atol=1e-5, rtol=1e-4)
     assert torch.equal(rows[100:], tail)
+
+
+LINE = Scribble((((12, 12), (30, 40)),), width=4)
+LINE_MASK = Mask.of(LINE.mask(SIZE))
+PLACE = talk.place()
+
+
+def test_any_shape_is_a_region_and_numbers_go_over_all_of_them() -> None:
+    talked, tokens = chat(score_threshold=0.0), talk.groma().template.tokens
+    shapes = [LINE.to_json(), PLACE, Mask.of(LINE.mask(SIZE))]
+    talked.ask("Are [1] and [4] alike?", [DOG], regions=shapes)
+    turn = talked.conversation.turns[0]
+    assert turn.shapes == (Box(*DOG), LINE, PLACE, Mask.of(LINE.mask(SIZE)))
+    users = [r for r in talked.conversation.regions if r.user is not None]
+    assert [region.user for region in users] == [1, 2, 3, 4]
+    ids = prompt_of(talked, "What is [2]?")
+    mentions = [ids[i - 2] for i, token in enumerate(ids) if token == tokens[REFER_FEATURE]]
+    assert mentions == [tokens.region(users[i].id) for i in (0, 3, 1)]
+
+
+def test_a_scribble_is_of_its_own_pixels() -> None:
+    talked = chat()
+    box = Box(*LINE.box(SIZE))
+    request = talked._request(talked.conversation, "this?", [LINE, box], talked.settings)
+    line, plain = request.regions[-2:]
+    assert line.extent == plain.extent
+    with torch.inference_mode():
+        keys = talked._embedder.keys(request.ids, request.regions)
+        rows = talked._embedder.embed(request.ids, request.regions, 0)
+        masked, whole = talk.groma().model.encode_regions(
+            talk.encoded(),
+            torch.tensor([line.extent, plain.extent]),
+            torch.stack([mask_coverage(LINE_MASK), torch.ones(MASK_SIDE, MASK_SIDE)]),
+        )
+    at = [i for i, key in enumerate(keys) if isinstance(key, tuple)][-2:]
+    assert keys[at[0]] == (line.extent, LINE_MASK)
+    torch.testing.assert_close(rows[at[0]], masked, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(rows[at[1]], whole, atol=1e-5, rtol=1e-4)
+    assert (masked - whole).abs().max() > 1e-2
+
+
+def test_what_was_drawn_is_saved_and_asked_again() -> None:
+    talked = chat(score_threshold=0.0)
+    talked.ask("What is [1]?", regions=[LINE, PLACE])
+    saved = json.loads(json.dumps(talked.to_dict()))
+    again = talk.groma().chat(talk.encoded(), Conversation.from_dict(saved))
+    assert again.conversation == talked.conversation
+    again.regenerate()
+    assert again.conversation.turns[0].shapes == (LINE, PLACE)
+    again.edit("And now?", [LINE])
+    assert again.conversation.turns[0].shapes == (LINE,)
+
+
+def test_masks_become_part_of_the_talk() -> None:
+    model = talk.groma().with_masks(GrabCut())
+    seed = grounded()[0].settings.seed
+    talked = model.chat(talk.picture(), max_new_tokens=SHORT, temperature=1.0, seed=seed)
+    assert talked.ask("What is this?", [DOG]).regions
+    before = talked.conversation
+    masked = talked.make_masks()
+    assert masked == talked.conversation == before.masked(GrabCut().look(talk.picture()))
+    assert all(region.mask for region in masked.turns[0].reply.regions)
+    assert Conversation.from_dict(json.loads(json.dumps(talked.to_dict()))) == masked
+    unmasked = talk.groma().chat(talk.encoded(), before)
+    assert_same(
+        *(each.ask("And?", max_new_tokens=5, temperature=0.0) for each in (talked, unmasked))
+    )
+    with pytest.raises(GromaError, match="nothing to make masks with"):
+        unmasked.make_masks()
+
+
+def test_a_wrong_region_is_refused_before_anything_is_computed() -> None:
+    talked = chat()
+    with pytest.raises(GromaError, match=r"^Region 2: It lies outside the picture\.$"):
+        talked.ask("What?", [DOG], regions=[Point(200, 1)])
+    with pytest.raises(GromaError, match="101 regions are too many"):
+        talked.ask("What?", [DOG], regions=[PLACE] * 100)
+    with pytest.raises(GromaError, match="must be a list"):
+        talked.ask("What?", regions={"point": [1, 2]})
+    assert not talked.conversation.turns
 
 
 def test_typed_tags_stay_text() -> None:

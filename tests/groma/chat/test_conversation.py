@@ -6,7 +6,8 @@ import pytest
 
 from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.chat.settings import GenerationSettings
-from groma.types import GromaError, GroundedSpan, Region
+from groma.named_regions import GroundedSpan, Region
+from groma.types import GromaError
 from tests.groma.text.test_template import mentioned, template
 
 SIZE = (40, 50)

@@ -90,9 +90,36 @@ def test_memory_is_counted_and_released() -> None:
     decoder = PrefixDecoder(MODEL)
     assert decoder.num_bytes == 0
     read(decoder, [1, 2, 3])
-    assert decoder.num_bytes == 2 * 2 * 3 * 2 * 8 * 4
+    assert decoder.num_bytes >= 2 * 2 * 3 * 2 * 8 * 4
     decoder.release()
     assert decoder.num_bytes == 0
+
+
+def test_what_another_one_has_read_is_taken_over() -> None:
+    decoder, other = PrefixDecoder(MODEL), PrefixDecoder(MODEL)
+    read(other, [1, 2, 3, 4])
+    decoder.take_over(other)
+    starts: list[int] = []
+
+    def embed(start: int) -> Tensor:
+        starts.append(start)
+        return MODEL.get_input_embeddings()(torch.tensor([1, 2, 3, 9, 5][start:]))
+
+    torch.testing.assert_close(decoder.read([1, 2, 3, 9, 5], embed), uncached([1, 2, 3, 9, 5]))
+    assert starts == [3]
+    torch.testing.assert_close(other.extend(6), uncached([1, 2, 3, 4, 6]))
+
+
+def test_tokens_are_added_in_place_beyond_the_room_that_was_taken() -> None:
+    decoder, ids = PrefixDecoder(MODEL), [1, 2, 3]
+    read(decoder, ids)
+    sizes = set()
+    for at in range(150):
+        ids.append(5 + at % 7)
+        logits = decoder.extend(ids[-1])
+        sizes.add(decoder.num_bytes)
+    torch.testing.assert_close(logits, uncached(ids))
+    assert 1 < len(sizes) < 5
 
 
 def generate(limit: int = 12, **settings) -> list[int]:

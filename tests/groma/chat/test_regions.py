@@ -3,7 +3,9 @@ import torch
 
 from groma.chat.regions import list_regions, name_regions
 from groma.model.region_selection import SelectionPolicy
-from groma.types import EncodedImage, GromaError, Proposals, Region
+from groma.named_regions import Region
+from groma.shapes import Mask, Point, Scribble
+from groma.types import EncodedImage, GromaError, Proposals
 
 SIZE = (100, 200)
 LEFT = (0.0, 0.0, 0.4, 0.5)
@@ -46,6 +48,53 @@ def test_proposals_come_first_in_order_of_score_then_the_users() -> None:
     assert [round(region.objectness, 3) for region in regions] == [0.9, 0.5, 1.0, 1.0]
     assert regions[2].box == (1.0, 2.0, 30.0, 40.0)
     assert regions[2].extent == pytest.approx((0.005, 0.02, 0.15, 0.4))
+
+
+DOG_AND_HEAD = image(
+    ((0.1, 0.1, 0.6, 0.9), 0.8),  # a dog
+    ((0.1, 0.1, 0.3, 0.4), 0.5),  # its head
+    ((0.15, 0.15, 0.2, 0.2), 0.2),  # an eye, perhaps
+    ((0.7, 0.1, 0.9, 0.3), 0.3),
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "box"),
+    [
+        ((34, 17), (20, 10, 60, 40)),  # too little is sure of the eye
+        ((100, 60), (20, 10, 120, 90)),
+        ((150, 20), (140, 10, 180, 30)),  # little is enough where nothing is surer
+    ],
+)
+def test_a_point_takes_the_smallest_thing_under_it_that_is_sure(place: tuple, box: tuple) -> None:
+    *_, region = name(picture=DOG_AND_HEAD, boxes=(Point(*place),))
+    assert region.box == pytest.approx(box)
+    assert region.user == 1
+    assert region.shape == Point(*place)
+    assert region.mask is None
+
+
+def test_a_point_is_the_proposal_that_it_takes() -> None:
+    regions = name(picture=DOG_AND_HEAD, boxes=({"point": [100, 60]},))
+    assert regions[-1].extent == regions[0].extent
+
+
+def test_where_nothing_is_found_a_point_means_nothing() -> None:
+    with pytest.raises(
+        GromaError, match=r"^Nothing was found at 199, 99; please draw a box around it\.$"
+    ):
+        name(picture=DOG_AND_HEAD, boxes=(Point(199, 99),))
+
+
+def test_what_is_drawn_is_numbered_in_its_order_and_has_its_own_pixels() -> None:
+    scribble = Scribble((((10, 10), (50, 30)),), width=3)
+    *_, first, second, third = name(boxes=(scribble, LEFT_PX, Mask.of(scribble.mask(SIZE))))
+    assert [first.user, second.user, third.user] == [1, 2, 3]
+    assert first.box == third.box == scribble.box(SIZE)
+    assert first.mask == third.mask == third.shape
+    assert (first.shape, second.shape, second.mask) == (scribble, None, None)
+    x1, y1, x2, y2 = first.box
+    assert first.extent == pytest.approx((x1 / 200, y1 / 100, x2 / 200, y2 / 100))
 
 
 def test_a_proposal_over_the_edge_keeps_its_extent() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from groma.data.augment import Augmentation, View, is_mirrorable
+from groma.data.augment import Augmentation, View, _is_mirrorable
 from groma.data.dataset import make_dice
 from groma.data.sample import QA, GroundedSample, Phrase
 from groma.data.sources.items import BrokenItem, DetectionSample, Head
@@ -78,13 +78,13 @@ def test_segments_are_learnt_by_their_size_in_the_view() -> None:
     "text", ["Leftmost dog", "the one at right.", "3 o'clock", "r", "the sign", "player 7", "LEFT"]
 )
 def test_words_that_a_mirror_makes_untrue(text: str) -> None:
-    assert not is_mirrorable(talk("a dog", text))
+    assert not _is_mirrorable(talk("a dog", text))
 
 
 def test_everything_else_may_be_mirrored() -> None:
-    assert is_mirrorable(talk("a bright upright dog", "the cleft stick"))
-    assert is_mirrorable(detected(BOX))
-    assert not is_mirrorable(talk("a dog", kind="chat"))
+    assert _is_mirrorable(talk("a bright upright dog", "the cleft stick"))
+    assert _is_mirrorable(detected(BOX))
+    assert not _is_mirrorable(talk("a dog", kind="chat"))
 
 
 def test_probabilities_are_kept() -> None:

@@ -4,15 +4,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from groma.cli import data
 from groma.cli import main as cli
-from groma.data.set_preview import LEARNT
+from groma.data.set_preview import _LEARNT
 from tests.groma.data.test_parsers import REASONS
 from tests.groma.train import tiny_language
 
 
 @pytest.fixture(autouse=True)
 def _tiny_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "load_template", lambda _: tiny_language.template())
+    monkeypatch.setattr(data, "load_template", lambda _: tiny_language.template())
 
 
 def test_stats_count_everything(public: Path, capsys: pytest.CaptureFixture) -> None:
@@ -72,7 +73,7 @@ def test_show_draws_boxes_and_marks_what_is_learnt(
     options = ["--source", "vg-multi", "--save", str(target), "--model", "groma-mini"]
     assert cli.main(["data", "show", config, "0", *options]) == 0
     out = capsys.readouterr().out
-    learnt = [part.split(LEARNT[1])[0] for part in out.split(LEARNT[0])[1:]]
+    learnt = [part.split(_LEARNT[1])[0] for part in out.split(_LEARNT[0])[1:]]
     assert len(learnt) == 2
     assert all(text.strip().startswith("a ") and text.endswith("</s>") for text in learnt)
     assert all(part in out for part in ("<box ", "USER:", "<refer_feat>", "VG_100K_2/1.jpg"))

@@ -171,7 +171,7 @@ def test_what_is_derived_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").iterdir()) == []
     path = derive_lines([source], "test", tmp_path / "cache", lambda: [{"a": 1}])
     assert path == derive_lines([source], "test", tmp_path / "cache", fail)
-    assert path.read_text() == '{"a": 1}\n'
+    assert path.read_text().split() == ['{"a":', "1}"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

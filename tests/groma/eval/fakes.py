@@ -7,8 +7,9 @@ import torch
 
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Phrase, plain_text
-from groma.eval.harness.conversing import new_boxes
-from groma.types import GroundedSpan, Proposals, RegionRef
+from groma.eval.harness.conversing import _new_boxes
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import Proposals
 from recipes.scenes.evaluation.scene_questions import Talk
 from recipes.scenes.scene import Scene
 
@@ -43,8 +44,8 @@ def _regions(scene: Scene) -> list:
 class FakeChat:
     """Remembers what was asked; what it answers is up to `speak`."""
 
-    def __init__(self, scene: Scene, speak: Speaker) -> None:
-        self.scene, self.speak = scene, speak
+    def __init__(self, image: SimpleNamespace, speak: Speaker) -> None:
+        self.image, self.scene, self.speak = image, image.scene, speak
         self.asked: tuple[tuple, ...] = ()
 
     def ask(self, text: str, boxes: Sequence, grounding: bool) -> GroundedReply:
@@ -69,6 +70,8 @@ class FakeGroma:
         self.encoded: list[str] = []
 
     def encode_image(self, pixels) -> SimpleNamespace:
+        if isinstance(pixels, SimpleNamespace):
+            return pixels
         scene = self.scenes[pixels.tobytes()]
         self.encoded.append(scene.key)
         height, width = scene.size
@@ -78,8 +81,8 @@ class FakeGroma:
     def regions(self, image: SimpleNamespace, **_: object) -> list:
         return [SimpleNamespace(box=box) for box in _regions(image.scene)]
 
-    def chat(self, image: SimpleNamespace, **_: object) -> FakeChat:
-        return FakeChat(image.scene, self.speak)
+    def chat(self, image: object, **_: object) -> FakeChat:
+        return FakeChat(self.encode_image(image), self.speak)
 
 
 def oracle(asked: Sequence[tuple[Scene, Sequence[Talk]]]) -> Speaker:
@@ -90,7 +93,7 @@ def oracle(asked: Sequence[tuple[Scene, Sequence[Talk]]]) -> Speaker:
             history: tuple[tuple, ...] = ()
             for number, turn in enumerate(sample.turns):
                 text = plain_text(turn.question, sample.user_regions)
-                history = (*history, (text, tuple(new_boxes(sample, number)), turn.grounding))
+                history = (*history, (text, tuple(_new_boxes(sample, number)), turn.grounding))
                 known[scene.key, history] = answer_of(sample, turn)
     return lambda scene, history: known[scene.key, history]
 

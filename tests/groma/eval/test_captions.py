@@ -8,11 +8,11 @@ import pytest
 
 from groma.eval.statistics import caption_scores as captions
 from groma.eval.statistics.caption_scores import (
+    _measure_words,
+    _meteor_counts,
+    _meteor_score,
     check_java,
     measure_captions,
-    measure_words,
-    meteor_counts,
-    meteor_score,
     tokenize,
 )
 from groma.types import GromaError
@@ -81,7 +81,7 @@ def test_figures_are_those_of_pycocoevalcap(kind, meteor, words):
     from pycocoevalcap.cider.cider import Cider
 
     truth, said = words[kind]
-    found = {measure.figures[0].key: measure for measure in measure_words(truth, said)}
+    found = {measure.figures[0].key: measure for measure in _measure_words(truth, said)}
     single = np.eye(len(truth))
     for key, scorer in (("meteor", meteor), ("cider", Cider())):
         overall, each = scorer.compute_score(truth, said)
@@ -94,13 +94,13 @@ def test_figures_are_those_of_pycocoevalcap(kind, meteor, words):
 @NEEDS_JAVA
 def test_meteor_of_drawn_captions_is_meteor_of_that_corpus(meteor, words):
     truth, said = words["exact"]
-    counts = meteor_counts(truth, said)
+    counts = _meteor_counts(truth, said)
     assert (counts[:, 20] == 0).any()
     weights = np.random.default_rng(0).integers(0, 3, len(counts)).astype(float)
     drawn = [key for key, n in zip(truth, weights.astype(int), strict=True) for _ in range(n)]
     copies = [{f"{key}-{i}": each[key] for i, key in enumerate(drawn)} for each in (truth, said)]
     expected, _ = meteor.compute_score(*copies)
-    assert meteor_score(weights @ counts)[0] == pytest.approx(expected, abs=1e-9)
+    assert _meteor_score(weights @ counts)[0] == pytest.approx(expected, abs=1e-9)
 
 
 @NEEDS_JAVA

@@ -5,9 +5,10 @@ import json
 import pytest
 
 import groma
+from groma.cli import evaluate
 from groma.cli import main as cli
 from groma.endpoint import EndpointError, UnusableEndpointError
-from groma.eval.benchmarks.chat_judge import RULES, ChatJudge, judge_messages, read_points
+from groma.eval.benchmarks.chat_judge import RULES, ChatJudge, _judge_messages, _read_points
 from groma.types import GromaError
 from tests.groma.eval import benchmark_files as files
 
@@ -115,7 +116,7 @@ def test_a_judge_that_is_not_there_ends_the_run(tmp_path):
 
 def test_what_the_judge_reads():
     case = open_benchmark().cases[4]
-    system, user = judge_messages(case, "MINE", {"role": "Assistant", "prompt": "DECIDE"})
+    system, user = _judge_messages(case, "MINE", {"role": "Assistant", "prompt": "DECIDE"})
     assert (system["role"], user["role"]) == ("system", "user")
     parts = [
         "[Context]",
@@ -144,7 +145,7 @@ def test_what_the_judge_reads():
     ],
 )
 def test_points(judgement, points):
-    assert read_points(judgement) == points
+    assert _read_points(judgement) == points
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path):
@@ -172,7 +173,7 @@ def test_from_the_model_to_the_table(tmp_path, capsys, monkeypatch):
             assert (url, model) == ("http://localhost:1/v1", "judge")
             self.complete = judge
 
-    monkeypatch.setattr(cli, "load_model", lambda _: groma.load("groma-mini", device="cpu"))
+    monkeypatch.setattr(evaluate, "load_model", lambda _: groma.load("groma-mini", device="cpu"))
     monkeypatch.setattr("groma.endpoint.ChatEndpoint", Endpoint)
     save = tmp_path / "answers.jsonl"
     arguments = [

@@ -11,13 +11,14 @@ from groma.cli import evaluate_adapter as adapter_command
 from groma.cli import main as cli
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.eval.harness.adapter_comparison import (
+    _mean_overlap,
+    _word_changes,
     compare,
     compare_replies,
-    mean_overlap,
-    word_changes,
 )
 from groma.finetune.run_folder import RunFolder
-from groma.types import GromaError, GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import GromaError
 from tests import talk
 from tests.groma.finetune import lora_case
 
@@ -51,12 +52,12 @@ def test_boxes_are_judged_against_the_example_and_each_other() -> None:
 
 
 def test_boxes_without_a_partner_count_as_misses() -> None:
-    assert mean_overlap([], []) is None
-    assert mean_overlap([LEFT], []) == mean_overlap([], [LEFT]) == 0
-    assert mean_overlap([LEFT, RIGHT], [RIGHT]) == 0.5
-    assert mean_overlap([RIGHT, LEFT], [LEFT, RIGHT]) == 1
+    assert _mean_overlap([], []) is None
+    assert _mean_overlap([LEFT], []) == _mean_overlap([], [LEFT]) == 0
+    assert _mean_overlap([LEFT, RIGHT], [RIGHT]) == 0.5
+    assert _mean_overlap([RIGHT, LEFT], [LEFT, RIGHT]) == 1
     half = (0.0, 0.0, 40.0, 30.0)
-    assert mean_overlap([half], [LEFT]) == pytest.approx(0.5)
+    assert _mean_overlap([half], [LEFT]) == pytest.approx(0.5)
 
 
 def test_where_nothing_is_to_be_pointed_at_nothing_is_judged() -> None:
@@ -68,7 +69,7 @@ def test_where_nothing_is_to_be_pointed_at_nothing_is_judged() -> None:
 
 def test_words_of_both_replies_can_be_put_together_again() -> None:
     base, adapter = "a b c d", "b x d e"
-    changes = word_changes(base, adapter)
+    changes = _word_changes(base, adapter)
     for who, text in (("base", base), ("adapter", adapter)):
         assert " ".join(words for kind, words in changes if kind in ("same", who)) == text
 
@@ -100,20 +101,26 @@ def test_both_models_answer_every_question(adapter: Path, tmp_path: Path) -> Non
     assert all(row.base.text in adapter_command._describe(row) for row in rows)
 
 
-def test_a_run_is_compared_on_what_it_held_out(adapter: Path, tmp_path: Path) -> None:
+def test_a_run_is_compared_on_what_it_held_out(
+    adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
     samples = lora_case.samples(tmp_path)
     run = RunFolder.create(tmp_path / "run", lora_case.settings(tmp_path), samples)
     command = ("eval", "adapter", "--run", str(run.path), "--max-new-tokens", "4", "--json")
     options = cli.build_parser().parse_args(command)
     with pytest.raises(GromaError, match="no adapter yet; it is ready"):
-        adapter_command.run(options, talk.groma, cli._held_out)
+        adapter_command.choose_questions(options)
     shutil.copytree(adapter, run.adapter)
-    said = adapter_command.run(options, talk.groma, cli._held_out)
-    assert isinstance(said, dict)
+    monkeypatch.setattr(adapter_command, "load_model", lambda _: talk.groma())
+    assert cli.main(command) == 0
+    said = json.loads(capsys.readouterr().out)
     assert said["adapter"] == str(run.adapter)
     asked = [(Path(reply["picture"]).name, reply["question"]) for reply in said["replies"]]
     turns = [(Path(s.picture).name, t) for s in run.held_out for t in s.turns]
     assert [name for name, _ in asked] == [name for name, _ in turns]
     options = cli.build_parser().parse_args(("eval", "adapter", "--adapter", str(adapter)))
     with pytest.raises(GromaError, match="Name --run"):
-        adapter_command.run(options, talk.groma, cli._held_out)
+        adapter_command.choose_questions(options)

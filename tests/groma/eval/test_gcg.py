@@ -15,8 +15,8 @@ from transformers import BertConfig, BertModel, BertTokenizer
 from groma.eval.benchmarks.gcg import (
     GroundedGeneration,
     TextEncoder,
-    count_pairs,
-    pair_up,
+    _count_pairs,
+    _pair_up,
     read_folder,
     read_shapes,
     to_run_lengths,
@@ -149,15 +149,15 @@ def test_boxes_are_compared_where_there_are_no_masks(monkeypatch):
 
 def test_pairs():
     overlaps = np.array([[0.9, 0.8], [0.85, 0.1], [0.0, 0.0]])
-    assert pair_up(overlaps) == pytest.approx((0.9 + 0.1) / 2)
-    assert pair_up(np.zeros((0, 3))) == 0
-    assert pair_up(np.zeros((2, 2))) == 0
+    assert _pair_up(overlaps) == pytest.approx((0.9 + 0.1) / 2)
+    assert _pair_up(np.zeros((0, 3))) == 0
+    assert _pair_up(np.zeros((2, 2))) == 0
     same = np.ones((2, 3))
-    assert count_pairs(overlaps.T, same) == 1
+    assert _count_pairs(overlaps.T, same) == 1
     # The best pair's phrases differ: the search ends, as in GLaMM's own evaluation.
     same[0, 0] = 0.4
-    assert count_pairs(np.array([[0.9, 0, 0], [0, 0.8, 0]]), same) == 0
-    assert count_pairs(np.array([[0.9, 0, 0], [0, 0.8, 0]]), np.ones((1, 3))) == 0
+    assert _count_pairs(np.array([[0.9, 0, 0], [0, 0.8, 0]]), same) == 0
+    assert _count_pairs(np.array([[0.9, 0, 0], [0, 0.8, 0]]), np.ones((1, 3))) == 0
 
 
 def test_masks_in_every_form():

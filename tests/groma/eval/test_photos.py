@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 
 from groma.chat.conversation import GroundedReply
+from groma.cli import evaluate
 from groma.cli import main as cli
 from groma.eval.benchmarks.photos.photo_benchmark import Photos
 from groma.eval.benchmarks.photos.photo_judging import FIGURES, judge_reply
 from groma.eval.benchmarks.photos.photo_names import SYNONYMS, Names
 from groma.eval.benchmarks.photos.photo_questions import (
-    NUM_ABSENT,
+    _NUM_ABSENT,
     Question,
     Thing,
     ask,
@@ -22,7 +23,8 @@ from groma.eval.benchmarks.photos.photo_questions import (
 from groma.eval.harness.asker import Asker, Protocol
 from groma.eval.harness.benchmark_result import make_lines
 from groma.eval.harness.benchmark_run import Shard, predict
-from groma.types import GromaError, GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import GromaError
 from tests import talk
 from tests.groma.eval import benchmark_files as files
 
@@ -95,8 +97,8 @@ class Scripted:
         self.template = None
         self.looked = []
 
-    def encode_image(self, image, objectness_mix):
-        assert objectness_mix is None
+    def encode_image(self, image, objectness_mix, detail):
+        assert (objectness_mix, detail) == (None, 1)
         case = self.benchmark.cases[image.getpixel((0, 0))[0]]
         self.looked.append(case.key)
         return SimpleNamespace(original_size=(image.height, image.width), case=case)
@@ -402,11 +404,11 @@ def test_what_is_absent_is_drawn_once_and_for_all():
         questions = asked([DOG], [Thing("bus", LEFT)], index)
         assert questions == asked([DOG], [Thing("bus", LEFT)], index)
         absent = texts(questions, "absent")
-        assert len(set(absent)) == len(absent) >= NUM_ABSENT
+        assert len(set(absent)) == len(absent) >= _NUM_ABSENT
         assert not {"Is there a dog?", "Is there a bus?"} & set(absent)
         likely = {question.text for question in questions if question.is_likely}
         assert likely <= {"Is there a cat?", "Is there a person?", "Is there a car?"}
-        assert likely | set(absent[:NUM_ABSENT]) >= {"Is there a cat?", "Is there a car?"}
+        assert likely | set(absent[:_NUM_ABSENT]) >= {"Is there a cat?", "Is there a car?"}
         drawn.update(absent)
     assert len(drawn) == len(CATEGORIES) - 2
 
@@ -444,7 +446,7 @@ def test_models_with_one_objectness_are_asked_too(tmp_path):
 
 
 def test_a_tiny_model_from_end_to_end(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "load_model", lambda _: talk.groma())
+    monkeypatch.setattr(evaluate, "load_model", lambda _: talk.groma())
     target, save = tmp_path / "model", tmp_path / "answers.jsonl"
     talk.groma().model.save_pretrained(target)
     arguments = ["eval", "photos", "--annotations", str(files.COCO), "--json"]

@@ -2,17 +2,18 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 import groma
-from groma.cli import evaluate as command
+from groma.cli import evaluate
 from groma.cli import main as cli
 from groma.data.sources.coco import open_expressions
 from groma.eval.benchmarks.rec import Rec
 from groma.eval.benchmarks.region_caption import RegionCaption
-from groma.eval.harness.asker import Asker, Protocol, TaggedTemplate, phrasing
+from groma.eval.harness.asker import Asker, Protocol, _TaggedTemplate, phrasing
 from groma.eval.harness.benchmark_run import Shard, choose, read_predictions
 from groma.eval.harness.published_figures import SETS, find_set
 from groma.eval.statistics.intervals import Figure, mean
@@ -41,7 +42,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def loaded(monkeypatch):
     """The same model, in memory: loading it takes longer than asking it."""
-    monkeypatch.setattr(cli, "load_model", lambda _: talk.groma())
+    monkeypatch.setattr(evaluate, "load_model", lambda _: talk.groma())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def embedded():
 
 @pytest.fixture
 def embedded_loaded(monkeypatch, embedded):
-    monkeypatch.setattr(cli, "load_model", lambda _: embedded)
+    monkeypatch.setattr(evaluate, "load_model", lambda _: embedded)
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def no_model(monkeypatch):
     def refuse(_):
         raise AssertionError("no model is needed here")
 
-    monkeypatch.setattr(cli, "load_model", refuse)
+    monkeypatch.setattr(evaluate, "load_model", refuse)
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def test_four_bits_are_compared_with_sixteen(model, tmp_path, capsys, monkeypatc
     for key, figure in found["figures"].items():
         wanted = own[0][key]["value"] - own[1][key]["value"]
         assert figure["difference"]["value"] == pytest.approx(wanted)
-    monkeypatch.setattr(cli, "load_model", lambda _: pytest.fail("nothing is left to ask"))
+    monkeypatch.setattr(evaluate, "load_model", lambda _: pytest.fail("nothing is left to ask"))
     assert run(capsys, *asked(tmp_path, model, *subset, *more)) == found
 
 
@@ -304,7 +305,7 @@ def test_a_killed_run_goes_on(model, tmp_path, capsys, monkeypatch):
     number = found["figures"]["accuracy"]["cases"]
     assert len(asked_for) == number + 1
     assert len(set(asked_for)) == number
-    monkeypatch.setattr(cli, "load_model", lambda _: pytest.fail("nothing is left to ask"))
+    monkeypatch.setattr(evaluate, "load_model", lambda _: pytest.fail("nothing is left to ask"))
     assert run(capsys, *arguments) == found
 
 
@@ -343,7 +344,7 @@ def save_answers(path, benchmark, limit, wrong):
         "model": path.stem,
         "quantization": "4bit" if path.stem == "four" else None,
         "dtype": "auto",
-        "protocol": Protocol("words", 64).to_dict(),
+        "protocol": asdict(Protocol("words", 64)),
     }
     file = RunJournal.resume(path, header)
     for index in choose(len(benchmark.cases), limit, 0):
@@ -385,7 +386,7 @@ def test_the_others_from_the_model_to_the_table(name, tmp_path, capsys, monkeypa
     save = tmp_path / "answers.jsonl"
     command_line = ["eval", name, "--annotations", annotations, *more]
     found = run(capsys, *command_line, "--images", files.IMAGES, "--save", save)
-    monkeypatch.setattr(cli, "load_model", lambda _: pytest.fail("no model is needed here"))
+    monkeypatch.setattr(evaluate, "load_model", lambda _: pytest.fail("no model is needed here"))
     assert run(capsys, *command_line, "--predictions", save) == found
     figure = found["figures"][KEYS[name]]
     assert figure["value"] is not None
@@ -548,7 +549,7 @@ def test_subsets_are_seeded():
 
 def test_released_models_are_asked_with_tags():
     groma = talk.groma()
-    template, tokens = TaggedTemplate.of(groma.template), groma.template.tokens
+    template, tokens = _TaggedTemplate.of(groma.template), groma.template.tokens
     pieces = template.question("Find <p>a dog</p> here [1].", (), 0, grounding=False)
     opening, closing = tokens[PHRASE_OPEN], tokens[PHRASE_CLOSE]
     assert pieces == ["Find ", opening, "a dog", closing, " here ", "[1]", "."]
@@ -625,7 +626,7 @@ def test_the_mean_of_published_accuracies_is_the_published_mean():
 
 def test_every_benchmark_has_its_command():
     published = {each.benchmark for each in SETS.values()}
-    assert set(command.BENCHMARKS) == {*published, "photos"}
+    assert set(evaluate.BENCHMARKS) == {*published, "photos"}
 
 
 def test_region_captions_show_the_box(monkeypatch):

@@ -15,7 +15,6 @@ from groma.finetune.lora_examples import Collator, Rounds, spell, split
 from groma.finetune.lora_objective import AdapterObjective, count
 from groma.finetune.lora_run import train
 from groma.finetune.lora_settings import LoraSettings
-from groma.finetune.lora_trainer import checkpoints
 from groma.finetune.memory_estimate import _count_lora, _count_parameters, estimate
 from groma.finetune.planning import prepare
 from groma.finetune.run_folder import RunFolder
@@ -23,6 +22,7 @@ from groma.finetune.seen_pictures import TrainingVision, _count_bytes
 from groma.image import load_image, to_pixels
 from groma.loop import run_log
 from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
+from groma.loop.saved_checkpoints import last_checkpoint
 from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
 from groma.types import GromaError
@@ -151,7 +151,7 @@ def test_a_cancelled_run_resumes_as_if_it_had_not_been(
     half = broken.path / "checkpoint-5"
     half.mkdir()
     (half / "trainer_state.json").write_text('{"global')
-    assert checkpoints(broken.path)[0] == broken.path / "checkpoint-3"
+    assert last_checkpoint(broken.path) == broken.path / "checkpoint-3"
     assert train(broken)
     assert curve(broken.path) == curve(whole.path)
 

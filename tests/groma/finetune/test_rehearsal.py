@@ -18,8 +18,9 @@ from groma.finetune.planning import prepare
 from groma.finetune.rehearsal import _QUESTIONS, Knowledge, rehearse
 from groma.finetune.run_folder import RunFolder
 from groma.loop.curves import read_log
+from groma.named_regions import GroundedSpan, RegionRef
 from groma.ops.boxes import pairwise_iou
-from groma.types import Box, GromaError, GroundedSpan, RegionRef
+from groma.types import Box, GromaError
 from tests.groma.finetune import lora_case
 
 

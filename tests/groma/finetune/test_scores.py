@@ -9,7 +9,8 @@ from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.finetune.run_folder import RunFolder
 from groma.finetune.scores import Score, is_worse, judge_answer, measure, verdict
-from groma.types import Box, GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.types import Box
 from tests import talk
 from tests.groma.finetune import lora_case
 

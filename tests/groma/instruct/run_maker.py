@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+from groma.cli import instruct
 from groma.cli import main as cli
 from groma.instruct import described_pictures as sources
 from groma.instruct.described_pictures import Material
@@ -24,7 +25,7 @@ def main(url: str, pictures: object, save: object, *options: str) -> int:
     writer = ("--endpoint", url, "--writer", "fake", "--per-minute", "1000000", *options)
     with (
         mock.patch.object(sources, "ProposalSource", FixedSource),
-        mock.patch.object(cli, "load_model", lambda _: None),
+        mock.patch.object(instruct, "load_model", lambda _: None),
     ):
         return cli.main(["instruct", str(pictures), "--save", str(save), *writer])
 

@@ -9,10 +9,10 @@ from PIL import Image
 
 from groma.instruct.region_choice import RegionChoice, choose_regions, merge_texts
 from groma.instruct.region_marks import (
-    HIDDEN,
+    _HIDDEN,
+    _mark_height,
+    _place_marks,
     draw_marks,
-    mark_height,
-    place_marks,
     resize_for_marks,
 )
 from groma.ops.boxes import box_area, pairwise_iou
@@ -84,21 +84,21 @@ def test_marks_hide_nothing_and_stay_apart(seed: int, small: bool) -> None:
         boxes = torch.cat([boxes[:, :2], boxes[:, :2] + sides], dim=1)
     groups = choose_regions(boxes, RegionChoice(fewest=1, min_area=0.0002))
     kept = boxes[[group[0] for group in groups]].double() * torch.tensor([width, height] * 2)
-    marks = place_marks([tuple(box) for box in kept.tolist()], (height, width))
+    marks = _place_marks([tuple(box) for box in kept.tolist()], (height, width))
     assert [mark.number for mark in marks] == list(range(1, len(kept) + 1))
     places = [np.array(mark.box_px) for mark in marks]
     for i, place in enumerate(places):
         assert (place[:2] >= -1e-6).all()
         assert (place[2:] <= np.array([width, height]) + 1e-6).all()
-        assert place[3] - place[1] == pytest.approx(mark_height((height, width)))
+        assert place[3] - place[1] == pytest.approx(_mark_height((height, width)))
         assert all(shared(place, other) < 1e-6 for other in places[:i])
         for box in kept.numpy():
-            assert shared(place, box) <= (HIDDEN + 1e-6) * np.prod(box[2:] - box[:2])
+            assert shared(place, box) <= (_HIDDEN + 1e-6) * np.prod(box[2:] - box[:2])
 
 
 def test_a_large_region_is_marked_at_its_centre_and_a_tiny_one_beside_it() -> None:
     large, tiny = (100.0, 100.0, 500.0, 400.0), (560.0, 40.0, 572.0, 50.0)
-    first, second = place_marks([large, tiny], (480, 640))
+    first, second = _place_marks([large, tiny], (480, 640))
     x1, y1, x2, y2 = first.box_px
     assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((300, 250))
     assert first.tip_px is None
@@ -127,5 +127,5 @@ def test_pictures_get_a_size_for_marks() -> None:
 
 def test_no_regions_no_marks() -> None:
     image = Image.new("RGB", (64, 48), "white")
-    assert place_marks([], (48, 64)) == []
+    assert _place_marks([], (48, 64)) == []
     assert draw_marks(image, []).getcolors() == [(64 * 48, (255, 255, 255))]

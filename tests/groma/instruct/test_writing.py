@@ -19,19 +19,19 @@ from groma.instruct.described_pictures import Material
 from groma.instruct.draft_faults import Complaint, QualityRules, find_faults
 from groma.instruct.draft_notation import (
     BrokenDraftError,
+    _read_turn,
     read_conversation,
     read_draft,
-    read_turn,
     write_conversation,
     write_draft,
 )
 from groma.instruct.endpoint_writer import (
-    EXAMPLES,
-    INSTRUCTIONS,
+    _EXAMPLES,
+    _INSTRUCTIONS,
     EndpointWriter,
     Estimate,
-    build_messages,
-    count_tokens,
+    _build_messages,
+    _count_tokens,
 )
 from groma.instruct.template_writer import TemplateWriter
 from tests.groma.instruct.fake_server import GOOD, completion, serving
@@ -40,11 +40,11 @@ BOXES = ((0.1, 0.1, 0.3, 0.3), (0.5, 0.1, 0.9, 0.4), (0.2, 0.6, 0.8, 0.9), (0.0,
 
 
 def test_notation_says_what_is_pointed_at() -> None:
-    turn = read_turn("What does  <3> do near <1>?", "[Two  dogs](1, 2) watch [it](3).", 3)
+    turn = _read_turn("What does  <3> do near <1>?", "[Two  dogs](1, 2) watch [it](3).", 3)
     assert turn.question == ("What does ", Mention(2), " do near ", Mention(0), "?")
     assert turn.answer == (Phrase("Two dogs", (0, 1)), " watch ", Phrase("it", (2,)), ".")
     assert turn.grounding
-    assert not read_turn("Why?", "Nobody knows (3).", 3).grounding
+    assert not _read_turn("Why?", "Nobody knows (3).", 3).grounding
 
 
 WORDS = st.text("abc ',.?-éß", min_size=1, max_size=12).map(str.strip).filter(bool)
@@ -124,7 +124,7 @@ def test_edited_text_must_keep_its_turns(text: str) -> None:
 
 
 def test_examples_are_as_good_as_they_ask_for() -> None:
-    for example in EXAMPLES:
+    for example in _EXAMPLES:
         turns = read_draft(example.draft, len(example.material.boxes))
         assert find_faults(turns, example.material.boxes, QualityRules()) == ()
         assert len(parse_item(to_item(example.material, turns)).turns) == len(turns)
@@ -134,7 +134,7 @@ def faults(*answers: str, question: str = "What is <1>?") -> str:
     """What is wrong with a conversation that is good but for these answers."""
     good = [*read_draft(json.dumps(GOOD), 4)]
     changed = [
-        read_turn(question if i == 0 else f"Question {'I' * i}?", answer, 4)
+        _read_turn(question if i == 0 else f"Question {'I' * i}?", answer, 4)
         for i, answer in enumerate(answers)
     ]
     return " ".join(find_faults([*changed, *good[len(changed) :]], BOXES, QualityRules()))
@@ -184,11 +184,11 @@ def test_whole_conversations_are_judged() -> None:
     assert "2 rounds" in " ".join(find_faults(turns[:2], BOXES, QualityRules()))
     assert "asked twice" in " ".join(find_faults([*turns, turns[0]], BOXES, QualityRules()))
     assert "given twice" in faults(*["[This](1) is the answer."] * 2)
-    dull = [read_turn(f"Why {'so ' * n}?", f"Because {n}.", 4) for n in range(3)]
+    dull = [_read_turn(f"Why {'so ' * n}?", f"Because {n}.", 4) for n in range(3)]
     assert "Fewer than 50%" in " ".join(find_faults([*dull, turns[0]], BOXES, QualityRules()))
     assert "fewer than 2 different" in " ".join(find_faults(dull, BOXES, QualityRules()))
     # Asking the same of other regions is another question.
-    asked = [read_turn(f"What is <{n}>?", f"[Thing {'x' * n}]({n})", 4) for n in (1, 2, 3)]
+    asked = [_read_turn(f"What is <{n}>?", f"[Thing {'x' * n}]({n})", 4) for n in (1, 2, 3)]
     assert find_faults(asked, BOXES, QualityRules()) == ()
 
 
@@ -233,10 +233,10 @@ def test_templates_leave_out_what_two_regions_are_called() -> None:
 def test_the_prompt_shows_marks_and_notes_and_complaints() -> None:
     image = Image.new("RGB", (320, 240), "white")
     complaint = Complaint('{"x": 1}', ("It has 2 rounds.", "No."))
-    messages = build_messages(MATERIAL, image, 4, (complaint,))
+    messages = _build_messages(MATERIAL, image, 4, (complaint,))
     roles = [message["role"] for message in messages]
-    assert roles == ["system", *["user", "assistant"] * len(EXAMPLES), "user", "assistant", "user"]
-    assert messages[0]["content"] == INSTRUCTIONS
+    assert roles == ["system", *["user", "assistant"] * len(_EXAMPLES), "user", "assistant", "user"]
+    assert messages[0]["content"] == _INSTRUCTIONS
     picture, text = messages[-3]["content"]
     assert picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
     said = text["text"]
@@ -245,7 +245,7 @@ def test_the_prompt_shows_marks_and_notes_and_complaints() -> None:
         assert part in said
     assert messages[-2]["content"] == complaint.draft
     assert "It has 2 rounds." in messages[-1]["content"]
-    assert build_messages(MATERIAL, image, 4) == messages[:-2]
+    assert _build_messages(MATERIAL, image, 4) == messages[:-2]
 
 
 def pictured(size: tuple[int, int]) -> Message:
@@ -257,9 +257,9 @@ def pictured(size: tuple[int, int]) -> Message:
 
 
 def test_estimates() -> None:
-    assert count_tokens([pictured((9, 9))]) == 4 + 10 + 85 + 170
-    assert count_tokens([pictured((600, 9))]) == 4 + 10 + 85 + 340
-    assert count_tokens([{"role": "user", "content": "12345"}]) == 4 + 2
+    assert _count_tokens([pictured((9, 9))]) == 4 + 10 + 85 + 170
+    assert _count_tokens([pictured((600, 9))]) == 4 + 10 + 85 + 340
+    assert _count_tokens([{"role": "user", "content": "12345"}]) == 4 + 2
     total = Estimate.total([Estimate(1, 269, 100), Estimate(1, 439, 100)])
     assert total == Estimate(2, 269 + 439, 200)
     assert total.cost(2.0, 10.0) == pytest.approx((708 * 2 + 200 * 10) / 1e6)

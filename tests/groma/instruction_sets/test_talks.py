@@ -5,7 +5,7 @@ from groma.chat.settings import GenerationSettings
 from groma.data.sample import QA, Mention, Phrase
 from groma.data.sources.groma_instruct import format_item, parse_item
 from groma.instruction_sets.talks import talk_to_sample
-from groma.types import GroundedSpan, Region
+from groma.named_regions import GroundedSpan, Region
 
 SIZE = (100, 200)
 

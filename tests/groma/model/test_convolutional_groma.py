@@ -8,9 +8,10 @@ from torch import Tensor
 
 from groma.chat.chat import Groma
 from groma.config import ConvolutionalEncoderConfig, GromaConfig, RegionCodeConfig
-from groma.model.coded_regions import FAINT, SURE, UNSURE, Findings
+from groma.model.coded_regions import FAINT, SURE, UNSURE, Findings, colour_weights
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy, select_regions
+from groma.ops.colours import NAMES
 from groma.train.stages import Stage, freeze_for
 from groma.types import GromaError
 from tests.groma.train import tiny_language
@@ -190,6 +191,19 @@ def test_colour_is_told_of_things_that_have_one(model):
     colours = said(model, dog, "colours")
     assert colours[0] == pytest.approx(1, abs=0.05)
     assert max(said(model, person, "colours"), key=abs) == pytest.approx(0, abs=1e-3)
+
+
+def test_a_mask_tells_its_own_colour():
+    left, right = torch.ones(1, 12, 12), torch.ones(1, 12, 12)
+    left[..., 6:], right[..., :6] = 0, 0
+    halves = torch.zeros(3, 64, 64)
+    halves[0, :, :32], halves[2, :, 32:] = 5, 5
+    whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    red, blue = (colour_weights(halves, whole, mask).argmax().item() for mask in (left, right))
+    assert (NAMES[red], NAMES[blue]) == ("red", "blue")
+    assert torch.equal(
+        colour_weights(halves, whole, torch.ones(1, 12, 12)), colour_weights(halves, whole)
+    )
 
 
 def test_no_stage_trains_it(model):

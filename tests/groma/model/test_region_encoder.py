@@ -124,6 +124,28 @@ def test_every_picture_and_region_stands_alone(compat: bool) -> None:
             close(encoder(alone, [box[None]])[0][0], token, 1e-4)
 
 
+@torch.no_grad()
+def test_a_masked_region_is_of_its_own_pixels() -> None:
+    boxes, left = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.zeros(1, 28, 28)
+    left[:, :, :13] = 1
+    encoder, hidden = tiny_encoder(fuse_rounds=0), random_hidden()
+    maps = encoder.fuse(hidden)
+    # A sample reads its neighbours too, and a convolution mixes bins: the seam is left as it is.
+    others = [level.clone() for level in maps]
+    for level in others:
+        level[..., level.shape[-1] * 5 // 8 :] *= -1
+    assert not torch.equal(encoder(maps, [boxes])[0], encoder(others, [boxes])[0])
+    close(encoder(maps, [boxes], [left])[0], encoder(others, [boxes], [left])[0], 1e-6)
+    close(encoder(maps, [boxes], [torch.ones(1, 28, 28)])[0], encoder(maps, [boxes])[0], 1e-5)
+
+
+@torch.no_grad()
+def test_released_checkpoints_know_boxes_alone() -> None:
+    encoder, boxes = tiny_encoder(compat=True), [random_boxes(3)]
+    maps = encoder.fuse(random_hidden())
+    assert torch.equal(encoder(maps, boxes, [torch.zeros(3, 7, 7)])[0], encoder(maps, boxes)[0])
+
+
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_gradients_reach_every_weight_and_the_image(rounds: int) -> None:
     encoder = tiny_encoder(fuse_rounds=rounds).train()

@@ -10,7 +10,7 @@ from transformers.models.deformable_detr.modeling_deformable_detr import (
     MultiScaleDeformableAttention,
 )
 
-from groma.ops.deformable_attention import deformable_attention, sample_and_sum
+from groma.ops.deformable_attention import _sample_and_sum, deformable_attention
 from tests.paths import ROOT
 
 SHAPES = ((6, 5), (3, 4))
@@ -41,7 +41,7 @@ def test_equals_transformers() -> None:
 def test_sixteen_bit_values_are_mixed_in_float32() -> None:
     values, shapes, locations, weights = random_inputs(torch.bfloat16)
     found = deformable_attention(values, shapes, locations, weights)
-    exact = sample_and_sum(values.float(), shapes, locations.float(), weights.float())
+    exact = _sample_and_sum(values.float(), shapes, locations.float(), weights.float())
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, exact.bfloat16())
 
@@ -50,21 +50,21 @@ def test_gradients() -> None:
     values, shapes, locations, weights = random_inputs(torch.float64, width=2)
     inputs = [tensor[:1].requires_grad_() for tensor in (values, locations, weights)]
     assert torch.autograd.gradcheck(
-        lambda v, loc, w: sample_and_sum(v, shapes, loc, w),
+        lambda v, loc, w: _sample_and_sum(v, shapes, loc, w),
         [inputs[0], inputs[1][:, :2], inputs[2][:, :2]],
     )
 
 
 INTERPRETED = """
 import torch
-from groma.ops.deformable_attention import sample_and_sum
+from groma.ops.deformable_attention import _sample_and_sum
 from groma.ops.deformable_attention_triton import fused_deformable_attention
 from tests.groma.ops.test_deformable_attention import random_inputs
 
 for dtype, gate in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2)):
     for width in (12, 32):
         inputs = random_inputs(dtype, width)
-        found, wanted = fused_deformable_attention(*inputs), sample_and_sum(*inputs)
+        found, wanted = fused_deformable_attention(*inputs), _sample_and_sum(*inputs)
         torch.testing.assert_close(found, wanted, atol=gate, rtol=gate)
 """
 
@@ -86,6 +86,6 @@ def test_kernel_in_the_interpreter_equals_plain_torch() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_kernel_on_cuda_equals_plain_torch(dtype: torch.dtype) -> None:
     values, shapes, locations, weights = random_inputs(dtype)
-    wanted = sample_and_sum(values, shapes, locations, weights)
+    wanted = _sample_and_sum(values, shapes, locations, weights)
     found = deformable_attention(values.cuda(), shapes, locations.cuda(), weights.cuda())
     torch.testing.assert_close(found.cpu(), wanted, atol=1e-2, rtol=1e-2)

@@ -131,3 +131,23 @@ def test_cuda_equals_cpu() -> None:
     maps, windows, owners = random_map(batch=2), random_windows(9, seed=0), torch.arange(9) % 2
     found = roi_align(maps.cuda(), windows.cuda(), owners.cuda(), 7)
     torch.testing.assert_close(found.cpu(), roi_align(maps, windows, owners, 7))
+
+
+@given(seeds, st.integers(1, 4), st.integers(1, 3))
+def test_a_mask_weighs_the_samples_of_each_bin(seed: int, size: int, ratio: int) -> None:
+    feature_map, windows = random_map(seed), random_windows(5, seed)
+    samples = align(feature_map, windows, size * ratio, 1)
+    masks = (torch.rand(5, size * ratio, size * ratio) > 0.5).float()
+    bins = torch.nn.functional.unfold(samples * masks[:, None], ratio, stride=ratio)
+    counts = torch.nn.functional.unfold(masks[:, None], ratio, stride=ratio)
+    wanted = bins.unflatten(1, (3, -1)).sum(2) / counts.sum(1, keepdim=True).clamp(min=1)
+    owners = torch.zeros(5, dtype=torch.int64)
+    found = roi_align(feature_map, windows, owners, size, ratio, masks)
+    torch.testing.assert_close(found, wanted.unflatten(2, (size, size)))
+
+
+def test_a_mask_of_everything_changes_nothing() -> None:
+    feature_map, windows = random_map(), random_windows(9, seed=0)
+    owners, everything = torch.zeros(9, dtype=torch.int64), torch.ones(9, 12, 12)
+    plain = roi_align(feature_map, windows, owners, 4)
+    torch.testing.assert_close(roi_align(feature_map, windows, owners, 4, 2, everything), plain)

@@ -7,8 +7,10 @@ import pytest
 
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
+from groma.named_regions import GroundedSpan
 from groma.serve.engine import Asked, Engine
-from groma.types import GromaError, GroundedSpan
+from groma.shapes import Box
+from groma.types import GromaError
 from tests import talk
 from tests.talk import CAT, DOG
 
@@ -70,7 +72,7 @@ def test_many_at_once_get_what_they_get_alone(engine: Engine) -> None:
 
 def test_a_talk_goes_on_where_it_was_left(engine: Engine) -> None:
     first = ask(engine, file(0))
-    before = (Asked("What is this?", (DOG,), first.text),)
+    before = (Asked("What is this?", (Box(*DOG),), first.text),)
     with engine.talk(file(0), before) as chat:
         held = chat.num_tokens
         assert held > 0
@@ -84,11 +86,23 @@ def test_a_talk_goes_on_where_it_was_left(engine: Engine) -> None:
 
 
 def test_a_talk_that_is_not_remembered_is_put_together(engine: Engine) -> None:
-    said = (Asked("What is this?", (DOG,), "A dog."),)
+    said = (Asked("What is this?", (Box(*DOG),), "A dog."),)
     with engine.talk(file(1), said) as chat:
         assert chat.conversation.turns[0].reply.text == "A dog."
         assert chat.conversation.turns[0].boxes == (DOG,)
         assert chat.num_tokens == 0
+
+
+def test_a_new_talk_reads_nothing_again_that_another_one_about_its_picture_has_read(
+    engine: Engine,
+) -> None:
+    ask(engine, file(4), question="Where is it?", boxes=())
+    with engine.talk(file(4), ()) as chat:
+        assert chat.num_tokens > 0
+        assert not chat.conversation.turns
+    given = ask(engine, file(4), question="What is this?", boxes=())
+    alone = talk.tiny_groma().chat(talk.picture(4), max_new_tokens=24).ask("What is this?")
+    assert words_of(given) == words_of(alone)
 
 
 def test_a_lie_about_an_earlier_answer_is_a_mistake(engine: Engine) -> None:
@@ -103,7 +117,7 @@ def test_a_lie_about_an_earlier_answer_is_a_mistake(engine: Engine) -> None:
 def test_what_a_program_says_was_answered_is_kept_for_nobody(engine: Engine) -> None:
     said = Asked(
         "What is this?",
-        (DOG,),
+        (Box(*DOG),),
         "A dog.",
         GroundedReply("A dog.", (), talk.picture(3).size[::-1], "stop"),
     )

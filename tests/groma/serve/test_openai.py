@@ -14,6 +14,7 @@ import uvicorn
 
 from groma.serve.engine import Engine
 from groma.serve.openai_routes import MOST_REQUEST_BYTES, Service, make_app
+from groma.shapes import Scribble
 from tests import talk
 from tests.groma.serve.test_engine import file
 from tests.talk import DOG
@@ -101,6 +102,17 @@ def test_turns_and_a_second_picture(client: openai.OpenAI) -> None:
     assert other.choices[0].message.content == alone.text
 
 
+def test_regions_of_any_shape_come_after_the_boxes(client: openai.OpenAI) -> None:
+    line = Scribble((((12, 12), (30, 40)),), width=4)
+    drawn = {"regions": [line.to_json(), {"polygon": [[5, 5], [60, 5], [60, 50]]}]}
+    first = message("Is [2] by [1]?", boxes=[DOG]) | drawn
+    said = create(client, first).choices[0].message
+    chat = talk.groma().chat(talk.picture(0), max_new_tokens=24)
+    assert said.content == chat.ask("Is [2] by [1]?", [DOG], **drawn).text
+    again = create(client, first, said.model_dump(), message("And [3]?", seed=None))
+    assert again.choices[0].message.content == chat.ask("And [3]?").text
+
+
 def test_many_clients_are_not_mixed_up(client: openai.OpenAI) -> None:
     expected = [
         talk.groma().chat(talk.picture(seed), max_new_tokens=24).ask("What is this?").text
@@ -168,6 +180,8 @@ def test_mistakes_are_sentences(url: str, change: dict, status: int, sentence: s
         (message("[2]?", boxes=[DOG]), "[2]"),
         (message("What?", boxes=[(0, 0, 9)]), "four numbers"),
         (message("What?", boxes=[DOG] * 101), "bbox_list"),
+        (message("What?") | {"regions": [{"point": [1, 999]}]}, "Region 1: It lies outside"),
+        (message("What?") | {"regions": [{"circle": 3}]}, "point, scribble, polygon, mask"),
         (message(" "), "empty"),
         (message("x" * 5000), "characters"),
         ({"role": "user", "content": [picture(), picture(1)]}, "several pictures"),

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groma.chat.conversation import GroundedReply
+from groma.named_regions import Region
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN, ROI_CLOSE, ROI_OPEN
-from groma.types import Region
 from tests.groma.text import toy
 
 SIZE = (48, 64)

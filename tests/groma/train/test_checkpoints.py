@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from groma.model.groma import GromaForConditionalGeneration
-from groma.train.checkpoints import VISUAL_PARTS, load_visual_parts
+from groma.train.checkpoints import _VISUAL_PARTS, load_visual_parts
 from groma.types import GromaError
 from recipes.scenes.objectives.detection_pretraining import DetectionPretraining
 
@@ -16,7 +16,7 @@ def twin(tiny_config):
 
 
 def visual(model):
-    return {k: v for k, v in model.state_dict().items() if k.startswith(VISUAL_PARTS)}
+    return {k: v for k, v in model.state_dict().items() if k.startswith(_VISUAL_PARTS)}
 
 
 def test_visual_parts_come_from_a_checkpoint_or_a_model(tiny_model, twin, words, tmp_path):

@@ -11,7 +11,7 @@ from groma.loop import run_log
 from groma.loop.curves import read_log
 from groma.train.configuration import find, read_configuration, shipped
 from groma.train.stages import NEW_TOKENS, freeze_for, keep_old_words
-from groma.train.trainer import adamw_groups
+from groma.train.trainer import _adamw_groups
 from groma.types import GromaError
 from tests.groma.train import tiny_language
 from tests.groma.train.shipped import DETECTION
@@ -173,7 +173,7 @@ def test_only_new_words_get_a_gradient(tiny_model) -> None:
 def test_rates_depend_on_the_name(tiny_model) -> None:
     stage = replace(DETECTION, muon_lr=None, lr=1.0, lr_factors={"sampling_offsets": 0.1})
     rates = {
-        id(p): group["lr"] for group in adamw_groups(tiny_model, stage) for p in group["params"]
+        id(p): group["lr"] for group in _adamw_groups(tiny_model, stage) for p in group["params"]
     }
     named = dict(tiny_model.named_parameters())
     assert len(rates) == sum(p.requires_grad for p in named.values())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from groma.train.optimizer import Muon, MuonAdamW, orthogonalise, split_parameters
+from groma.train.optimizer import Muon, MuonAdamW, _orthogonalise, split_parameters
 from groma.train.trainer import build_optimizer
 from tests.groma.train.shipped import DETECTION
 
@@ -88,7 +88,9 @@ def test_orthogonalising_keeps_directions_and_evens_out_their_lengths():
     torch.manual_seed(0)
     left, values, right = torch.linalg.svd(torch.randn(48, 32), full_matrices=False)
     for matrix in (left @ torch.diag(values) @ right, (left @ torch.diag(values) @ right).mT):
-        found = left.mT @ (orthogonalise(matrix) if len(matrix) == 48 else orthogonalise(matrix).mT)
+        found = left.mT @ (
+            _orthogonalise(matrix) if len(matrix) == 48 else _orthogonalise(matrix).mT
+        )
         lengths = (found @ right.mT).diagonal()
         assert 0.5 < lengths.min() < lengths.max() < 1.5
 

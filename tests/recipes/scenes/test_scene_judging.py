@@ -2,14 +2,16 @@ import pytest
 
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, Expected
-from groma.eval.harness.pointing import count_pointed, points_exactly, points_first
-from groma.types import GroundedSpan, RegionRef
+from groma.named_regions import GroundedSpan, RegionRef
 from recipes.scenes.evaluation.scene_judging import (
     Verdict,
+    count_pointed,
     is_judged,
     judge,
     judge_caption,
     judge_description,
+    points_exactly,
+    points_first,
 )
 from recipes.scenes.scene import Thing
 

@@ -1,9 +1,9 @@
 import pytest
 
-from groma.eval.harness.answer_words import agrees, number_said
+from groma.eval.harness.answer_words import agrees
 from groma.text.grammar import MEASURES, plural_of, several
 from recipes.scenes.evaluation import answer_reading as reading
-from recipes.scenes.evaluation.answer_reading import read
+from recipes.scenes.evaluation.answer_reading import number_said, read
 from recipes.scenes.nouns import COLOURS, NOUNS, STUFF, SYNONYMS
 
 

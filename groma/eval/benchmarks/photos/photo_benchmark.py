@@ -47,30 +47,16 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class _Photograph(Case):
-    """A photograph, what is on it, and what is asked about it.
+    """A photograph, what is on it, and what is asked about it."""
 
-    Attributes:
-        things: what must be found and told.
-        crowds: boxes that hold many of their category.
-        questions: in the order they are asked.
-        size: (H, W).
-    """
-
-    things: tuple[Thing, ...]
-    crowds: tuple[Thing, ...]
-    questions: tuple[Question, ...]
-    size: Size
+    things: tuple[Thing, ...]  # what must be found and told
+    crowds: tuple[Thing, ...]  # boxes that hold many of their category
+    questions: tuple[Question, ...]  # in the order they are asked
+    size: Size  # (H, W)
 
 
 class Photos(Benchmark[_Photograph]):
-    """What a model sees on photographs, and how it talks about that.
-
-    Args:
-        annotations: such as `instances_val2017.json`.
-
-    Raises:
-        GromaError: if it is no COCO-like file.
-    """
+    """What a model sees on photographs of a COCO-like file, and how it talks about that."""
 
     name = "photos"
     unit = "things"
@@ -83,8 +69,8 @@ class Photos(Benchmark[_Photograph]):
             cases, unusable = _read(file, categories)
         super().__init__([annotations], cases, unusable)
 
-    @staticmethod
-    def protocol(wording: Wording) -> Protocol:
+    @classmethod
+    def protocol(cls, wording: Wording) -> Protocol:
         """As in the application: with regions, and the model's own thresholds."""
         return Protocol(wording, 256, grounding=True)
 
@@ -141,11 +127,7 @@ def _figure(key: str, cases: int) -> Figure:
 
 
 def _read_replies(answer: Fields, case: _Photograph) -> list[GroundedReply]:
-    """The replies of an answer.
-
-    Raises:
-        GromaError: naming the case, if they are none, or to other questions.
-    """
+    """The replies of an answer; raises `GromaError` if they are none, or to other questions."""
     try:
         asked = [str(reply["question"]) for reply in answer["replies"]]
         replies = [GroundedReply.from_dict(reply) for reply in answer["replies"]]

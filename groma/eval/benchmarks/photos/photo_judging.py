@@ -14,8 +14,7 @@ from groma.eval.benchmarks.coco_file import to_xywh
 from groma.eval.benchmarks.photos.photo_names import Names
 from groma.eval.benchmarks.photos.photo_questions import Question, Thing
 from groma.eval.harness.answer_words import agrees, plain_words
-from groma.eval.harness.pointing import points_first
-from groma.eval.statistics.matching import IOU, match_boxes, overlaps
+from groma.eval.statistics.matching import IOU, is_first, match_boxes, overlaps
 from groma.types import Box
 
 FIGURES: Mapping[str, str] = {
@@ -56,12 +55,7 @@ _DENIAL = re.compile(
 
 
 def judge_regions(found: Sequence[Box], things: Sequence[Thing]) -> Outcomes:
-    """Judge regions in a picture.
-
-    Args:
-        found: xyxy in [0, 1].
-        things: that are there.
-    """
+    """Judge regions, xyxy in [0, 1], in a picture of these things."""
     yield "regions", len(found)
     closest = overlaps(found, [thing.box for thing in things]).max(axis=0, initial=0)
     for thing, iou in zip(things, closest, strict=True):
@@ -77,15 +71,7 @@ def judge_reply(
     crowds: Sequence[Thing],
     names: Names,
 ) -> Outcomes:
-    """Judge one answer.
-
-    Args:
-        question: what was asked.
-        reply: the answer.
-        things: that are in the picture.
-        crowds: boxes that hold many of their category.
-        names: what words may mean.
-    """
+    """Judge one answer; `crowds` are boxes that hold many of their category."""
     thing = question.thing
     if question.kind == "describe":
         yield from _judge_description(reply, things, crowds, names)
@@ -96,7 +82,7 @@ def judge_reply(
     elif question.kind == "present":
         yield from _judge_present(thing, reply)
     elif question.kind == "where":
-        yield "where", points_first(reply, thing.in_pixels(reply.image_size))
+        yield "where", is_first([r.box for r in reply.regions], thing.in_pixels(reply.image_size))
         yield "where_nothing", not reply.regions
     else:
         # Of what it may be, the first counts, also where that is no category at all.

@@ -15,12 +15,9 @@ SYNONYMS: Mapping[str, Sequence[str]] = load_json(
 
 
 class Names:
-    """The names that words may mean.
+    """The names of categories, in small letters, that words may mean.
 
     A word that is a category of its own means that one, and is no synonym.
-
-    Args:
-        categories: in small letters.
     """
 
     def __init__(self, categories: Iterable[str]) -> None:

@@ -6,27 +6,20 @@ from typing import Literal
 
 from groma.dice import Dice
 from groma.text.grammar import a, the
-from groma.types import Box, Size
+from groma.types import Box, Size, scale_box
 
 _Kind = Literal["name", "where", "present", "absent", "describe"]
 
-SMALL, LARGE = 0.1, 0.3
-"""Sides between which a thing is medium."""
-NUM_ABSENT = 4
-"""Absent categories asked for of each kind: any, and those that are likely here."""
+SMALL, LARGE = 0.1, 0.3  # sides between which a thing is medium
+_NUM_ABSENT = 4  # absent categories asked for of each kind: any, and those that are likely here
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One annotated thing.
+    """One annotated thing."""
 
-    Attributes:
-        name: its category.
-        box: xyxy in [0, 1].
-    """
-
-    name: str
-    box: Box
+    name: str  # its category
+    box: Box  # xyxy in [0, 1]
 
     @property
     def side(self) -> float:
@@ -41,25 +34,18 @@ class Thing:
 
     def in_pixels(self, size: Size) -> Box:
         """The box in pixels of a picture of size (H, W)."""
-        (height, width), (x1, y1, x2, y2) = size, self.box
-        return x1 * width, y1 * height, x2 * width, y2 * height
+        return scale_box(self.box, size)
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question, and what it is about.
+    """One question, and what it is about."""
 
-    Attributes:
-        kind: of question.
-        text: as it is asked.
-        thing: that is marked as [1], or that is looked for; the largest that is asked after.
-        is_likely: whether something absent is seen elsewhere beside what is here.
-    """
-
-    kind: _Kind
-    text: str
+    kind: _Kind  # of question
+    text: str  # as it is asked
+    # That is marked as [1], or that is looked for; the largest that is asked after.
     thing: Thing | None = None
-    is_likely: bool = False
+    is_likely: bool = False  # whether something absent is seen elsewhere beside what is here
 
 
 def ask(
@@ -70,15 +56,9 @@ def ask(
 ) -> Iterator[Question]:
     """All questions about a photograph.
 
-    Args:
-        things: that are there.
-        crowds: boxes that hold many of their category; nobody is asked about these.
-        companions: every category, with those that share a picture with it somewhere.
-        dice: draws what is absent.
-
-    Yields:
-        Marked things and things without their like, if they are not small; what is there, what is
-        not, and the whole picture.
+    Of marked things and things without their like, if they are not small; of what is there, what is
+    not, drawn from `companions`, and of the whole picture. Nobody is asked about crowds, boxes that
+    hold many of their category.
     """
     seen = [thing.name for thing in (*things, *crowds)]
     visible = [thing for thing in things if thing.size != "small"]
@@ -92,23 +72,18 @@ def ask(
     for name, thing in largest.items():
         yield Question("present", _is_there(name), thing)
     absent = [name for name in companions if name not in seen]
-    drawn = dice.sample(absent, NUM_ABSENT)
+    drawn = dice.sample(absent, _NUM_ABSENT)
     beside = set[str]().union(*(companions[name] for name in seen))
     likely = [name for name in absent if name in beside and name not in drawn]
     for name in drawn:
         yield Question("absent", _is_there(name))
-    for name in dice.sample(likely, NUM_ABSENT):
+    for name in dice.sample(likely, _NUM_ABSENT):
         yield Question("absent", _is_there(name), is_likely=True)
     yield Question("describe", "Describe the picture.")
 
 
 def find_companions(names: Iterable[str], pictures: Iterable[set[str]]) -> dict[str, set[str]]:
-    """Every category, with those that share a picture with it.
-
-    Args:
-        names: of all categories.
-        pictures: the categories in each.
-    """
+    """Every category, with those that share a picture with it; a picture is its categories."""
     companions: dict[str, set[str]] = {name: set() for name in names}
     for together in pictures:
         for name in together:

@@ -1,7 +1,8 @@
 import pytest
 
-from groma.eval.harness.table import Row, Section, markdown, section_table
-from groma.eval.statistics.intervals import NOTHING, Estimate, proportion
+from groma.eval.harness.benchmark_result import markdown
+from groma.eval.statistics.intervals import _NOTHING, Estimate, proportion
+from recipes.scenes.evaluation.figure_table import Row, Section, section_table
 
 
 @pytest.mark.parametrize(
@@ -12,14 +13,14 @@ def test_targets(right, target, met):
 
 
 def test_no_cases_neither_reach_nor_miss_a_target():
-    assert Row("key", "label", NOTHING, 0.9).is_met is None
+    assert Row("key", "label", _NOTHING, 0.9).is_met is None
 
 
 def test_a_section_as_markdown():
     rows = (
         Row("a", "first", Estimate(0.5, 0.25, 0.75, 1234), 0.4),
         Row("b", "second one", Estimate(0.1, 0.0, 0.2, 5), 0.4),
-        Row("c", "third", NOTHING),
+        Row("c", "third", _NOTHING),
     )
     assert section_table(Section("Title", rows)).splitlines() == [
         "| Title      | value | 95 % interval | cases | target |         |",
@@ -31,7 +32,7 @@ def test_a_section_as_markdown():
 
 
 def test_no_column_of_targets_without_targets():
-    table = section_table(Section("Title", (Row("a", "first", NOTHING),)))
+    table = section_table(Section("Title", (Row("a", "first", _NOTHING),)))
     assert "target" not in table
 
 

@@ -1,29 +1,20 @@
-"""Results as tables that read well in a terminal and in Markdown alike."""
+"""Figures as tables, beside what they should reach."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from groma.eval.harness.benchmark_result import NONE, markdown
 from groma.eval.statistics.intervals import Estimate
-
-NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured figure.
+    """One measured figure."""
 
-    Attributes:
-        key: its name in JSON.
-        label: its name for people.
-        estimate: what was measured.
-        target: what it should reach, if that was said.
-    """
-
-    key: str
-    label: str
-    estimate: Estimate
-    target: float | None = None
+    key: str  # its name in JSON
+    label: str  # its name for people
+    estimate: Estimate  # what was measured
+    target: float | None = None  # what it should reach, if that was said
 
     @property
     def is_met(self) -> bool | None:
@@ -65,18 +56,6 @@ def format_estimate(estimate: Estimate) -> list[str]:
         return [NONE, NONE, "0"]
     interval = f"{estimate.low:.3f} … {estimate.high:.3f}"
     return [f"{estimate.value:.3f}", interval, f"{estimate.cases:,}"]
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with columns of even width, the first to the left, others to the right."""
-    columns = list(zip(head, *rows, strict=True))
-    widths = [max(3, *(len(cell) for cell in column)) for column in columns]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [
-        [cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(cells)]
-        for cells in (head, rule, *rows)
-    ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _verdict(row: Row) -> str:

@@ -1,0 +1,119 @@
+"""Regions of a conversation, which have names, and the phrases that mean them; frozen data."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from groma.shapes import Mask, Shape, parse_shape
+from groma.types import Box, to_box
+
+
+@dataclass(frozen=True)
+class RegionRef:
+    """A region a phrase points to.
+
+    Attributes:
+        id: N of `<rN>`; stable for a whole conversation.
+        box: xyxy in pixels of the original picture.
+        score: probability of this region's token among all regions at that step.
+        objectness: the proposer's score; 1.0 for a user region.
+        user: number K of the user's region `[K]` (from 1), or None for a proposal.
+        mask: the pixels of the thing, where somebody asked for them.
+    """
+
+    id: int
+    box: Box
+    score: float
+    objectness: float
+    user: int | None = None
+    mask: Mask | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        return _to_dict(self, "id", "box", "score", "objectness", "user", "mask")
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        user = None if data["user"] is None else int(data["user"])
+        score, objectness = float(data["score"]), float(data["objectness"])
+        mask = _read_mask(data)
+        return cls(int(data["id"]), to_box(data["box"]), score, objectness, user, mask)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box that has the name `<rN>` for as long as its conversation lasts.
+
+    Attributes:
+        id: N of `<rN>`.
+        box: xyxy in pixels of the original picture, inside it.
+        extent: xyxy in [0, 1] as the region encoder sees it; a proposal may reach over the edge.
+        objectness: the proposer's score; 1.0 for a user region.
+        user: number K of the user's region `[K]` (from 1), or None for a proposal.
+        shape: what the user drew, where that is no box.
+        mask: the pixels that the region token is of, where that is not the whole box.
+    """
+
+    id: int
+    box: Box
+    extent: Box
+    objectness: float
+    user: int | None = None
+    shape: Shape | None = None
+    mask: Mask | None = None
+
+    def ref(self, score: float) -> RegionRef:
+        """This region as something a phrase points to with probability `score`."""
+        return RegionRef(self.id, self.box, score, self.objectness, self.user)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        data = _to_dict(self, "id", "box", "extent", "objectness", "user", "mask")
+        return data if self.shape is None else data | {"shape": self.shape.to_json()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        user = None if data["user"] is None else int(data["user"])
+        box, extent = to_box(data["box"]), to_box(data["extent"])
+        shape = parse_shape(data["shape"]) if "shape" in data else None
+        objectness, mask = float(data["objectness"]), _read_mask(data)
+        return cls(int(data["id"]), box, extent, objectness, user, shape, mask)
+
+
+@dataclass(frozen=True)
+class GroundedSpan:
+    """Characters [start, end) of a reply's text and the regions they mean.
+
+    `start == end` where the model gave regions without a phrase.
+    """
+
+    start: int
+    end: int
+    regions: tuple[RegionRef, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the inverse of `from_dict`."""
+        return {
+            "start": self.start,
+            "end": self.end,
+            "regions": [region.to_dict() for region in self.regions],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        regions = tuple(RegionRef.from_dict(region) for region in data["regions"])
+        return cls(int(data["start"]), int(data["end"]), regions)
+
+
+def _to_dict(region: RegionRef | Region, *names: str) -> dict[str, Any]:
+    """Fields of a region, JSON-ready; a mask only where there is one."""
+    data = {name: getattr(region, name) for name in names}
+    lists = {name: list(value) for name, value in data.items() if isinstance(value, tuple)}
+    mask = data.pop("mask")
+    return data | lists | ({} if mask is None else {"mask": mask.to_run_lengths()})
+
+
+def _read_mask(data: dict[str, Any]) -> Mask | None:
+    return Mask.from_json(data["mask"]) if "mask" in data else None
