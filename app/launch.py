@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     import gradio as gr
     from starlette.routing import BaseRoute
 
+    from groma.chat.chat import Groma
     from groma.finetune.lora_settings import LoraSettings
+    from groma.masks.maker import MaskMaker
 
     from .shared.models_at_hand import Models
     from .shared.sessions import Sessions
@@ -127,6 +130,13 @@ def build_parser(program: str = "app.py") -> argparse.ArgumentParser:
     add("--device", default=default("GROMA_DEVICE", "auto"), help="auto, cpu, cuda, mps, …")
     add("--dtype", default=default("GROMA_DTYPE", "auto"), help="auto, bfloat16, …")
     add(
+        "--masks",
+        default=default("GROMA_MASKS", "grabcut"),
+        metavar="MODEL",
+        help="who makes masks: grabcut, which is rough, or a segmenter (SAM 2, EdgeTAM), a folder "
+        "or a Hugging Face id ($GROMA_MASKS)",
+    )
+    add(
         "--memory",
         type=_gigabytes,
         default=default("GROMA_MEMORY_GB", 2.0, _gigabytes),
@@ -211,6 +221,7 @@ def serve(options: argparse.Namespace) -> None:
     """
     import groma
     from groma.machine import resolve_device
+    from groma.masks.maker import GRABCUT, load_maker
 
     from .shared.models_at_hand import Models, embedded_loaders, title_of
     from .shared.request_border import is_allowed
@@ -220,11 +231,15 @@ def serve(options: argparse.Namespace) -> None:
     is_reviewed = options.review is not None and is_allowed("GROMA_REVIEW", is_public(options))
     if options.review is not None and not is_reviewed:
         _log.warning(REVIEW_IS_OFF)
+    maker = None if options.masks == GRABCUT else load_maker(options.masks, options.device)
     model = groma.load(
         options.model, options.quantization, device=options.device, dtype=options.dtype
     )
     name, loaders = title_of(options.model), embedded_loaders(options.device, options.dtype)
     loaders.pop(name, None)
+    if maker is not None:
+        model = model.with_masks(maker)
+        loaders = {other: partial(_masking, load, maker) for other, load in loaders.items()}
     launch(
         Models(name, model, loaders),
         budget=int(options.memory * 1e9),
@@ -238,6 +253,10 @@ def serve(options: argparse.Namespace) -> None:
         share=options.share,
         inbrowser=options.open,
     )
+
+
+def _masking(load: "Callable[[], Groma]", maker: "MaskMaker") -> "Groma":
+    return load().with_masks(maker)
 
 
 def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]":

@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -157,6 +158,9 @@ def model_table(folder: str, image: str | None, repeats: int) -> None:
     rows = {"load": 1000 * (time.perf_counter() - start)}
     picture = Image.open(image) if image else Image.effect_noise((448, 448), 60).convert("RGB")
     rows["encode picture"] = measure(lambda: model.encode_image(picture), repeats)
+    for detail in (2, 3):
+        look = partial(model.encode_image, picture, detail=detail)
+        rows[f"encode picture, detail {detail}"] = measure(look, repeats)
     encoded = model.encode_image(picture)
     chat = model.chat(encoded, max_new_tokens=64)
     start = time.perf_counter()

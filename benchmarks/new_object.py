@@ -1,11 +1,11 @@
-"""A new object from 16 examples: does an adapter find and name it, and what does it forget?
+"""A new object from 12 pictures: does an adapter find and name it, and what does it forget?
 
 An invented drawing with an invented name is put among things the model knows: into illustrated
-scenes, or into photographs for a model of photographs. An adapter learns from some of them, from
-conversations or from a COCO export that holds nothing but boxes and labels; then both models are
-asked about pictures neither has seen, and about what the base knew.
+scenes, or into photographs for a model of photographs. An adapter learns from an export of boxes
+and labels as COCO, YOLO or Label Studio write it, or from conversations; then both models are asked
+about pictures neither has seen, and about what the base knew.
 
-python -m benchmarks.new_object [--model FOLDER] [--labels] [--out FOLDER]
+python -m benchmarks.new_object [--model FOLDER] [--from coco|yolo|label-studio|talk] [--out FOLDER]
 """
 
 import argparse
@@ -26,7 +26,7 @@ from groma import embedded
 from groma.chat.chat import Groma
 from groma.data.sample import QA, Expected, GroundedSample, Mention, Phrase
 from groma.dice import Dice, Split
-from groma.eval.statistics.intervals import proportion
+from groma.eval.statistics.intervals import Estimate, proportion
 from groma.finetune.label_talks import learnable
 from groma.finetune.lora_run import train
 from groma.finetune.lora_settings import LoraSettings
@@ -34,7 +34,8 @@ from groma.finetune.planning import prepare
 from groma.image import load_image
 from groma.instruction_sets.readers.reading import read_set
 from groma.types import Box
-from recipes.scenes.evaluation.figures import REC_KINDS, answers_to
+from recipes.scenes.evaluation.figures import REC_KINDS, answers_to, describing, naming
+from recipes.scenes.evaluation.records import SceneRecord
 from recipes.scenes.evaluation.scene_judging import points_exactly, points_first
 from recipes.scenes.evaluation.scene_run import Settings, answer_all
 from recipes.scenes.language.conversations import converse
@@ -167,14 +168,25 @@ def _place(canvas: Canvas, sprite: Sprite, size: str, dice: Dice, shorter: int =
     )
 
 
-def export(scenes: list[Scene], folder: Path) -> list[GroundedSample]:
-    """Boxes and labels of scenes in a COCO file, as the finetune command reads it."""
+def export(scenes: list[Scene], folder: Path, form: str) -> list[GroundedSample]:
+    """Boxes and labels of scenes as an annotation tool writes them, read as the command does."""
     nouns = sorted({thing.noun for scene in scenes for thing in scene.things})
+    pictures = folder / "images"
+    pictures.mkdir()
+    for number, scene in enumerate(scenes, start=1):
+        assert scene.pixels is not None
+        Image.fromarray(scene.pixels).save(pictures / f"{number}.png")
+    if form == "label-studio":
+        _write_label_studio(scenes, folder)
+    else:
+        {"coco": _write_coco, "yolo": _write_yolo}[form](scenes, nouns, folder)
+    return learnable(read_set(folder))
+
+
+def _write_coco(scenes: list[Scene], nouns: list[str], folder: Path) -> None:
     images, annotations = [], []
     for number, scene in enumerate(scenes, start=1):
         file = f"{number}.png"
-        assert scene.pixels is not None
-        Image.fromarray(scene.pixels).save(folder / file)
         height, width = scene.size
         images.append({"id": number, "file_name": file, "width": width, "height": height})
         for thing in scene.things:
@@ -184,7 +196,49 @@ def export(scenes: list[Scene], folder: Path) -> list[GroundedSample]:
     categories = [{"id": number, "name": noun} for number, noun in enumerate(nouns)]
     data = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "export.json").write_text(json.dumps(data), encoding="utf-8")
-    return learnable(read_set(folder / "export.json"))
+
+
+def _write_yolo(scenes: list[Scene], nouns: list[str], folder: Path) -> None:
+    (folder / "labels").mkdir()
+    names = "\n".join(f"  {number}: {noun}" for number, noun in enumerate(nouns))
+    (folder / "data.yaml").write_text(f"train: images\nnames:\n{names}\n", encoding="utf-8")
+    for number, scene in enumerate(scenes, start=1):
+        height, width = scene.size
+        rows = []
+        for thing in scene.things:
+            x1, y1, x2, y2 = thing.box
+            box = (
+                (x1 + x2) / 2 / width,
+                (y1 + y2) / 2 / height,
+                (x2 - x1) / width,
+                (y2 - y1) / height,
+            )
+            rows.append(" ".join(map(str, (nouns.index(thing.noun), *box))) + "\n")
+        (folder / "labels" / f"{number}.txt").write_text("".join(rows), encoding="utf-8")
+
+
+def _write_label_studio(scenes: list[Scene], folder: Path) -> None:
+    tasks = []
+    for number, scene in enumerate(scenes, start=1):
+        height, width = scene.size
+        results = []
+        for thing in scene.things:
+            x1, y1, x2, y2 = thing.box
+            value = {
+                "x": 100 * x1 / width,
+                "y": 100 * y1 / height,
+                "width": 100 * (x2 - x1) / width,
+                "height": 100 * (y2 - y1) / height,
+                "rotation": 0,
+                "rectanglelabels": [thing.noun],
+            }
+            row = {"type": "rectanglelabels", "from_name": "label", "to_name": "image"}
+            size = {"original_width": width, "original_height": height}
+            results.append(row | size | {"value": value})
+        file = f"/data/upload/1/0a1b2c3d-{number}.png"
+        annotations = [{"id": number, "result": results}]
+        tasks.append({"id": number, "data": {"image": file}, "annotations": annotations})
+    (folder / "export.json").write_text(json.dumps(tasks), encoding="utf-8")
 
 
 def example(split: Split, seed: int, index: int, folder: Path) -> GroundedSample:
@@ -237,8 +291,28 @@ def photographs_right(model: Groma) -> tuple[int, int]:
     return right, len(rows)
 
 
-def rec_accuracy(model: Groma, scenes: int) -> tuple[int, int]:
-    """Right and all referring expressions on standard scenes."""
+def standing(model: Groma, scenes: int) -> dict[str, str]:
+    """What a model knows of standard pictures, by what is asked."""
+    if model.config.is_convolutional:
+        return {"photographs that come along": _told(proportion(*photographs_right(model)))}
+    records = standard_answers(model, scenes)
+    answers = answers_to(records, *REC_KINDS)
+    right = sum(points_first(answer.reply, answer.expected_boxes[0]) for answer in answers)
+    rows = {row.key: row.estimate for row in (*naming(records), *describing(records))}
+    return {
+        "REC": _told(proportion(right, len(answers))),
+        "names": _told(rows["names"]),
+        "descriptions, precision": _told(rows["description_precision"]),
+        "recall": _told(rows["description_recall"]),
+    }
+
+
+def _told(figure: Estimate) -> str:
+    return f"{100 * (figure.value or 0):.1f} % of {figure.cases}"
+
+
+def standard_answers(model: Groma, scenes: int) -> list[SceneRecord]:
+    """What a model says of standard scenes."""
     settings = Settings(
         model="",
         quantization=None,
@@ -248,26 +322,27 @@ def rec_accuracy(model: Groma, scenes: int) -> tuple[int, int]:
         seed=0,
         style=None,
         size=SIDE,
-        kinds=tuple(REC_KINDS),
+        kinds=(*REC_KINDS, "region_name", "describe_brief", "describe_long"),
         density=4.0,
-        max_new_tokens=64,
+        max_new_tokens=128,
         score_threshold=None,
         max_regions=None,
     )
-    records = answer_all(settings, range(scenes), lambda: model, None)
-    answers = answers_to(records, *REC_KINDS)
-    right = sum(points_first(answer.reply, answer.expected_boxes[0]) for answer in answers)
-    return right, len(answers)
+    return answer_all(settings, range(scenes), lambda: model, None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="groma-mini")
     parser.add_argument("--out", type=Path, help="of the run; a temporary folder by default")
-    parser.add_argument("--labels", action="store_true", help="learn from a COCO export")
-    parser.add_argument("--examples", type=int, default=16)
+    parser.add_argument(
+        "--from", dest="form", choices=("coco", "yolo", "label-studio", "talk"), default="coco"
+    )
+    parser.add_argument("--examples", type=int, default=12)
     parser.add_argument("--unseen", type=int, default=20)
-    parser.add_argument("--standard", type=int, default=100, help="standard scenes for REC")
+    parser.add_argument(
+        "--standard", type=int, default=100, help="scenes that show what is forgotten"
+    )
     parser.add_argument("--epochs", type=float)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--rank", type=int, default=16)
@@ -282,32 +357,39 @@ def main() -> None:
 def measure(options: argparse.Namespace, scratch: Path) -> None:
     """Train the adapter and print one table."""
     base = groma.load(options.model)
-    photographs = base.config.is_convolutional
-    make = compose_photograph if photographs else compose
-    if options.labels or photographs:
-        samples = export([make("train", 0, i) for i in range(options.examples)], scratch)
-    else:
+    make = compose_photograph if base.config.is_convolutional else compose
+    if options.form == "talk":
         samples = [example("train", 0, i, scratch) for i in range(options.examples)]
+    else:
+        scenes = [make("train", 0, i) for i in range(options.examples)]
+        samples = export(scenes, scratch, options.form)
     settings = LoraSettings(
         options.model, rank=options.rank, lr=options.lr, epochs=options.epochs, held_out=0.0
     )
     run, _ = prepare(options.out or scratch / "run", settings, samples)
-    start = time.perf_counter()
+    start, computed = time.perf_counter(), time.process_time()
     train(run)
-    seconds = time.perf_counter() - start
+    seconds, computed = time.perf_counter() - start, time.process_time() - computed
+    print(
+        f"{options.examples} examples as {options.form}, {seconds:.0f} s on "
+        f"{torch.get_num_threads()} threads, {computed:.0f} s of computing"
+    )
+    rows = []
     scenes = [make("test", 0, i) for i in range(options.unseen)]
-    print(f"{options.examples} examples, {seconds:.0f} s on {torch.get_num_threads()} threads")
-    print("| | found | named | found and named | right about what the base knew |")
-    print("| --- | --- | --- | --- | --- |")
     for name, model in (("base", base), ("with the adapter", base.with_adapter(run.adapter))):
         found, named = ask(model, scenes)
         both = sum(f and n for f, n in zip(found, named, strict=True))
-        right = photographs_right(model) if photographs else rec_accuracy(model, options.standard)
-        known = proportion(*right)
-        print(
-            f"| {name} | {sum(found)} of {len(found)} | {sum(named)} of {len(named)} | {both} | "
-            f"{100 * (known.value or 0):.1f} % of {known.cases} |"
+        rows.append(
+            {
+                "": name,
+                "found": f"{sum(found)} of {len(found)}",
+                "named": f"{sum(named)} of {len(named)}",
+                "found and named": str(both),
+                **standing(model, options.standard),
+            }
         )
+    for cells in (rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)):
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -148,6 +148,8 @@ class GromaConfig(PreTrainedConfig):
     compat: bool = False
     # Names of the adapters (LoRA) whose weights are part of the model's.
     merged_adapters: list[str] | tuple[str, ...] = ()
+    # What labelled boxes have taught the model to recognise, see `TaughtNames`.
+    taught_names: list[str] | tuple[str, ...] = ()
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -24,3 +24,18 @@ def name_of(source: str | Path) -> str | None:
 def at_hand() -> list[str]:
     """Names of those that are here."""
     return [name for name in NAMES if (WEIGHTS / name / "config.json").is_file()]
+
+
+def standard_pictures(source: str | Path) -> Path | None:
+    """Pictures of an embedded model's kind, with questions and right answers in `examples.json`.
+
+    None for any other model, and where the application is not installed, which they come with.
+    """
+    name = name_of(source)
+    if name is None:
+        return None
+    for assets in (WEIGHTS.with_name("assets"), WEIGHTS.parents[1] / "groma_app" / "assets"):
+        folder = assets / ("photographs" if name == "groma-photo" else "examples")
+        if (folder / "examples.json").is_file():
+            return folder
+    return None

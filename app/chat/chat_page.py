@@ -13,7 +13,7 @@ from groma.types import Detail
 from ..canvas.region_canvas import Canvas
 from ..canvas.shown_boxes import shown_boxes
 from ..finetune.finetune_page import FinetunePage
-from ..finetune.finetune_tab import FinetuneTab
+from ..finetune.finetune_tab import Desk, FinetuneTab
 from ..shared.error_border import tab_of, told, warn
 from ..shared.gradio_components import SendButton
 from ..shared.scripts import starting
@@ -37,9 +37,9 @@ CHIPS = """<div id="groma-chips" role="group" aria-label="Your regions"></div>""
 STOPPABLE = """() => ({ __type__: "update", submit_btn: false, stop_btn: "Stop" })"""
 
 RETURNING = """(canvas, _question, _ticket, ...settings) => {
-  const kept = { boxes: [], question: "", ticket: "" };
+  const kept = { regions: [], question: "", ticket: "" };
   try { Object.assign(kept, JSON.parse(sessionStorage.getItem("groma"))); } catch {}
-  return [{ ...canvas, boxes: kept.boxes }, kept.question, kept.ticket, ...settings];
+  return [{ ...canvas, regions: kept.regions }, kept.question, kept.ticket, ...settings];
 }"""
 """Reads what `kept.js` wrote."""
 
@@ -85,10 +85,11 @@ class Page:
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
                         page.build(blocks, tabs, [self.correct.click, self.talk.edit])
+            self.desk = gr.State(None) if self.finetune is None else page.desk
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks)
             if self.finetune is not None:
-                self._wire_adapters(page)
+                self._wire_adapters(page, blocks)
             given = self.models.get(self.models.given)
             api.add(given, MODEL_QUEUE, self.chat.sessions.free)
         return blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
@@ -101,12 +102,13 @@ class Page:
             notes=self.models.notes,
             notice=notice,
             adapter="",
+            adapters=[],
             coming="",
             **PLAIN,
         )
 
     def _build_chat(self) -> None:
-        with gr.Row():
+        with gr.Row(elem_classes="groma-both"):
             with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
                 self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
                 self.ticket = gr.Textbox(visible=False)
@@ -121,8 +123,7 @@ class Page:
             elem_id="groma-talk",
             max_height=430,
             min_height=250,
-            autoscroll=True,
-            js_on_load=starting("chat/talk.js", "edit"),
+            js_on_load=starting("chat/talk.js", "edit", "rewrite", "restore"),
         )
         gr.HTML(QUICK, **PLAIN)
         with gr.Column(elem_classes="groma-asking"):
@@ -138,9 +139,9 @@ class Page:
                 submit_btn="Ask",
             )
         with gr.Row(elem_classes="groma-actions", elem_id="groma-turns"):
-            names = ("Regenerate", "Edit", "Undo", "Clear")
+            names = ("Regenerate", "Undo", "Clear")
             buttons = [gr.Button(name, size="sm", min_width=60) for name in names]
-            self.regenerate, self.edit, self.undo, self.clear = buttons
+            self.regenerate, self.undo, self.clear = buttons
             # Examples to learn from are kept in the finetune tab.
             visible = self.finetune is not None
             self.correct = gr.Button("Correct and keep", size="sm", min_width=130, visible=visible)
@@ -193,31 +194,36 @@ class Page:
         self.question.stop(_at_tab(chat.stop), **quick)
         # An answer is stopped, and stays; a question that still waits is taken out of the line.
         self.canvas.withdraw(_askable, None, self.question, cancels=answering, **quick)
-        self.undo.click(self._once(chat.undo), settings, **work)
-        self.edit.click(self._once(chat.edit), [self.canvas, *settings], **work)
+        self.undo.click(self._once(chat.undo), [self.canvas, *settings], **work)
+        self.talk.rewrite(told(self._rewrite), [self.canvas, *settings], **work)
+        self.talk.restore(self._once(chat.restore), settings, **work)
         self.clear.click(self._once(chat.clear), [self.canvas, *settings], **work)
         for setting in settings[-4:]:
             setting.change(self._once(chat.redraw), settings, **work)
+        unseen = work | {"show_progress": "hidden"}
+        self.canvas.masks(self._once(chat.make_masks), settings, **unseen)
         self.save.click(_save(chat), None, self.files, **PRIVATE)
         self.load.upload(self._once(self._load), [self.load, *settings], **work)
         self.canvas.example(told(self._open_example), [self.header, *settings], **work)
-        switching = [self.canvas, *settings]
+        switching = [self.desk, self.canvas, *settings]
         self.header.switch(told(self._switch), switching, trigger_mode="always_last", **work)
         # Whatever changed who answers, also a page that was loaded again.
         own = [*settings[4:6], self.strip]
         self.header.change(told(self._begin_with), self.header, own, **quick)
         # Files of another talk would mislead.
         anew = (self.canvas.picture, self.canvas.example, self.header.switch)
-        for event in (*anew, self.load.upload, self.clear.click):
+        for event in (*anew, self.load.upload, self.clear.click, self.talk.restore):
             event(_no_files, None, self.files, **quick)
         returning = [self.canvas, self.question, self.ticket, *settings]
         blocks.load(self._once(chat.come_back), returning, outputs, js=RETURNING, **quick)
         blocks.unload(_leave(chat))
 
-    def _wire_adapters(self, page: FinetunePage) -> None:
+    def _wire_adapters(self, page: FinetunePage, blocks: gr.Blocks) -> None:
         """Say who answers when an adapter is taken into use, and no longer when a model is."""
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
         page.used.change(told(self._who), None, [self.header, self.status], **quick)
+        for event in (blocks.load, page.progress.change, page.upload.upload, page.use.click):
+            event(told(self._adapters), page.desk, self.header, **quick)
         self.header.switch(lambda: "", None, page.used, **quick)
 
     def _load(self, tab: str, file: str, settings: Settings) -> View:
@@ -234,10 +240,19 @@ class Page:
         found = (example.picture, None, settings, example.question, example.boxes)
         return self._updates(tab, self.chat.resume(tab, *found))
 
-    def _switch(self, request: gr.Request, event: gr.EventData, *values: Any) -> Iterator[tuple]:
+    def _switch(
+        self, request: gr.Request, event: gr.EventData, desk: Desk | None, *values: Any
+    ) -> Iterator[tuple]:
         drawing, settings = _with_settings(values)
         data = event._data if isinstance(event._data, dict) else {}
         tab = tab_of(request)
+        if data.get("adapter") and self.finetune is not None:
+            yield self._updates(tab, View(coming=str(data["adapter"])))
+            try:
+                self.finetune.use(tab, desk or Desk(), str(data["adapter"]))
+            finally:
+                yield self._updates(tab, View(coming=""))
+            return
         for view in self.chat.switch(tab, drawing, str(data.get("name", "")), settings):
             yield self._updates(tab, view)
 
@@ -247,6 +262,11 @@ class Page:
         limit = config.max_regions
         regions = gr.update(value=limit, maximum=limit)
         return gr.update(value=config.score_threshold), regions, strip_of(model)
+
+    def _adapters(self, desk: Desk) -> Any:
+        """Those that can be chosen in the header."""
+        assert self.finetune is not None
+        return gr.update(adapters=self.finetune.adapters(desk)[1:])
 
     def _who(self, request: gr.Request) -> tuple:
         *_, header, status = self._updates(tab_of(request), View())
@@ -262,6 +282,13 @@ class Page:
         tab = tab_of(request)
         for view in self.chat.ask(tab, drawing, asked, settings):
             yield self._updates(tab, replace(view, question=None))
+
+    def _rewrite(self, request: gr.Request, event: gr.EventData, *values: Any) -> tuple:
+        drawing, settings = _with_settings(values)
+        place = event._data.get("place") if isinstance(event._data, dict) else None
+        tab = tab_of(request)
+        place = place if isinstance(place, int) else -1
+        return self._updates(tab, self.chat.rewrite(tab, drawing, place, settings))
 
     def _once(self, handler: Callable[..., View]) -> Callable[..., tuple]:
         def run(request: gr.Request, *values: Any) -> tuple:

@@ -84,7 +84,8 @@ def ask(
         image: an uploaded file.
         message: the question; `[K]` means region K.
         regions: see `groma.shapes.parse_shape`.
-        settings: fields of `GenerationSettings`.
+        settings: fields of `GenerationSettings`; and `masks`, whether the whole answer has a mask
+            for every region.
         free: frees memory where there is too little.
 
     Yields:
@@ -96,6 +97,7 @@ def ask(
     with answered():
         drawn = () if regions is None else regions
         check_question(message, drawn)
+        masks, settings = _wants_masks(settings)
         options, picture = _checked(settings), _read(image)
         with closing(
             stream_retrying(
@@ -103,6 +105,8 @@ def ask(
             )
         ) as replies:
             for reply in _now_and_then(replies):
+                if masks and reply.finish != "streaming":
+                    reply = reply.masked(groma.look_for_masks(picture))
                 yield reply.to_dict()
 
 
@@ -151,6 +155,20 @@ def _read(image: str | None) -> Image.Image:
     if image is None:
         raise GromaError("Please send a picture.")
     return read_picture(Path(image))
+
+
+def _wants_masks(settings: Any) -> tuple[bool, Any]:
+    """Whether masks are wanted, and the other settings.
+
+    Raises:
+        GromaError: if that is neither true nor false.
+    """
+    if not isinstance(settings, dict) or "masks" not in settings:
+        return False, settings
+    others = {name: value for name, value in settings.items() if name != "masks"}
+    if not isinstance(settings["masks"], bool):
+        raise GromaError("masks must be true or false.")
+    return settings["masks"], others
 
 
 def _checked(settings: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Literal
 
 from groma.data.sample import Phrase
@@ -21,6 +22,9 @@ from .own_examples import Kept, OwnSet
 MOST_FINDINGS = 200
 """Rows of the table; a page with more helps nobody."""
 
+MISSING = "picture-missing"
+"""What the doctor calls a picture that is not there."""
+
 _WORDS = {
     "ready": "ready to start",
     "starting": "starting: the model is loaded, and asked what it knows of the pictures",
@@ -37,11 +41,38 @@ def render_findings(findings: Sequence[Finding]) -> str:
     """A table of what is wrong; its buttons carry the position in `findings`."""
     if not findings:
         return '<p class="groma-note">The doctor finds nothing wrong.</p>'
-    rows = "".join(_finding(i, finding) for i, finding in enumerate(findings[:MOST_FINDINGS]))
-    more = len(findings) - MOST_FINDINGS
+    absent = [finding for finding in findings if finding.code == MISSING]
+    listed = [
+        (i, finding)
+        for i, finding in enumerate(findings)
+        if finding.code != MISSING or len(absent) == 1
+    ]
+    rows = _absent(absent) if len(absent) > 1 else ""
+    rows += "".join(_finding(i, finding) for i, finding in listed[:MOST_FINDINGS])
+    more = len(listed) - MOST_FINDINGS
     rest = f'<p class="groma-note">And {more} more.</p>' if more > 0 else ""
     head = "<tr><th>Item</th><th>How bad</th><th>What</th><th>Fix</th></tr>"
     return f'<div class="groma-scroll">{_table(head + rows)}</div>{rest}'
+
+
+def _absent(findings: Sequence[Finding]) -> str:
+    """One row for all pictures that are not there: they can be added together."""
+    said = (
+        f"{len(findings)} items have no picture, such as item {(findings[0].item or 0) + 1}: "
+        f"{findings[0].sentence} Add the pictures above, all at once; what is sent already stays."
+    )
+    severity = '<span class="groma-error">error</span>'
+    cells = (f"{len(findings)} items", severity, escape(said), "")
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def render_repairs(repairs: Sequence[str]) -> str:
+    """All that was mended, folded away."""
+    if not repairs:
+        return ""
+    rows = "".join(f"<li>{escape(sentence)}</li>" for sentence in repairs)
+    what = f"What was repaired ({len(repairs)})"
+    return f'<details class="groma-repairs"><summary>{what}</summary><ul>{rows}</ul></details>'
 
 
 def _finding(index: int, finding: Finding) -> str:
@@ -73,17 +104,29 @@ def render_note(sentence: str) -> str:
     return f'<p class="groma-note">{escape(sentence)}</p>'
 
 
-def render_estimate(estimate: Estimate) -> str:
+def render_estimate(estimate: Estimate, seconds: float) -> str:
     """What a training will need, and whether that is there."""
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(size)}</td></tr>" for name, size in estimate.rows()
     )
-    verdict = "This fits." if estimate.fits else f"This will not fit; {estimate.advice}."
-    return render_note(verdict) + _table(rows)
+    verdict = "fits" if estimate.fits else f"will not fit; {estimate.advice}"
+    said = (
+        f"It takes about {_duration(_rounded(seconds))} at the pace of this moment, and {verdict}."
+    )
+    return render_note(said) + _table(rows)
+
+
+def _rounded(seconds: float) -> float:
+    """To minutes, where a guess has no more to say."""
+    return 60 * max(1, round(seconds / 60))
 
 
 def render_progress(
-    name: str, progress: Progress, settings: LoraSettings, examples: tuple[int, int]
+    name: str,
+    progress: Progress,
+    settings: LoraSettings,
+    examples: tuple[int, int],
+    checkpoint: Path | None = None,
 ) -> str:
     """How far a run is, in one table row after another.
 
@@ -92,7 +135,9 @@ def render_progress(
         progress: of the run.
         settings: that were chosen.
         examples: how many it learns from, and how many it is only measured on.
+        checkpoint: the best one of a run that ended early, to be used meanwhile.
     """
+    best = f"the best so far, {checkpoint.name}, can be used in step 4" if checkpoint else ""
     facts = {
         "run": name,
         "state": _WORDS[progress.state],
@@ -103,11 +148,11 @@ def render_progress(
         "time left": _duration(progress.seconds_left),
         "memory": _number(progress.memory and progress.memory / 1e9, "{:.1f} GB"),
         "why": progress.message,
+        "adapter": best,
         "settings": _chosen(settings),
         "examples": f"{examples[0]}, and {examples[1]} held out",
     }
-    share = progress.step / progress.steps if progress.steps else 0.0
-    bar = f'<progress max="1" value="{share:.3f}" aria-label="Progress"></progress>'
+    bar = f'<progress max="1" value="{progress.share:.3f}" aria-label="Progress"></progress>'
     rows = (
         f"<tr><td>{label}</td><td>{escape(fact)}</td></tr>" for label, fact in facts.items() if fact
     )
@@ -295,4 +340,6 @@ def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"

@@ -107,7 +107,7 @@ class FinetunePage:
                 self.name = gr.Textbox(label="Name of the run", max_length=40, lines=1)
                 self._build_choices()
                 with gr.Row():
-                    self.estimate = gr.Button("Estimate memory", size="sm", min_width=120)
+                    self.estimate = gr.Button("Estimate time and memory", size="sm", min_width=180)
                     self.start = gr.Button("Start", variant="primary", size="sm", min_width=80)
                 self.needs = gr.HTML(elem_id="groma-estimate", **PLAIN)
             with gr.Column(min_width=300):
@@ -160,7 +160,7 @@ class FinetunePage:
         with self.using, gr.Row():
             with gr.Column(min_width=300):
                 self.adapter = gr.Dropdown(
-                    [BASE], value=BASE, label="Who answers in my chat", elem_id="groma-adapter"
+                    [BASE], value=BASE, label="Adapter", elem_id="groma-adapter"
                 )
                 with gr.Row():
                     self.use = gr.Button("Use in my chat", variant="primary", size="sm")
@@ -197,12 +197,13 @@ class FinetunePage:
 
     def _wire_training(self, blocks: gr.Blocks) -> None:
         chosen = [self.desk, self.name, self.force, *self.choices.values()]
-        watched = [self.progress, self.plot, self.timer]
-        self.estimate.click(told(self._estimate), chosen, self.needs, **PRIVATE)
-        self.start.click(told(self._start), chosen, [self.run, self.using, *watched], **PRIVATE)
+        watched = [self.progress, self.plot, self.timer, self.run]
+        self.estimate.click(told(self._estimate), chosen, self.needs, **self._model)
+        quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
+        self.summary.change(told(self._preview), chosen, self.needs, **quiet | self._model)
+        self.start.click(told(self._start), chosen, [*watched, self.using], **PRIVATE)
         for button, handler in ((self.cancel, self.tab.cancel), (self.resume, self.tab.resume)):
             button.click(told(self._then_watch(handler)), self.run, watched, **PRIVATE)
-        quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
         self.run.focus(told(self._labels), None, self.run, **quiet)
         self.run.change(told(self._watch), self.run, watched, **quiet)
         self.timer.tick(told(self._watch), self.run, watched, **quiet)
@@ -240,10 +241,13 @@ class FinetunePage:
     def _estimate(self, desk: Desk, _: str, __: bool, *choices: Any) -> str:
         return self.tab.estimate(desk, self._named(choices))
 
+    def _preview(self, desk: Desk, _: str, __: bool, *choices: Any) -> str:
+        return self.tab.preview(desk, self._named(choices))
+
     def _start(self, desk: Desk, name: str, force: bool, *choices: Any) -> tuple:
         run = self.tab.start(desk, self._named(choices), name, force)
         runs = gr.update(choices=self.tab.labels(), value=run)
-        return runs, gr.update(open=True), *self._watch(run)
+        return *self._watch(run)[:-1], runs, gr.update(open=True)
 
     def _named(self, choices: tuple) -> dict[str, Any]:
         """What was chosen, by name; None leaves the choice to the program."""
@@ -253,20 +257,21 @@ class FinetunePage:
     def _watch(self, run: str | None) -> tuple:
         view = self.tab.watch(run)
         plot = gr.update(value=view.plot, visible=view.plot is not None)
-        return view.progress, plot, gr.Timer(active=view.is_live)
+        return view.progress, plot, gr.Timer(active=view.is_live), self._labels()
 
     def _then_watch(self, handler: Callable[[str | None], None]) -> Callable[..., tuple]:
         def run(name: str | None) -> tuple:
             handler(name)
             # A run that was asked to stop goes on to its next checkpoint.
-            return *self._watch(name)[:2], gr.Timer(active=True)
+            return *self._watch(name)[:2], gr.Timer(active=True), self._labels()
 
         return run
 
     def _runs(self) -> tuple:
-        labels = self.tab.labels()
+        labels, live = self.tab.labels(), self.tab.jobs.current
         steps = [gr.update(open=bool(labels))] * 2
-        return gr.update(choices=labels, value=labels[0][1] if labels else None), *steps
+        shown = live.name if live else labels[0][1] if labels else None
+        return gr.update(choices=labels, value=shown), *steps
 
     def _labels(self) -> Any:
         return gr.update(choices=self.tab.labels())

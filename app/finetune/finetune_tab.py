@@ -27,9 +27,10 @@ from groma.eval.harness.adapter_comparison import ComparedReply, compare
 from groma.finetune.jobs import Jobs
 from groma.finetune.label_talks import holds_labels, learnable
 from groma.finetune.lora_settings import LoraSettings
-from groma.finetune.planning import plan
+from groma.finetune.planning import guess_seconds, plan
 from groma.finetune.run_folder import RunFolder, State
 from groma.finetune.scores import is_worse
+from groma.image import PICTURE_ENDINGS
 from groma.instruction_sets.doctor.checking import check, fix, repair, worst_first
 from groma.instruction_sets.doctor.finding import Finding
 from groma.instruction_sets.doctor.showing import overlay, supervised_text
@@ -49,10 +50,12 @@ from .finetune_html import (
     render_findings,
     render_note,
     render_progress,
+    render_repairs,
     render_scores,
     render_supervised,
 )
 from .own_examples import Draft, OwnSet
+from .set_summary import Labelled, count_labels, render_labels
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")
 BASE = "The base model"
@@ -79,6 +82,9 @@ class Desk:
         place: of the item that is looked at.
         uploads: adapters that this visitor sent, by name.
         news: what was mended last, a sentence.
+        source: where that set was read from.
+        labelled: what the set holds if it is of labels.
+        repairs: sentences about all that was mended so far.
     """
 
     folder: Path | None = None
@@ -87,6 +93,9 @@ class Desk:
     place: int = 0
     uploads: tuple[tuple[str, Path], ...] = ()
     news: str = ""
+    source: Path | None = None
+    labelled: Labelled | None = None
+    repairs: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Remove what was uploaded; runs have copies of their own."""
@@ -168,32 +177,32 @@ class FinetuneTab:
         self._lock = Lock()
 
     def load(self, desk: Desk, files: Sequence[Path]) -> Desk:
-        """Read an uploaded set: one zip, or one JSON file with the pictures it names."""
+        """Read an uploaded set: one zip, or files; pictures alone are added to the set there is."""
         if not files:
             raise GromaError("Please choose a zip, or a JSON file together with its pictures.")
         desk = self._with_folder(desk)
         assert desk.folder is not None
-        folder = Path(tempfile.mkdtemp(dir=desk.folder))
-        if len(files) == 1:
-            examples = read_set(files[0], folder=folder)
+        if desk.source is not None and all(_is_picture(file) for file in files):
+            source = desk.source
+            _copy(files, source if source.is_dir() else source.parent)
+            examples = read_set(source)
         else:
+            source = Path(tempfile.mkdtemp(dir=desk.folder))
             if any(file.suffix.lower() == ".zip" for file in files):
-                raise GromaError("Please choose one zip alone, or files without a zip.")
-            for file in dict.fromkeys(files):
-                target = folder / file.name
-                if target.exists():
-                    raise GromaError(
-                        f"There are two files {file.name}; rename one, or send a zip with folders."
-                    )
-                shutil.copyfile(file, target)
-            examples = read_set(folder)
-        return self._checked(replace(desk, place=0), examples)
+                if len(files) > 1:
+                    raise GromaError("Please choose one zip alone, or files without a zip.")
+                examples = read_set(files[0], folder=source)
+            else:
+                _copy(files, source)
+                source = source / files[0].name if len(files) == 1 else source
+                examples = read_set(source)
+        return self._checked(replace(desk, place=0, repairs=(), source=source), examples)
 
     def take(self, desk: Desk, own: OwnSet) -> Desk:
         """Read what somebody made by hand, as if it had been uploaded."""
         if own.folder is None or not own.examples:
             raise GromaError("Please keep an example first.")
-        return self._checked(replace(desk, place=0), read_set(own.folder))
+        return self._checked(replace(desk, place=0, repairs=()), read_set(own.folder))
 
     def look_at(self, draft: Draft) -> tuple[Path | None, tuple[Region, ...]]:
         """A picture as browsers show it, and what the region proposer finds in it."""
@@ -247,10 +256,14 @@ class FinetuneTab:
         examples = desk.examples
         if examples is None:
             return render_note("No examples yet.")
-        usable = len(examples) - len(left_out(examples))
-        said = f"{examples.layout}: {len(examples)} items, {usable} of them can be learnt."
+        if desk.labelled is not None:
+            said = render_labels(examples.layout, desk.labelled)
+        else:
+            usable = len(examples) - len(left_out(examples))
+            count = f"{len(examples)} items, {usable} of them can be learnt"
+            said = render_note(f"{examples.layout}: {count}.")
         news = render_note(desk.news) if desk.news else ""
-        return render_note(said) + news + render_findings(desk.findings)
+        return said + news + render_repairs(desk.repairs) + render_findings(desk.findings)
 
     def look(self, desk: Desk) -> ItemView:
         """The item at this place: its boxes, and exactly what would be learnt."""
@@ -273,9 +286,16 @@ class FinetuneTab:
         return ItemView(title, picture, text)
 
     def estimate(self, desk: Desk, choices: Mapping[str, Any]) -> str:
-        """What memory a training would take, as HTML."""
-        _, estimate = plan(self._chosen(choices), self._samples(desk))
-        return render_estimate(estimate)
+        """What time and memory a training would take, as HTML."""
+        samples = self._samples(desk)
+        settings, estimate = plan(self._chosen(choices), samples)
+        return render_estimate(estimate, guess_seconds(self._base, settings, samples))
+
+    def preview(self, desk: Desk, choices: Mapping[str, Any]) -> str:
+        """The same unasked: nothing is said of a set that cannot be learnt yet."""
+        if desk.examples is None or any(f.severity == "error" for f in desk.findings):
+            return ""
+        return self.estimate(desk, choices)
 
     def start(
         self, desk: Desk, choices: Mapping[str, Any], name: str = "", force: bool = False
@@ -316,19 +336,20 @@ class FinetuneTab:
         state, message = _state(progress.state, is_live), without_folders(progress.message)
         progress = replace(progress, state=state, message=message)
         plot = str(run.plot) if run.plot.is_file() else None
-        html = render_progress(run.name, progress, run.settings, run.num_examples)
+        best = run.offered if run.offered != run.adapter else None
+        html = render_progress(run.name, progress, run.settings, run.num_examples, best)
         html += render_scores(run.scores)
         return RunView(html, plot, is_live)
 
     def adapters(self, desk: Desk) -> list[str]:
         """Whose answers can be had: the base, finished runs, and what this visitor sent."""
-        done = [run for run in self.jobs.runs if run.adapter.is_dir()]
+        done = [run for run in self.jobs.runs if run.offered]
         done = [run.name for run in sorted(done, key=lambda run: is_worse(run.scores))]
         return [BASE, *(name for name, _ in desk.uploads), *done]
 
     def use(self, tab: str, desk: Desk, name: str | None) -> str:
         """Let an adapter or the base answer in this visitor's chat; tells who does, as HTML."""
-        adapted = None if name == BASE else self._load(self._adapter(desk, name))
+        adapted = None if name == BASE else self._load(self._adapter(desk, name), str(name))
         self._sessions.switch(tab, adapted, "" if name == BASE else str(name))
         return render_note(f"Your chat is now answered by: {name}.")
 
@@ -340,7 +361,7 @@ class FinetuneTab:
         folder = Path(tempfile.mkdtemp(dir=desk.folder)) / name
         folder.mkdir()
         _unpack_adapter(file, folder)
-        self._load(folder)
+        self._load(folder, f"{name} (sent)")
         others = [(known, path) for known, path in desk.uploads if known != f"{name} (sent)"]
         return replace(desk, uploads=((f"{name} (sent)", folder), *others))
 
@@ -356,13 +377,11 @@ class FinetuneTab:
 
     def begin_comparison(self, name: str | None) -> Comparison:
         """What `compare_next` begins with."""
-        run = self._run(name)
-        if not run.adapter.is_dir():
-            raise GromaError(f"{run.name} has no adapter yet.")
+        run, adapter = self._run(name), self._adapter(Desk(), name)
         if not run.held_out:
             raise GromaError(f"{run.name} held nothing out to compare on.")
         comparison = Comparison(run.name, min(MOST_COMPARED, len(run.held_out)))
-        adapted = self._load(run.adapter)
+        adapted = self._load(adapter, run.name)
         with self._lock:
             while len(self._comparing) >= _MOST_COMPARISONS:  # somebody closed the page
                 self._comparing.pop(next(iter(self._comparing)))
@@ -393,12 +412,17 @@ class FinetuneTab:
         findings = check(examples, self._base.template, self._settings.limit)
         place = min(desk.place, max(0, len(examples) - 1))
         found = tuple(worst_first(findings))
-        return replace(desk, examples=examples, findings=found, place=place, news="")
+        labelled = count_labels(examples)
+        desk = replace(desk, examples=examples, findings=found, place=place, labelled=labelled)
+        return replace(desk, news="")
 
     def _mended(self, desk: Desk, examples: InstructionSet) -> Desk:
         """The desk with a set that was changed, and how much that helped."""
         mended = self._checked(desk, examples)
-        return replace(mended, news=_news(desk, mended))
+        left = {(finding.item, finding.code) for finding in mended.findings}
+        gone = (each for each in desk.findings if (each.item, each.code) not in left)
+        repairs = (*desk.repairs, *map(_repair, gone))
+        return replace(mended, news=_news(desk, mended), repairs=repairs)
 
     def _chosen(self, choices: Mapping[str, Any]) -> LoraSettings:
         """Settings with what was typed; an empty field keeps its default."""
@@ -426,20 +450,36 @@ class FinetuneTab:
         if name == BASE:
             raise GromaError("The base model is no adapter; please choose one.")
         run = self._run(name)
-        if not run.adapter.is_dir():
+        if run.offered is None:
             raise GromaError(f"{run.name} has no adapter yet.")
-        return run.adapter
+        return run.offered
 
-    def _load(self, adapter: Path) -> Groma:
+    def _load(self, adapter: Path, name: str) -> Groma:
         """The base with an adapter; shared by all who use it, gone with the last of them."""
         with self._lock:
             adapted = self._adapted.get(adapter)
             if adapted is None:
                 adapted = self._adapted[adapter] = self._base.with_adapter(adapter)
+                adapted.adapter = name
             return adapted
 
     def _with_folder(self, desk: Desk) -> Desk:
         return desk if desk.folder else replace(desk, folder=Path(tempfile.mkdtemp()))
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_ENDINGS
+
+
+def _copy(files: Sequence[Path], folder: Path) -> None:
+    """Put files into a folder, none in the place of another."""
+    for file in dict.fromkeys(files):
+        target = folder / file.name
+        if target.exists():
+            raise GromaError(
+                f"There are two files {file.name}; rename one, or send a zip with folders."
+            )
+        shutil.copyfile(file, target)
 
 
 def _clean(name: str) -> str:
@@ -456,6 +496,12 @@ def _examples(desk: Desk) -> InstructionSet:
 def _state(state: State, is_live: bool) -> State:
     """How a run is whose process may not have taken over yet."""
     return "starting" if is_live and state == "interrupted" else state
+
+
+def _repair(finding: Finding) -> str:
+    """What was wrong, and what was done about it."""
+    where = "" if finding.item is None else f"Item {finding.item + 1}: "
+    return f"{where}{finding.sentence}{f' Done: {finding.fix.label}.' if finding.fix else ''}"
 
 
 def _news(before: Desk, after: Desk) -> str:

@@ -26,7 +26,7 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
-from groma.masks.maker import MaskMaker
+from groma.masks.maker import MaskMaker, PictureMasks, load_maker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
@@ -68,7 +68,9 @@ class Groma:
     """
 
     _step: Step | None = None
-    _mask_maker: MaskMaker | None = None
+    adapter: str = ""
+    _encode: Callable[[PixelInput], EncodedImage] | None = None
+    mask_maker: MaskMaker | None = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -93,23 +95,24 @@ class Groma:
         Raises:
             GromaError: if it is no adapter, or was made for another model.
         """
-        from groma.checkpoint.adapters import (
-            attach,  # late: peft takes a while, and most talks need none
-        )
+        # Late: peft takes a while, and most talks need none.
+        from groma.checkpoint.adapters import attach, read_adapter
 
-        adapted = copy.copy(self)
-        adapted.model, adapted._step = attach(self.model, folder), None
+        adapted, adapter = copy.copy(self), read_adapter(folder)
+        adapted.model, adapted.adapter = attach(self.model, adapter), adapter.name
+        adapted._step = adapted._encode = None
         return adapted
 
-    def with_step(self, step: Step) -> "Groma":
-        """This model with another way to read tokens, such as together with other talks.
+    def with_helpers(self, step: Step, encode: Callable[[PixelInput], EncodedImage]) -> "Groma":
+        """This model with other ways to compute, such as together with other threads.
 
         Args:
             step: see `PrefixDecoder`.
+            encode: in the place of `encode_pixels`, where nothing is said of objectness.
         """
-        stepping = copy.copy(self)
-        stepping._step = step
-        return stepping
+        helped = copy.copy(self)
+        helped._step, helped._encode = step, encode
+        return helped
 
     def with_masks(self, maker: MaskMaker) -> "Groma":
         """This model with a maker of masks, which sees every picture that is encoded from now on.
@@ -118,7 +121,7 @@ class Groma:
             maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
         """
         masking = copy.copy(self)
-        masking._mask_maker = maker
+        masking.mask_maker = maker
         return masking
 
     def encode_image(
@@ -140,9 +143,17 @@ class Groma:
         if isinstance(image, EncodedImage):
             return image
         picture = load_image(image)
-        (encoded,) = self.encode_pixels([self.to_pixels(picture, detail)], objectness_mix)
-        maker = self._mask_maker
-        return encoded if maker is None else replace(encoded, masks=maker.look(picture))
+        pixels = self.to_pixels(picture, detail)
+        if self._encode is None or objectness_mix is not None:
+            (encoded,) = self.encode_pixels([pixels], objectness_mix)
+        else:
+            encoded = self._encode(pixels)
+        masks = self.look_for_masks(picture) if self.mask_maker else None
+        return replace(encoded, masks=masks)
+
+    def look_for_masks(self, image: ImageSource) -> PictureMasks:
+        """A picture as this model's maker of masks sees it, or GrabCut if it has none."""
+        return (self.mask_maker or load_maker()).look(load_image(image))
 
     def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
         """What the model sees of a picture; arguments as in `encode_image`."""
@@ -400,19 +411,24 @@ class Chat:
         self._conversation = before
         return last
 
-    def make_masks(self) -> Conversation:
+    def make_masks(self, source: PictureMasks | None = None) -> Conversation:
         """Make the masks of all regions that answers mean, where they have none yet.
+
+        Args:
+            source: the picture as a maker sees it; None is the one that is kept with the encoded
+                picture, see `Groma.with_masks`.
 
         Returns:
             The conversation, which has them from now on.
 
         Raises:
-            GromaError: if the picture was encoded without a maker of masks, see `Groma.with_masks`.
+            GromaError: if the conversation is still answering, or there is no such source.
         """
         self._check_idle()
-        if self.image.masks is None:
+        source = source or self.image.masks
+        if source is None:
             raise GromaError("There is nothing to make masks with; see --masks.")
-        self._conversation = self._conversation.masked(self.image.masks)
+        self._conversation = self._conversation.masked(source)
         return self._conversation
 
     def to_dict(self) -> dict[str, Any]:
@@ -455,6 +471,7 @@ class Chat:
             listed=tuple(listed),
             ids=tuple(ids),
             limit=min(settings.max_new_tokens, longest - len(ids)),
+            adapter=self._groma.adapter,
         )
 
     def _answer(self, request: "_Request", stop: Callable[[], bool] | None) -> Stream:
@@ -521,6 +538,7 @@ class _Request:
         listed: ids of the regions the model is shown.
         ids: T tokens, all placeholders expanded.
         limit: most tokens of the answer.
+        adapter: name of the adapter that answers, or "".
     """
 
     asked_in: Conversation
@@ -531,6 +549,7 @@ class _Request:
     listed: tuple[int, ...]
     ids: tuple[int, ...]
     limit: int
+    adapter: str
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -539,7 +558,8 @@ class _Request:
 
     def reply(self, builder: ReplyBuilder, finish: Finish) -> GroundedReply:
         """What the answer says so far."""
-        return GroundedReply(builder.text, builder.spans, self.before.image_size, finish)
+        size = self.before.image_size
+        return GroundedReply(builder.text, builder.spans, size, finish, adapter=self.adapter)
 
     def with_answer(self, reply: GroundedReply, ids: tuple[int, ...] | None) -> Conversation:
         """The conversation that an answer makes, with its exact tokens where they are known."""

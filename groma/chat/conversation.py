@@ -38,6 +38,7 @@ class GroundedReply:
         image_size: (H, W) of the original picture, the frame of all boxes.
         finish: why the text ends; "streaming" while more may come.
         masks_by: who made the masks of its regions; empty where nobody did.
+        adapter: name of the adapter that made it; empty of the model alone.
     """
 
     text: str
@@ -45,6 +46,7 @@ class GroundedReply:
     image_size: Size
     finish: Finish = "stop"
     masks_by: str = ""
+    adapter: str = ""
 
     @property
     def regions(self) -> tuple[RegionRef, ...]:
@@ -130,19 +132,21 @@ class GroundedReply:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
-        return {
+        reply: dict[str, Any] = {
             "text": self.text,
             "spans": [span.to_dict() | {"phrase": self.phrase(span)} for span in self.spans],
             "image_size": list(self.image_size),
             "finish": self.finish,
-        } | ({"masks_by": self.masks_by} if self.masks_by else {})
+        }
+        said = {"masks_by": self.masks_by, "adapter": self.adapter}
+        return reply | {name: by for name, by in said.items() if by}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         spans = tuple(GroundedSpan.from_dict(span) for span in data["spans"])
-        size, masks_by = to_size(data["image_size"]), str(data.get("masks_by", ""))
-        return cls(str(data["text"]), spans, size, data["finish"], masks_by)
+        size, *by = to_size(data["image_size"]), data.get("masks_by", ""), data.get("adapter", "")
+        return cls(str(data["text"]), spans, size, data["finish"], *map(str, by))
 
     def _check_picture(self, picture: "Image") -> None:
         """Refuse a picture of another size."""

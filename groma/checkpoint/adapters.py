@@ -9,7 +9,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from groma.foreign import load_json
 from groma.model.groma import GromaForConditionalGeneration
 from groma.types import GromaError
 
@@ -31,6 +32,7 @@ CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME = "adapter_config.json", "adapter_model.sa
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The language model's linear layers, which get low-rank matrices."""
 WHOLE_PARTS = ("projector", "region_encoder")  # parts that may be trained as a whole besides
+TAUGHT = "taught_names"  # the part that an adapter for new names has besides, see `TaughtNames`
 
 _PREFIX = "base_model.model."
 _METADATA = "groma"
@@ -86,6 +88,7 @@ class Adapter:
     alpha: float  # they are scaled by alpha / rank
     linears: tuple[str, ...]  # names of the linear layers that have them
     whole: tuple[str, ...]  # which of `WHOLE_PARTS` it replaces
+    names: tuple[str, ...] = ()  # all that a model with it was taught to recognise
     # What is known of its training, JSON-ready.
     card: Mapping[str, Any] = field(default_factory=dict)
 
@@ -110,10 +113,11 @@ def read_adapter(folder: str | Path) -> Adapter:
         if not (folder / name).is_file():
             raise GromaError(f"{folder} is no adapter: it has no {name}.")
     try:
-        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        config = load_json((folder / CONFIG_NAME).read_bytes())
         with safe_open(folder / SAFETENSORS_WEIGHTS_NAME, framework="pt") as file:
             keys, metadata = list(file.keys()), file.metadata() or {}
-        described = json.loads(metadata.get(_METADATA, "{}"))
+            taught = {file.get_slice(key).get_shape()[0] for key in keys if f"{TAUGHT}." in key}
+        described = load_json(metadata.get(_METADATA, "{}"))
     except (ValueError, SafetensorError, OSError) as error:
         raise GromaError(f"The adapter in {folder} is damaged: {error}.") from error
     if "base" not in described:
@@ -122,8 +126,12 @@ def read_adapter(folder: str | Path) -> Adapter:
             "`groma train lora` or the application made can be used."
         )
     try:
+        if taught - {len(described.get("names", ()))}:  # room is made before weights are read
+            raise ValueError(
+                f"it names {len(described.get('names', ()))} things, not {max(taught)}"
+            )
         return _describe(folder, config, keys, described)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise GromaError(f"The adapter in {folder} is of no known kind: {error}.") from error
 
 
@@ -144,7 +152,9 @@ def write_adapter(
     config.inference_mode, config.base_model_name_or_path = True, base.name
     config.save_pretrained(str(folder))
     # In the weights' own header, so that weights and their origin cannot be parted.
-    described = json.dumps({"base": asdict(base), "card": dict(card)})
+    model: Any = adapted.get_base_model()
+    names = list(model.config.taught_names)
+    described = json.dumps({"base": asdict(base), "names": names, "card": dict(card)})
     # Renamed when whole: whoever reads meanwhile sees the old adapter or the new one.
     draft = folder / f"{SAFETENSORS_WEIGHTS_NAME}.draft"
     save_file(weights, draft, {"format": "pt", _METADATA: described})
@@ -157,18 +167,21 @@ def add_lora(
     alpha: float,
     dropout: float = 0.0,
     whole: Iterable[str] = (),
+    names: Collection[str] = (),
 ) -> "PeftModel":
     """Give a model new matrices to learn, which change nothing yet; all else is frozen.
 
     The model is changed in place; use `share` before to keep it as it is. Of the `whole` parts, of
-    `WHOLE_PARTS`, a copy learns as a whole. Returns peft's view of the model.
+    `WHOLE_PARTS`, a copy learns as a whole; there is room for `names` to be taught besides, see
+    `TaughtNames`. Returns peft's view of the model.
     """
     linears = [
         name
         for name, _ in model.named_modules()
         if name.startswith("language_model.") and name.rsplit(".", 1)[-1] in LINEARS
     ]
-    return _wrap(model, linears, rank, alpha, dropout, tuple(whole))
+    names = (*model.config.taught_names, *names) if names else ()
+    return _wrap(model, linears, rank, alpha, dropout, tuple(whole), tuple(names))
 
 
 def share(model: GromaForConditionalGeneration) -> GromaForConditionalGeneration:
@@ -243,7 +256,8 @@ def load_weights(adapted: "PeftModel", folder: Path) -> None:
 def _load(model: GromaForConditionalGeneration, adapter: str | Path | Adapter) -> "PeftModel":
     adapter = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
     _check_base(adapter, Fingerprint.of(model))
-    wrapped = _wrap(model, adapter.linears, adapter.rank, adapter.alpha, 0.0, adapter.whole)
+    parts = adapter.whole, adapter.names
+    wrapped = _wrap(model, adapter.linears, adapter.rank, adapter.alpha, 0.0, *parts)
     load_weights(wrapped, adapter.folder)
     return wrapped
 
@@ -255,15 +269,19 @@ def _wrap(
     alpha: float,
     dropout: float,
     whole: tuple[str, ...],
+    names: tuple[str, ...],
 ) -> "PeftModel":
     from peft import LoraConfig, PeftModel, get_peft_model
+
+    if names:
+        model.teach(names)
 
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # ty: ignore[invalid-argument-type]
         lora_dropout=dropout,
         target_modules=list(linears),
-        modules_to_save=list(whole) or None,
+        modules_to_save=[*whole, *([TAUGHT] if names else ())] or None,
     )
     adapted = get_peft_model(model, config)
     assert isinstance(adapted, PeftModel)
@@ -280,6 +298,8 @@ def _describe(
     names = [key.removeprefix(_PREFIX) for key in keys]
     linears = {name.split(".lora_")[0] for name in names if ".lora_" in name}
     whole = {name.split(".")[0] for name in names if ".lora_" not in name}
+    taught = tuple(map(str, described.get("names", ()))) if TAUGHT in whole else ()
+    whole -= {TAUGHT} if taught else set()
     unknown = whole - set(WHOLE_PARTS)
     unknown |= {name for name in linears if name.rsplit(".", 1)[-1] not in LINEARS}
     if unknown or not linears:
@@ -291,6 +311,7 @@ def _describe(
         float(config["lora_alpha"]),
         tuple(sorted(linears)),
         tuple(sorted(whole)),
+        taught,
         dict(described.get("card", {})),
     )
 

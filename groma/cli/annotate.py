@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from groma.cli.model_options import add_model_options, load_model
+from groma.cli.model_options import add_at_once_option, add_model_options, load_model
 from groma.cli.terminal import printable, show
 
 
@@ -20,6 +20,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N")
     parser.add_argument("--score-threshold", type=float, metavar="X", help="of regions")
     parser.add_argument("--max-regions", type=int, metavar="N", help="most regions proposed")
+    add_at_once_option(parser, default=8)
     add_model_options(parser)
     parser.set_defaults(run=_run)
 
@@ -30,6 +31,7 @@ def _run(options: argparse.Namespace) -> None:
     from groma.instruct.annotated_pictures import annotate
     from groma.instruct.described_pictures import list_pictures
     from groma.instruct.made_folder import MadeFolder
+    from groma.serve.engine import Engine
 
     keys = list_pictures(options.pictures)[: options.limit]
     names = ("max_new_tokens", "score_threshold", "max_regions")
@@ -40,8 +42,9 @@ def _run(options: argparse.Namespace) -> None:
         # The model is loaded only where there is something to do.
         if folder.left(keys):
             answering = GenerationSettings(**settings)
-            groma = load_model(options)
-            annotate(groma, options.pictures, keys, folder, options.question, answering)
+            engine = Engine(load_model(options), options.at_once)
+            about = options.pictures, keys, folder, options.question, answering
+            annotate(engine.groma, *about, options.at_once)
     finally:
         folder.write(keys)
         folder.write_coco(keys)

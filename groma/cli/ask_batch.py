@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from groma.cli.model_options import add_model_options, load_model
+from groma.cli.model_options import add_at_once_option, add_model_options, load_model
 from groma.cli.terminal import show
 from groma.types import GromaError
 
@@ -16,9 +16,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--save", type=Path, required=True, metavar="ANSWERS.jsonl", help="goes on if it exists"
     )
-    parser.add_argument(
-        "--at-once", type=int, default=16, metavar="N", help="answers made together (%(default)s)"
-    )
+    add_at_once_option(parser, default=16)
     add_model_options(parser)
     parser.set_defaults(run=_run)
 
@@ -30,8 +28,6 @@ def _run(options: argparse.Namespace) -> None:
 
     if not options.requests.is_file():
         raise GromaError(f"There is no file {options.requests}.")
-    if options.at_once < 1:
-        raise GromaError("--at-once must be 1 or more.")
     engine = Engine(load_model(options), options.at_once)
     try:
         count = answer_batch(engine, options.requests, options.save)

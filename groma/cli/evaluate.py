@@ -3,17 +3,18 @@
 import argparse
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli import evaluate_adapter, evaluate_rec_mean
-from groma.cli.model_options import add_model_options, load_model
+from groma.cli.mask_options import add_masks_option
+from groma.cli.model_options import add_at_once_option, add_model_options, load_model
 from groma.cli.picture_options import add_detail_option
 from groma.cli.terminal import show
 from groma.types import GromaError
 
 if TYPE_CHECKING:
+    from groma.chat.chat import Groma
     from groma.eval.benchmarks.chat_judge import Judge
     from groma.eval.harness.asker import Protocol
     from groma.eval.harness.benchmark import Answers, Benchmark
@@ -67,6 +68,7 @@ def _add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     output.add_argument(
         "--save", type=Path, metavar="FILE", help="keep all answers; go on if there are some"
     )
+    add_at_once_option(output, default=8)
     output.add_argument(
         "--shard", metavar="I/N", help="answer this share and do not score; torchrun sets it itself"
     )
@@ -103,7 +105,12 @@ def _add_own_arguments(data: Any, name: str) -> None:
         )
     elif name == "gcg":
         data.add_argument("--masks", type=Path, required=True, metavar="FILE", help="true masks")
-        data.add_argument("--overlap", choices=("boxes", "masks"), default="boxes")
+        data.add_argument(
+            "--overlap",
+            choices=("boxes", "masks"),
+            help="what is compared: boxes, or with --mask-maker masks",
+        )
+        add_masks_option(data, "--mask-maker")
         data.add_argument(
             "--text-encoder",
             default="bert-base-uncased",
@@ -172,7 +179,8 @@ def _open(options: argparse.Namespace) -> "Benchmark":
         return _open_chat_judge(options)
     if options.benchmark == "gcg":
         encoder = None if options.text_encoder == "none" else TextEncoder(options.text_encoder)
-        return GroundedGeneration(options.annotations, options.masks, options.overlap, encoder)
+        overlap = options.overlap or ("masks" if options.mask_maker else "boxes")
+        return GroundedGeneration(options.annotations, options.masks, overlap, encoder)
     kinds = {each.name: each for each in (Detection, LvisGround, Photos, RegionCaption)}
     return kinds[options.benchmark](options.annotations)
 
@@ -236,6 +244,7 @@ def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol"
         "detail",
         "grounding",
         "objectness",
+        "mask_maker",
     )
     chosen = {name: getattr(options, name, None) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -246,6 +255,7 @@ def _predict(
     options: argparse.Namespace, benchmark: "Benchmark", settings: "RunSettings", shard: "Shard"
 ) -> tuple["Answers", Path | None]:
     from groma.eval.harness.benchmark_run import predict
+    from groma.serve.engine import Engine
 
     if shard.of > 1 and options.save is None:
         raise GromaError("A shard keeps its answers for the others; say --save FILE.")
@@ -254,8 +264,12 @@ def _predict(
 
         options.device = f"cuda:{rank}" if torch.cuda.is_available() else "cpu"
     path = shard.path(options.save) if options.save else None
-    load = partial(load_model, options)
-    return predict(benchmark, settings, options.images, load, path, shard), path
+
+    def load() -> "Groma":
+        return Engine(load_model(options), options.at_once).groma
+
+    asked = benchmark, settings, options.images, load, path, shard
+    return predict(*asked, options.at_once), path
 
 
 def _read(benchmark: "Benchmark", paths: list[Path]) -> tuple["RunSettings", "Answers", Path]:

@@ -1,13 +1,13 @@
 """The option of commands that can make masks, and the maker that it names."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from groma.masks.maker import MaskMaker
 
 
-def add_masks_option(parser: argparse.ArgumentParser, flag: str = "--masks") -> None:
+def add_masks_option(parser: Any, flag: str = "--masks") -> None:
     """Which maker is asked for the pixels of regions."""
     parser.add_argument(
         flag,

@@ -24,6 +24,23 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
 
 
+def add_at_once_option(parser: argparse._ActionsContainer, default: int) -> None:
+    """`--at-once N`."""
+    parser.add_argument(
+        "--at-once",
+        type=_at_once,
+        default=default,
+        metavar="N",
+        help="answers made together (%(default)s)",
+    )
+
+
+def _at_once(said: str) -> int:
+    if not (said.isdecimal() and int(said) >= 1):
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {said}")
+    return int(said)
+
+
 def add_adapter_option(parser: argparse.ArgumentParser, purpose: str) -> None:
     """`--adapter FOLDER`, with what it is for."""
     parser.add_argument("--adapter", type=Path, metavar="FOLDER", help=purpose)

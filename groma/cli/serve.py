@@ -4,7 +4,8 @@ import argparse
 import os
 from typing import Any
 
-from groma.cli.model_options import add_adapter_option, add_model_options
+from groma.cli.mask_options import add_masks_option
+from groma.cli.model_options import add_adapter_option, add_at_once_option, add_model_options
 from groma.types import GromaError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -16,9 +17,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="%(default)s by default")
     parser.add_argument("--name", metavar="NAME", help="what programs call the model")
-    parser.add_argument(
-        "--at-once", type=int, default=16, metavar="N", help="answers made together (%(default)s)"
-    )
+    add_at_once_option(parser, default=16)
     parser.add_argument(
         "--requests-per-minute", type=int, default=0, metavar="N", help="of one caller; 0: any"
     )
@@ -36,6 +35,7 @@ def add(commands: Any) -> None:
         metavar="N",
         help="processes that answer, by Ray Serve: 2, or 1-8 as many as are needed",
     )
+    add_masks_option(parser)
     add_model_options(parser)
     add_adapter_option(parser, "answer with what this adapter (LoRA) has learnt")
     parser.set_defaults(run=_run)
@@ -48,8 +48,6 @@ def _run(options: argparse.Namespace) -> None:
     keys = read_keys()
     if not keys and not options.no_key and options.host not in _LOOPBACK:
         raise GromaError(f"Others can reach {options.host}: set {KEYS}, or say --no-key.")
-    if options.at_once < 1:
-        raise GromaError("--at-once must be 1 or more.")
     if options.replicas is None:
         _run_here(options, keys)
     else:

@@ -24,7 +24,9 @@ def draw_sample(image: Image.Image, sample: Sample) -> Image.Image:
     boxes = np.array(sample.boxes, np.float32).reshape(-1, 4) * scale
     detections = sv.Detections(xyxy=boxes, class_id=np.arange(len(boxes)))
     names = sample.names or ("",) * len(boxes)
-    return draw_boxes(image, detections, [f"{i} {name}".strip() for i, name in enumerate(names)])
+    return draw_boxes(
+        image, detections, [f"{i} {name}".strip() for i, name in enumerate(names, start=1)]
+    )
 
 
 def describe_sample(sample: Sample) -> str:
@@ -34,7 +36,7 @@ def describe_sample(sample: Sample) -> str:
     lines = [f"{sample.picture} · {width}x{height} · {kind}"]
     for i, box in enumerate(sample.boxes):
         name = sample.names[i] if sample.names else ""
-        lines.append(f"  {i} {' '.join(f'{edge:.3f}' for edge in box)}  {name}".rstrip())
+        lines.append(f"  {i + 1} {' '.join(f'{edge:.3f}' for edge in box)}  {name}".rstrip())
     return "\n".join(lines)
 
 
@@ -64,7 +66,7 @@ def _spell(written: Written, template: Template) -> Iterator[bytes]:
     kinds = {template.tokens[REFER_BOX]: "refer", template.tokens[GROUND_BOX]: "ground"}
     for token in written.ids.tolist():
         if token in kinds:
-            yield f"<box {next(boxes[kinds[token]])}>".encode()
+            yield f"<box {next(boxes[kinds[token]]) + 1}>".encode()
         elif token >= template.tokens.base:
             yield NEW_TOKENS[token - template.tokens.base].encode()
         elif token == template.plain.eos:

@@ -84,7 +84,7 @@ groma ask PICTURE "QUESTION" --model {base} --adapter {name}
 groma convert {base} MERGED --adapter {name}
 ```
 {verdict(scores)}
-{_table("Right answers on what was held out", told)}
+{_table("Right answers", told)}
 {_table("Data", card["data"])}
 {_table("Figures", figures)}
 {_table("Settings", chosen)}"""

@@ -155,11 +155,15 @@ class LabelTalks:
         is_one = len(_regions(sample, name)) == 1
         return self._ask(sample, name, dice, "find" if is_one else "find_all")
 
+    def ask_about(self, sample: GroundedSample, name: str, dice: Dice) -> QA:
+        """What a box is that has this name."""
+        return self._ask(sample, name, dice, "name")
+
     def questions(self, sample: GroundedSample, dice: Dice) -> GroundedSample:
         """What is asked to measure: each name is looked for and shown, and two are denied."""
         said: list[QA] = []
         for name in dict.fromkeys(sample.names):
-            said += [self.ask_for(sample, name, dice), self._ask(sample, name, dice, "name")]
+            said += [self.ask_for(sample, name, dice), self.ask_about(sample, name, dice)]
         missing = [name for name in self._classes if name not in sample.names]
         missing.sort(key=lambda name: name not in self._new)
         said += [self._deny(name, dice, "find") for name in missing[:2]]

@@ -6,9 +6,10 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count as count_up
 from math import ceil
 from pathlib import Path
 from types import FrameType
@@ -24,6 +25,7 @@ from groma.checkpoint import load as loading
 from groma.checkpoint.adapters import Fingerprint, add_lora, write_adapter
 from groma.data.sample import GroundedSample
 from groma.dice import Dice
+from groma.embedded import standard_pictures
 from groma.finetune.adapter_card import make_card, write_card
 from groma.finetune.label_talks import LabelTalks, is_labelled
 from groma.finetune.lora_examples import Collator, Lessons, Rounds, make_lessons, spell, split
@@ -31,9 +33,10 @@ from groma.finetune.lora_objective import AdapterObjective, count, summarise
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.lora_trainer import AdapterTrainer
 from groma.finetune.memory_estimate import kept_budget
+from groma.finetune.name_teaching import teach_names
 from groma.finetune.rehearsal import Knowledge, examine, rehearse
 from groma.finetune.run_folder import RunFolder
-from groma.finetune.scores import measure
+from groma.finetune.scores import Score, measure, measure_standard
 from groma.finetune.seen_pictures import TrainingVision
 from groma.finetune.wording import Wording
 from groma.loop.saved_checkpoints import last_checkpoint
@@ -130,6 +133,8 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     members, held_out = (
         [samples[i] for i in part] for part in split(samples, settings.held_out, settings.seed)
     )
+    looks = len(members) * settings.rehearsal + 2 * sum(map(is_labelled, members))
+    stop = _noting(folder, looks, stop)
     wording, labelled = Wording.of(settings.model), list(filter(is_labelled, samples))
     knowledge = _ask_base(folder, groma, members, LabelTalks(wording, labelled), stop)
     if knowledge is None:
@@ -140,7 +145,11 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     assert settings.epochs is not None
     parts = (members, held_out, knowledge.talks)
     lessons = make_lessons(*parts, talks, settings.epochs, settings.seed)
-    base = _adapt(groma, settings)
+    shown = list(filter(is_labelled, members))
+    unseen = [name for name in sorted(new) if sum(s.names.count(name) for s in shown) > 1]
+    base = _adapt(groma, settings, unseen)
+    if unseen and not teach_names(groma, shown, unseen, stop):
+        return False
     trainer = _make_trainer(folder, base, lessons, stop)
     if stop():
         return False
@@ -152,19 +161,46 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     done = trainer.state.global_step >= steps
     if done and trainer.is_world_process_zero():
-        dice = Dice(np.random.SeedSequence(settings.seed))
-        asked = [
-            talks.questions(sample, dice) if is_labelled(sample) else sample
-            for sample in held_out[:_MOST_MEASURED]
-        ]
-        base.model.eval()
-        without = base.adapted.disable_adapter
+        known = {name for sample in labelled for name in sample.names} - new
         with trainer.compute_loss_context_manager():  # what learns is in fp32, the rest need not be
-            known = {name for sample in labelled for name in sample.names} - new
-            folder.keep_scores(measure(groma, without, asked, known))
+            folder.keep_scores(_measure(groma, base, settings, held_out, talks, known))
         card = make_card(folder.path, samples, len(held_out), len(knowledge.talks), folder.scores)
         _write_down(folder, base, card)
     return done
+
+
+def _measure(
+    groma: Groma,
+    base: _Base,
+    settings: LoraSettings,
+    held_out: Sequence[GroundedSample],
+    talks: LabelTalks,
+    known: Collection[str],
+) -> list[Score]:
+    """Right answers of base and adapter about what was held out, and on standard pictures."""
+    dice = Dice(np.random.SeedSequence(settings.seed))
+    asked = [
+        talks.questions(sample, dice) if is_labelled(sample) else sample
+        for sample in held_out[:_MOST_MEASURED]
+    ]
+    base.model.eval()
+    without = base.adapted.disable_adapter
+    scores = measure(groma, without, asked, known)
+    if (pictures := standard_pictures(settings.model)) is not None:
+        scores.append(measure_standard(groma, without, pictures))
+    return scores
+
+
+def _noting(folder: RunFolder, looks: int, stop: Callable[[], bool]) -> Callable[[], bool]:
+    """`stop`, which is asked before each look at a picture, and notes how many there were."""
+    looked = count_up()
+
+    def asked() -> bool:
+        if (number := next(looked)) <= looks and not _launched("RANK", 0):
+            folder.note_looked(number, looks)
+        return stop()
+
+    return asked
 
 
 def _load(settings: LoraSettings) -> Groma:
@@ -199,12 +235,14 @@ def _ask_base(
     return knowledge
 
 
-def _adapt(groma: Groma, settings: LoraSettings) -> _Base:
-    """Add to the base what will learn."""
+def _adapt(groma: Groma, settings: LoraSettings, new: Sequence[str]) -> _Base:
+    """Add to the base what will learn, and room for new names."""
     model = groma.model
     fingerprint = Fingerprint.of(model, Path(settings.model).name)
     assert settings.alpha is not None
-    adapted = add_lora(model, settings.rank, settings.alpha, settings.dropout, settings.whole)
+    adapted = add_lora(model, settings.rank, settings.alpha, settings.dropout, settings.whole, new)
+    if model.taught_names is not None:  # in closed form, not step by step
+        model.taught_names.requires_grad_(False)
     if model.config.is_convolutional:
         for name, weight in model.region_encoder.named_parameters():
             weight.requires_grad_("modules_to_save" in name and name.endswith(_OF_THE_CODE))

@@ -11,9 +11,11 @@ from pydantic.dataclasses import dataclass
 from groma.types import GromaError
 
 _READ_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS = 320, 3, 20
-_TALKS_IN_ALL, _TALKS_PER_NAME, _MOST_TALKS = 200, 10, 40
+_TALKS_IN_ALL, _TALKS_PER_NAME, _MOST_TALKS = 100, 5, 20
 """About labelled pictures; of these each talk is another one."""
 _RATE, _RATE_WIDTH, _HIGHEST_RATE = 2e-4, 4096, 1e-3
+_LABELS_RATE = 7e-4
+"""At most: how things look is not learnt step by step, only what is said of them."""
 _STEPS = 80
 """A shorter training has a higher rate, at most twice as high."""
 _WHOLE = Annotated[tuple[Literal["projector", "region_encoder"], ...], Field(strict=False)]
@@ -102,10 +104,11 @@ class LoraSettings:
             most, wanted = _MOST_TALKS, _TALKS_IN_ALL + _TALKS_PER_NAME * names
         epochs = float(round(min(most, max(_FEWEST_EPOCHS, wanted / max(1, examples)))))
         steps = (self.epochs or epochs) * examples / (self.batch_size * self.accumulation)
-        haste = min(2.0, max(1.0, (_STEPS / max(1, steps)) ** 0.5))
+        haste = 1.0 if names else min(2.0, max(1.0, (_STEPS / max(1, steps)) ** 0.5))
+        highest = _LABELS_RATE if names else _HIGHEST_RATE
         chosen = {
             "alpha": 2.0 * self.rank,
-            "lr": haste * min(_HIGHEST_RATE, _RATE * _RATE_WIDTH / width),
+            "lr": haste * min(highest, _RATE * _RATE_WIDTH / width),
             "epochs": epochs,
             "checkpointing": width > _RATE_WIDTH // 4,
         }

@@ -67,26 +67,31 @@ def examine(
         stop: asked now and then whether to give up.
 
     Returns:
-        Names that it finds at least every other time, and what it says of each picture; None after
-        `stop`.
+        Names that it says of a box at least once or finds every other time, and what it says of
+        each picture; None after `stop`. A guess may point at the right thing; it never says a new
+        name.
 
     Raises:
         GromaError: if a picture cannot be read.
     """
     dice = Dice(np.random.SeedSequence((seed, len(labelled))))
     found: dict[str, list[bool]] = {}
-    described = {}
+    said, described = set(), {}
     for sample in tqdm(labelled[:_MOST_PICTURES], desc="what it knows", unit="picture"):
         if stop():
             return None
         image = groma.encode_image(load_image(sample.picture))
         described[sample.picture] = _describe(groma.chat(image, max_new_tokens=_LONGEST))
         for name in dice.sample(list(dict.fromkeys(sample.names)), _LABELS):
-            turn = talks.ask_for(sample, name, dice)
-            judged = judge_answer(sample, turn, ask_alone(groma, image, sample, turn))
-            found.setdefault(name, []).append(judged is not None and judged[1])
-    known = (name for name, right in found.items() if 2 * sum(right) >= len(right))
-    return tuple(sorted(known)), described
+            for turn in (talks.ask_for(sample, name, dice), talks.ask_about(sample, name, dice)):
+                judged = judge_answer(sample, turn, ask_alone(groma, image, sample, turn))
+                is_right = judged is not None and judged[1]
+                if judged is not None and judged[0] == "named right":
+                    said |= {name} if is_right else set()
+                else:
+                    found.setdefault(name, []).append(is_right)
+    often = {name for name, right in found.items() if 2 * sum(right) >= len(right)}
+    return tuple(sorted(said | often)), described
 
 
 def _describe(chat: Chat) -> Described:

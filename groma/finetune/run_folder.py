@@ -1,11 +1,12 @@
 """The folder of a run: what was chosen, what it learns from, how far it is.
 
-    settings.json  examples.json  rehearsal.json  pictures/  state.json  log.jsonl  curves.png
-    scores.json  output.txt  checkpoint-N/  adapter/
+    settings.json  examples.json  rehearsal.json  pictures/  state.json  looked.json  log.jsonl
+    curves.png  scores.json  output.txt  checkpoint-N/  adapter/
 
 Whoever trains in a folder holds its lock; a process that is killed lets go of it.
 """
 
+import logging
 import os
 import shutil
 import time
@@ -28,12 +29,17 @@ from groma.finetune.rehearsal import Knowledge
 from groma.finetune.scores import Score
 from groma.foreign import load_json
 from groma.loop.curves import PLOT_NAME, read_log
+from groma.loop.saved_checkpoints import all_checkpoints, is_whole
 from groma.types import Box, GromaError
 
 _SETTINGS, _EXAMPLES, _REHEARSAL = "settings.json", "examples.json", "rehearsal.json"
 _STATE, _SCORES, _PICTURES = "state.json", "scores.json", "pictures"
-_LOCK, _STOP = ".lock", ".stop"
+_LOCK, _STOP, _LOOKED = ".lock", ".stop", "looked.json"
+_LOOK = 3
+"""Talks that are read in the time that looking at a picture takes, about."""
 _RECENT = 20
+
+_logger = logging.getLogger(__name__)
 
 State = Literal[
     "ready", "starting", "training", "stopping", "done", "cancelled", "failed", "interrupted"
@@ -53,7 +59,8 @@ class Progress:
         loss: of the last steps logged, or None.
         held_out_loss: last measured, or None.
         tokens_per_second: read by the language model, or None.
-        seconds_left: at the pace of the last steps, or None.
+        seconds_left: at the pace so far, or None.
+        share: of all that there is to do, from 0 to 1: looking at the pictures and learning.
         memory: bytes in use, or None.
         message: why it failed; else empty.
     """
@@ -65,6 +72,7 @@ class Progress:
     held_out_loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: float | None = None
+    share: float = 0.0
     memory: int | None = None
     message: str = ""
 
@@ -146,6 +154,18 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def offered(self) -> Path | None:
+        """The adapter; of a run that ended before there was one, its best checkpoint so far."""
+        if self.adapter.is_dir():
+            return self.adapter
+        whole = list(filter(is_whole, all_checkpoints(self.path)))
+        if not whole or self.state not in ("cancelled", "failed", "interrupted"):
+            return None
+        trainer = _read_json(whole[0] / "trainer_state.json")
+        best = Path(str(trainer.get("best_model_checkpoint"))).name
+        return next((path for path in whole if path.name == best), whole[0])
+
+    @property
     def output(self) -> Path:
         """What the process that trains says."""
         return self.path / "output.txt"
@@ -180,24 +200,21 @@ class RunFolder:
 
     @property
     def knowledge(self) -> Knowledge | None:
-        """What the base knew of the pictures before it learnt; None before it was asked.
-
-        Raises:
-            GromaError: if the file was damaged.
-        """
+        """What the base knew of the pictures before it learnt; None before it was asked."""
         file = self.path / _REHEARSAL
         if not file.exists():
             return None
-        noted = _read_json(file)
         try:
+            noted = _read_json(file)
             talks = [self._read_sample(row) for row in noted["talks"]]
             described = {
                 str(self.path / picture): Described(tuple(phrases), _as_boxes(boxes))
                 for picture, (phrases, boxes) in noted["described"].items()
             }
             return Knowledge(talks, tuple(noted["known"]), described)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GromaError(f"{file} is damaged; start a new run.") from error
+        except (KeyError, TypeError, ValueError, AttributeError):
+            _logger.warning("%s is damaged; the base is asked again.", file)
+            return None
 
     def keep_knowledge(self, knowledge: Knowledge) -> None:
         """Write down what the base knew of the pictures."""
@@ -213,16 +230,13 @@ class RunFolder:
 
     @property
     def scores(self) -> list[Score]:
-        """Right answers of base and adapter on what was held out; empty before the end.
-
-        Raises:
-            GromaError: if the file was damaged.
-        """
+        """Right answers of base and adapter on what was held out; empty before the end."""
         file = self.path / _SCORES
         try:
             return [Score(**row) for row in _read_json(file)] if file.exists() else []
-        except TypeError as error:
-            raise GromaError(f"{file} is damaged; start a new run.") from error
+        except (TypeError, ValueError):
+            _logger.warning("%s is damaged; the run is shown without its scores.", file)
+            return []
 
     def keep_scores(self, scores: Sequence[Score]) -> None:
         """Write down how well base and adapter answer."""
@@ -285,6 +299,11 @@ class RunFolder:
         fields = {"state": state, "message": message, "process": os.getpid()}
         write_json(self.path / _STATE, kept | fields | more)
 
+    def note_looked(self, looked: int, looks: int) -> None:
+        """Note how many of the pictures that are looked at before the training were."""
+        began = self._looked().get("began", time.time()) if looked > 1 else time.time()
+        write_json(self.path / _LOOKED, {"looked": looked, "looks": looks, "began": began})
+
     def note_stop(self) -> None:
         """Note that the run was asked to stop."""
         (self.path / _STOP).touch()
@@ -317,21 +336,41 @@ class RunFolder:
         steps = noted.get("steps")
         steps = steps if isinstance(steps, int) else 0
         memory = _last(rows, "memory")
+        step = int(rows[-1]["step"]) if rows else 0
+        share = self._share(step, steps)
+        left = _seconds_left(rows, steps) if state == "training" else None
+        if state == "starting" and share > 0:
+            left = (time.time() - self._looked()["began"]) * (1 - share) / share
         return Progress(
             state=state,
-            step=int(rows[-1]["step"]) if rows else 0,
+            step=step,
             steps=steps,
             loss=_last(rows, "loss"),
             held_out_loss=_last(rows, "eval_loss"),
             tokens_per_second=_tokens_per_second(rows, self.settings),
-            seconds_left=_seconds_left(rows, steps) if state == "training" else None,
+            seconds_left=left,
+            share=share,
             memory=None if memory is None else int(memory),
             message=str(noted.get("message", "")),
         )
 
+    def _share(self, step: int, steps: int) -> float:
+        """How much is done; what is to come is guessed until the training has begun."""
+        noted, epochs = self._looked(), self.settings.epochs or 1.0
+        looks = noted.get("looks", 0) * _LOOK
+        talks = epochs * self.num_examples[0]
+        looked = looks if steps else noted.get("looked", 0) * _LOOK
+        return (looked + talks * (step / steps if steps else 0)) / max(1, looks + talks)
+
     def _state(self) -> dict[str, Any]:
+        return self._noted(_STATE)
+
+    def _looked(self) -> dict[str, Any]:
+        return self._noted(_LOOKED)
+
+    def _noted(self, name: str) -> dict[str, Any]:
         try:
-            return dict(_read_json(self.path / _STATE))
+            return dict(_read_json(self.path / name))
         except (GromaError, TypeError, ValueError):
             return {}
 

@@ -1,9 +1,11 @@
-"""_What an adapter can do that its base cannot, and what it forgot: right answers, counted."""
+"""What an adapter can do that its base cannot, and what it forgot: right answers, counted."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,7 +17,10 @@ from groma.image import load_image
 from groma.ops.boxes import pairwise_iou
 from groma.types import Box
 
-_What = Literal["found", "all found", "named right", "not there, denied"]
+_STANDARD = "right on standard pictures"
+_What = Literal[
+    "found", "all found", "named right", "not there, denied", "right on standard pictures"
+]
 _Replies = tuple[str, Sequence[Box], bool, GroundedReply, GroundedReply]
 """As `judge_answer` takes it: the wanted answer; then the replies of base and adapter."""
 
@@ -77,6 +82,34 @@ def measure(
     return [Score(*kind, asked, base[kind][0], right) for kind, (right, asked) in adapter.items()]
 
 
+def measure_standard(
+    groma: Groma, without_adapter: Callable[[], AbstractContextManager], folder: Path
+) -> Score:
+    """Ask a model about pictures that no training has to do with: what was forgotten?
+
+    Args:
+        groma: the model.
+        without_adapter: takes the adapter off meanwhile.
+        folder: of pictures, with an `examples.json` that tells what is right.
+    """
+    rows = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+    with without_adapter():
+        base = _standard_right(groma, folder, rows)
+    return Score(_STANDARD, None, len(rows), base, _standard_right(groma, folder, rows))
+
+
+def _standard_right(groma: Groma, folder: Path, rows: Sequence[dict[str, Any]]) -> int:
+    """How many answers say and point at what they should."""
+    images = {row["image"]: groma.encode_image(folder / row["image"]) for row in rows}
+    right = 0
+    for row in rows:
+        chat = groma.chat(images[row["image"]], max_new_tokens=_LONGEST)
+        reply = chat.ask(row["question"], row.get("boxes", ()))
+        says = all(words in reply.text.lower() for words in row["says"])
+        right += says and _matches(row["points_at"], [region.box for region in reply.regions])
+    return right
+
+
 def score_replies(replies: Iterable[_Replies]) -> list[Score]:
     """Count the right answers among replies that are there already."""
     counts: dict[_What, list[int]] = {}
@@ -95,12 +128,20 @@ def is_worse(scores: Sequence[Score]) -> bool:
 
 
 def verdict(scores: Sequence[Score]) -> str:
-    """All in all, in a sentence; empty where nothing could be asked."""
-    asked = sum(score.asked for score in scores)
-    base, adapter = (sum(getattr(s, who) for s in scores) for who in ("base", "adapter"))
+    """All in all, in a sentence or two; empty where nothing could be asked."""
+    standard = [score for score in scores if score.what == _STANDARD]
+    held_out = [score for score in scores if score.what != _STANDARD]
+    places = {"what was held out": held_out, "standard pictures": standard}
+    return " ".join(_compare(where, some) for where, some in places.items() if some)
+
+
+def _compare(where: str, scores: Sequence[Score]) -> str:
+    asked, base, adapter = (
+        sum(getattr(s, x) for s in scores) for x in ("asked", "base", "adapter")
+    )
     how = "worse than" if adapter < base else "better than" if adapter > base else "as good as"
     said = f"{adapter} of {asked} answers are right, the base's {base}"
-    return f"On what was held out the adapter is {how} its base: {said}." if asked else ""
+    return f"On {where} the adapter is {how} its base: {said}."
 
 
 def _count_right(
@@ -164,18 +205,23 @@ def _judge(
     found = [region.box for region in reply.regions]
     if boxes:
         what = "found" if len(boxes) == 1 else "all found"
-        if not found:
-            return what, False
-        overlaps = pairwise_iou(torch.tensor(boxes), torch.tensor(found)) >= _FOUND
-        if what == "found":
-            return what, bool(overlaps[0, 0])
-        return what, bool(overlaps.any(dim=1).all() and overlaps.any(dim=0).all())
+        if what == "found":  # what is said besides does not count
+            found = found[:1]
+        return what, _matches(boxes, found)
     if shown:
         named = re.findall(r"\w+", wanted.lower())
         return "named right", bool(named) and _holds(reply.text, named[-1])
     if _DENIES.search(wanted):
         return "not there, denied", not found and _DENIES.search(reply.text) is not None
     return None
+
+
+def _matches(wanted: Sequence[Box], found: Sequence[Box]) -> bool:
+    """Whether every box, xyxy in pixels, is one of the others, and the other way round."""
+    if not wanted or not found:
+        return not wanted and not found
+    overlaps = pairwise_iou(torch.tensor(wanted), torch.tensor(found)) >= _FOUND
+    return bool(overlaps.any(dim=1).all() and overlaps.any(dim=0).all())
 
 
 def _is_about(turn: QA, sample: GroundedSample, known: Collection[str]) -> bool:

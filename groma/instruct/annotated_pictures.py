@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
+from groma.at_once import as_finished
 from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
@@ -24,24 +26,29 @@ def annotate(
     folder: MadeFolder,
     question: str,
     settings: GenerationSettings,
+    at_once: int = 1,
 ) -> None:
     """Ask one question about every picture; each answer is on disk as soon as it is there.
 
-    `keys` are the names of all pictures; those that are done are left out.
+    `keys` are the names of all pictures; those that are done are left out. Where several are asked
+    about at once, the model had better be one that threads share (`groma.serve.engine`).
     """
     todo = folder.left(keys)
-    for key in tqdm(todo, initial=len(keys) - len(todo), total=len(keys), unit="picture"):
-        try:
-            folder.add(_annotate_one(groma, key, find_picture(pictures, key), question, settings))
-        except GromaError as error:
-            folder.add(Outcome(key, "rejected", (str(error),)))
+    ask = partial(_annotate_one, groma, pictures, question, settings)
+    outcomes = as_finished(ask, todo, at_once)
+    done = len(keys) - len(todo)
+    for outcome in tqdm(outcomes, initial=done, total=len(keys), unit="picture"):
+        folder.add(outcome)
 
 
 def _annotate_one(
-    groma: Groma, key: str, picture: Path, question: str, settings: GenerationSettings
+    groma: Groma, pictures: Path, question: str, settings: GenerationSettings, key: str
 ) -> Outcome:
-    chat = groma.chat(picture)
-    reply = chat.ask(question, **asdict(settings))
+    try:
+        chat = groma.chat(find_picture(pictures, key))
+        reply = chat.ask(question, **asdict(settings))
+    except GromaError as error:
+        return Outcome(key, "rejected", (str(error),))
     if not reply.text.strip():
         return Outcome(key, "rejected", ("The model said nothing.",))
     annotation: Fields = {

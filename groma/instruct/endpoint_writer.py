@@ -21,6 +21,7 @@ from groma.instruct.region_marks import draw_marks, resize_for_marks
 from groma.types import Box
 
 _FOLDER = Path(__file__).parent
+_LONGEST_SIDE = 1024  # of the picture it is shown, in pixels
 _INSTRUCTIONS = (_FOLDER / "prompt_instructions.txt").read_text(encoding="utf-8").strip()
 """What the writer is told first."""
 
@@ -81,10 +82,8 @@ class Estimate:
 class EndpointWriter:
     """Asks a vision language model about the pictures of a folder."""
 
-    def __init__(self, endpoint: ChatEndpoint, pictures: Path, longest_side: int = 1024) -> None:
-        self._endpoint = endpoint
-        self._pictures = pictures
-        self._longest_side = longest_side
+    def __init__(self, endpoint: ChatEndpoint, pictures: Path) -> None:
+        self._endpoint, self._pictures = endpoint, pictures
 
     def write(self, material: Material, rounds: int, complaints: Sequence[Complaint] = ()) -> str:
         """Have a conversation written; see `Writer`.
@@ -109,7 +108,7 @@ class EndpointWriter:
         self, material: Material, rounds: int, complaints: Sequence[Complaint] = ()
     ) -> list[Message]:
         image = load_image(find_picture(self._pictures, material.picture))
-        image = resize_for_marks(image, self._longest_side)
+        image = resize_for_marks(image, _LONGEST_SIDE)
         return _build_messages(material, image, rounds, complaints)
 
 

@@ -117,11 +117,14 @@ class MadeFolder:
                         "bbox": [x1, y1, x2 - x1, y2 - y1],
                         "area": (x2 - x1) * (y2 - y1),
                         "iscrowd": 0,
+                        "segmentation": [],
                         "score": box["score"],
                     }
                 )
         named = [{"id": number, "name": name} for name, number in categories.items()]
-        found = {"images": images, "annotations": annotations, "categories": named}
+        # pycocotools before 2.0.11 reads no results without `info`, and shows nothing shapeless.
+        info = {"description": "Groma's annotations"}
+        found = {"info": info, "images": images, "annotations": annotations, "categories": named}
         write_json(self._path / "coco.json", found)
 
     def summary(self, keys: Iterable[str]) -> str:

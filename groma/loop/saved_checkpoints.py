@@ -28,12 +28,13 @@ def all_checkpoints(folder: Path) -> list[Path]:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest one that is whole, or None; a warning tells of every one that is passed over."""
-    for checkpoint in all_checkpoints(folder):
+    found = all_checkpoints(folder)
+    for checkpoint in found:
         if is_whole(checkpoint):
             return checkpoint
-        _logger.warning(
-            "%s is not whole, or of another version; the checkpoint before it is taken.", checkpoint
-        )
+        _logger.warning("%s is not whole, or of another version; it is passed over.", checkpoint)
+    if found:
+        _logger.warning("No checkpoint in %s is whole: the training begins anew.", folder)
     return None
 
 

@@ -131,6 +131,29 @@ class CodedRegionEncoder(nn.Module):
             for i, chosen in enumerate(boxes)
         ]
 
+    def unnamed(
+        self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor], in_maps: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Region tokens of boxes of which all is certain but the name; as `forward` otherwise."""
+        *_, pixels = feature_maps
+        places = zip(boxes, in_maps, strict=True)
+        return [
+            self._without_name(pixels[i], chosen.float(), shown.float())
+            for i, (chosen, shown) in enumerate(places)
+        ]
+
+    def _without_name(self, pixels: Tensor, boxes: Tensor, shown: Tensor) -> Tensor:
+        weight = self.pooled.weight
+        certain = torch.full((len(boxes),), SURE, device=boxes.device)
+        parts = {
+            "names": weight.new_zeros(len(boxes), len(self.config.nouns)),
+            "colours": colour_weights(pixels, shown).to(weight),
+            "sizes": F.one_hot(self._sizes(boxes), 3).to(weight),
+            "certainties": F.one_hot(certain, 3).to(weight),
+            "features": weight.new_zeros(len(boxes), self.config.num_features),
+        }
+        return self.code(boxes, **parts)
+
     def _encode(
         self,
         found: Tensor,

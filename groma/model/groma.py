@@ -14,13 +14,26 @@ from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 from groma.config import GromaConfig
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
 from groma.model.region_selection import merge_proposals
+from groma.model.taught_names import TaughtNames
 from groma.ops.tiles import best_tiles, to_tile
 from groma.tokens import PAD, TokenIds
-from groma.types import EncodedImage, EncodedTiles, GromaError, ImageFeatures, ObjectnessMix, Size
+from groma.types import (
+    EncodedImage,
+    EncodedTiles,
+    GromaError,
+    ImageFeatures,
+    ObjectnessMix,
+    Proposals,
+    Size,
+)
 
 if TYPE_CHECKING:
     from groma.model.region_proposer import DetectorOutput
     from groma.model.training_forward import GromaOutput, TrainingPicture
+
+_LOOKED_AT = 1
+"""Which map of the region encoder tells taught names: the middle one, a convolutional model's only
+one."""
 
 
 class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -43,6 +56,9 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             _visual_parts(config)
         )
         self.language_model = LlamaForCausalLM(config.text_config)
+        self.taught_names: TaughtNames | None = None
+        if config.taught_names:
+            self.teach(config.taught_names)
         self.tokens = TokenIds.of(config)
         self.post_init()
 
@@ -109,6 +125,20 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """The language model's head."""
         return self.language_model.get_output_embeddings()
 
+    def teach(self, names: Sequence[str]) -> None:
+        """Make room for names to be taught; none is recognised before it was.
+
+        Args:
+            names: all there are to be, those that the model was taught before first.
+        """
+        weight = next(self.language_model.parameters())
+        width = self.config.text_config.hidden_size
+        taught = TaughtNames(len(names), self.config.image_width, width)
+        if self.taught_names is not None:
+            taught.take(self.taught_names)
+        self.taught_names = taught.to(weight.device)
+        self.config.taught_names = list(names)
+
     def image_features(
         self, pixel_values: Tensor, objectness_mix: ObjectnessMix | None = None
     ) -> ImageFeatures:
@@ -126,6 +156,45 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def visual_tokens(self, features: ImageFeatures) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Image tokens (B, P, D), and the region encoder's fused maps, each (B, C, h, w)."""
         return self.projector(features.hidden[-1]), self.region_encoder.fuse(features.hidden[:-1])
+
+    def recognise(
+        self, proposals: Sequence[Proposals], feature_maps: Sequence[Tensor]
+    ) -> list[Proposals]:
+        """The proposals of B pictures, what shows something taught with at least that score."""
+        if self.taught_names is None:
+            return list(proposals)
+        names, maps = self.taught_names, feature_maps[_LOOKED_AT]
+        return [names.lift(each, maps[i]) for i, each in enumerate(proposals)]
+
+    def region_tokens(
+        self,
+        feature_maps: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        masks: Sequence[Tensor] | None = None,
+        in_maps: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
+        """Region tokens of boxes in B pictures, with the names that were taught.
+
+        Args:
+            feature_maps: from `visual_tokens`.
+            boxes: per picture (N, 4) xyxy in [0, 1].
+            masks: as the region encoder takes them.
+            in_maps: likewise.
+
+        Returns:
+            Per picture (N, D).
+        """
+        tokens = self.region_encoder(feature_maps, boxes, masks, in_maps)
+        if self.taught_names is None:
+            return tokens
+        names, maps = self.taught_names, feature_maps[_LOOKED_AT]
+        shown = boxes if in_maps is None else in_maps
+        seen = [names(maps[i], chosen) for i, chosen in enumerate(shown)]
+        if self.config.is_convolutional:  # its code can do without a name
+            plain = self.region_encoder.unnamed(feature_maps, boxes, shown)
+            shares = (each.amax(dim=1, keepdim=True).to(tokens[0].dtype) for each in seen)
+            tokens = list(map(torch.lerp, tokens, plain, shares))
+        return [names.tell(*each) for each in zip(tokens, seen, strict=True)]
 
     def encode_image(
         self,
@@ -145,12 +214,13 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         features = self.image_features(pixel_values, objectness_mix)
         image_tokens, feature_maps = self.visual_tokens(features)
+        proposals = self.recognise(features.proposals, feature_maps)
         return [
             EncodedImage(
                 original_size=size,
                 image_tokens=image_tokens[i],
                 feature_maps=tuple(level[i] for level in feature_maps),
-                proposals=features.proposals[i],
+                proposals=proposals[i],
             )
             for i, size in enumerate(original_sizes)
         ]
@@ -173,7 +243,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         features = self.image_features(pixel_values, objectness_mix)
         maps, tile_maps = image.feature_maps, self.region_encoder.fuse(features.hidden[:-1])
         trust = self.config.vision_config.tile_trust if self.config.is_convolutional else 1.0
-        found = image.proposals, features.proposals
+        found = image.proposals, self.recognise(features.proposals, tile_maps)
         proposals, rows = merge_proposals(*found, windows, trust)
         if self.config.is_convolutional:
             from groma.model.coded_regions import merge_findings
@@ -201,7 +271,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         maps = [level[None] for level in image.feature_maps]
         device = maps[0].device
         boxes, masks = boxes.to(device), None if masks is None else masks.to(device)
-        tokens = self.region_encoder(maps, [boxes], None if masks is None else [masks])[0]
+        tokens = self.region_tokens(maps, [boxes], None if masks is None else [masks])[0]
         if image.tiles is None:
             return tokens
         best = best_tiles(boxes, image.tiles.windows)
@@ -210,7 +280,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             maps = [level[tile, None] for level in image.tiles.feature_maps]
             shown = None if masks is None else [masks[rows]]
             in_tile = [to_tile(boxes[rows], window)]
-            tokens[rows] = self.region_encoder(maps, [boxes[rows]], shown, in_tile)[0]
+            tokens[rows] = self.region_tokens(maps, [boxes[rows]], shown, in_tile)[0]
         return tokens
 
     def detect(self, pixel_values: Tensor) -> "DetectorOutput":

@@ -96,11 +96,12 @@ def encode_pictures(
     refer = [boxes.to(image_tokens.device).float() for boxes in refer_boxes or none]
     ground = [boxes.to(image_tokens.device).float() for boxes in ground_boxes or none]
     policy = SelectionPolicy.of(model.config)
+    proposals = model.recognise(features.proposals, feature_maps)
     regions = [
         select_candidates(*candidates, policy)[0]
-        for candidates in zip(features.proposals, refer, ground, strict=True)
+        for candidates in zip(proposals, refer, ground, strict=True)
     ]
-    tokens = model.region_encoder(feature_maps, [picture.boxes for picture in regions])
+    tokens = model.region_tokens(feature_maps, [picture.boxes for picture in regions])
     return [
         TrainingPicture(image_tokens[i], replace(chosen, tokens=tokens[i]), refer[i], ground[i])
         for i, chosen in enumerate(regions)

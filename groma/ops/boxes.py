@@ -93,11 +93,6 @@ def pairwise_overlap(a: Tensor, b: Tensor) -> Tensor:
     return shared / smaller.clamp(min=_MIN_AREA)
 
 
-def pairwise_giou(a: Tensor, b: Tensor) -> Tensor:
-    """`generalised_iou` (N, M) of every pair of (N, 4) and (M, 4) boxes."""
-    return generalised_iou(a[:, None], b[None])
-
-
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int | None = None) -> Tensor:
     """Drop every box that overlaps a better one too much.
 

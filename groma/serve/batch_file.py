@@ -2,15 +2,14 @@
 
 import json
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
+from groma.at_once import as_finished
 from groma.foreign import decode_text, load_json, split_lines
 from groma.serve.engine import Engine
 from groma.serve.openai_messages import (
@@ -56,31 +55,13 @@ def answer_batch(engine: Engine, requests: Path, answers: Path) -> int:
     known = _known(answers)
     left = [line for line in lines if line.custom_id not in known]
     with answers.open("a", encoding="utf-8", newline="\n") as file:
-        for line in _answered(engine, left, requests.parent, len(lines)):
+        answer = partial(_answer, engine, folder=requests.parent)
+        ready = as_finished(answer, left, engine.at_once)
+        done = len(lines) - len(left)
+        for line in tqdm(ready, total=len(lines), initial=done, unit="answer"):
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             file.flush()
     return len(left)
-
-
-def _answered(
-    engine: Engine, lines: list[BatchLine], folder: Path, total: int
-) -> Iterator[dict[str, Any]]:
-    """Answers in the order in which they are ready; no more are begun than can be made at once."""
-    rest = iter(lines)
-    with (
-        ThreadPoolExecutor(engine.at_once) as pool,
-        tqdm(total=total, initial=total - len(lines), unit="answer") as bar,
-    ):
-        running: set[Future[dict[str, Any]]] = set()
-        while True:
-            fresh = islice(rest, engine.at_once - len(running))
-            running |= {pool.submit(_answer, engine, line, folder) for line in fresh}
-            if not running:
-                return
-            ready, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in ready:
-                bar.update()
-                yield future.result()
 
 
 def _answer(engine: Engine, line: BatchLine, folder: Path) -> dict[str, Any]:
@@ -104,6 +85,8 @@ def _complete(engine: Engine, line: BatchLine, folder: Path) -> dict[str, Any]:
     picture = _picture(question.picture, folder)
     with engine.talk(picture, question.before, settings.detail) as chat:
         *_, reply = engine.stream(chat, question.text, question.drawn, settings)
+        if request.masks:
+            reply = engine.masked(chat, picture)
         return completion(new_id(), request.model, reply, usage_of(chat))
 
 

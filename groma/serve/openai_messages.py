@@ -110,6 +110,7 @@ class ChatRequest(_Foreign):
     logprobs: bool | None = None
     response_format: dict[str, Any] | None = None
     grounding: bool = True
+    masks: bool = False
     score_threshold: float | None = None
     max_regions: int | None = None
     detail: Detail = 1

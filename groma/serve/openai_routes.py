@@ -101,7 +101,7 @@ class Service:
             return JSONResponse(error(sentence, code="model_not_found"), 404)
         settings, question = body.settings(), read_question(body.messages)
         picture = await self._read(question.picture)
-        replies = self._replies(partial(self._answer, picture, question, settings))
+        replies = self._replies(partial(self._answer, picture, question, settings, body.masks))
         if body.stream:
             # What is wrong with a request must be known before the stream begins.
             first = await anext(replies)
@@ -156,13 +156,15 @@ class Service:
         return {"object": "list", "data": [model]}
 
     def _answer(
-        self, picture: bytes, question: Question, settings: GenerationSettings
+        self, picture: bytes, question: Question, settings: GenerationSettings, masks: bool
     ) -> Generator[tuple[GroundedReply, dict[str, int]]]:
         """Growing replies and how many tokens they took."""
         start = time.perf_counter()
         with self.engine.talk(picture, question.before, settings.detail) as chat:
             for reply in self.engine.stream(chat, question.text, question.drawn, settings):
                 self.metrics.see(reply, time.perf_counter() - start)
+                if masks and reply.finish != "streaming":
+                    reply = self.engine.masked(chat, picture)
                 yield reply, usage_of(chat)
 
     async def _replies(self, answer: Callable[[], Generator[_T]]) -> AsyncGenerator[_T]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 import groma
 from groma.embedded import DEFAULT_MODEL
+from groma.masks.maker import load_maker
 from groma.model.quantization import Quantization
 from groma.serve.engine import Engine
 from groma.serve.openai_routes import Service
@@ -20,6 +21,7 @@ class ServeSettings(BaseModel):
         device: as `groma.load`.
         dtype: as `groma.load`.
         adapter: folder of an adapter (LoRA) that answers.
+        mask_maker: who makes masks, see `load_maker`; None is GrabCut.
         name: what programs call the model; None is the last part of `model`.
         at_once: most answers that are made together.
         requests_per_minute: of one caller; 0 is any number.
@@ -31,6 +33,7 @@ class ServeSettings(BaseModel):
     device: str = "auto"
     dtype: str = "auto"
     adapter: Path | None = None
+    mask_maker: str | None = None
     name: str | None = None
     at_once: int = Field(default=16, ge=1)
     requests_per_minute: int = Field(default=0, ge=0)
@@ -45,5 +48,7 @@ class ServeSettings(BaseModel):
         model = groma.load(
             self.model, self.quantization, self.device, self.dtype, adapter=self.adapter
         )
+        if self.mask_maker:
+            model = model.with_masks(load_maker(self.mask_maker, self.device))
         name = self.name or Path(self.model).name
         return Service(Engine(model, self.at_once), name, self.remote_pictures)

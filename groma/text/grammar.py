@@ -75,10 +75,10 @@ def a(noun: str, size: str | None = None, colour: str | None = None) -> str:
     return f"{article(words)} {words}"
 
 
-def the(noun: str, size: str | None = None, colour: str | None = None) -> Words:
-    """As in "the red car" (is), "the small grapes" (are)."""
+def the(noun: str, colour: str | None = None) -> Words:
+    """As in "the red car" (is), "the green grapes" (are)."""
     colour = None if colour == noun else colour
-    words = " ".join(word for word in ("the", size, colour, noun) if word)
+    words = " ".join(word for word in ("the", colour, noun) if word)
     return Words(words, noun in ALWAYS_PLURAL)
 
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from groma.cli.main import run
+from groma.cli.mask_options import add_masks_option
 from groma.cli.model_options import add_model_options, load_model
 from groma.cli.terminal import log_progress, show
 from groma.cli.train import add_stage_arguments, changed
+from groma.types import GromaError
 from recipes.scenes import evaluate_scenes, write_scenes
 
 _STAGES = {
@@ -61,6 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate_scenes.add_arguments(evaluate)
     add_model_options(evaluate)
     evaluate.set_defaults(run=evaluate_model)
+    masks = steps.add_parser(
+        "masks", help="measure a maker of masks on scenes, whose masks are known"
+    )
+    masks.add_argument("-n", "--count", type=int, default=100, help="how many scenes (100)")
+    masks.add_argument("--seed", type=int, default=0)
+    masks.add_argument("--size", type=int, default=448, help="side of the pictures in px (448)")
+    masks.add_argument("--device", default="auto", help="of a segmenter")
+    add_masks_option(masks)
+    masks.set_defaults(run=measure_mask_maker)
     return parser
 
 
@@ -89,7 +100,6 @@ def make_language_model(options: argparse.Namespace) -> None:
     Raises:
         GromaError: if there is no such file, or the folder is used.
     """
-    from groma.types import GromaError
     from recipes.scenes.base_language_model import write_language_model
 
     if (options.out / "config.json").is_file():
@@ -136,6 +146,25 @@ def package_model(options: argparse.Namespace) -> None:
 def write_examples(options: argparse.Namespace) -> None:
     """Write example scenes."""
     show(write_scenes.run(options))
+
+
+def measure_mask_maker(options: argparse.Namespace) -> None:
+    """Print the mean overlap of made and true masks, with its 95 % interval.
+
+    Raises:
+        GromaError: if the maker cannot be loaded, or a number makes no sense.
+    """
+    if options.count < 1:
+        raise GromaError("At least one scene must be measured.")
+    from groma.masks.maker import GRABCUT, load_maker
+    from recipes.scenes.evaluation.mask_overlap import measure_masks
+    from recipes.scenes.pictures.generator import SceneGenerator
+
+    maker = load_maker(options.mask_maker or GRABCUT, options.device)
+    scenes = SceneGenerator("test", options.seed, options.size)
+    found = measure_masks(scenes, options.count, maker)
+    between = f"({found.low:.3f} to {found.high:.3f})"
+    show(f"Mean IoU {found.value:.3f} {between} of {found.cases:,} masks.")
 
 
 def evaluate_model(options: argparse.Namespace) -> None:

@@ -139,6 +139,40 @@ def answer(page: Page) -> str:
     return page.locator(".groma-answer").inner_html()
 
 
+def train(maker: Maker, folder: Path) -> None:
+    """Start with what is chosen, and wait for the end."""
+    page = maker.page
+    expect(page.locator("#groma-estimate")).to_contain_text("at the pace of this moment")
+    page.get_by_label("Learning rate").fill("0.05")
+    maker.press("Start")
+    ended = page.locator("#groma-progress td", has_text=re.compile("^(done|failed)$"))
+    expect(ended).to_be_visible(timeout=MINUTES)
+    expect(ended).to_have_text("done")
+    # Drawn with the first step, and again with the last: what is shown is the latter.
+    (drawn,) = folder.glob("runs/*/curves.png")
+    plot = page.locator("#groma-plot img")
+    expect(plot).to_have_attribute("src", re.compile(hash_file(drawn)))
+    expect(plot).to_be_visible()
+
+
+def stay_and_switch(page: Page) -> None:
+    """Who answers is the same after a reload, and chosen in the header."""
+    who, author = page.locator("#groma-model option:checked"), page.locator(".groma-author")
+    expect(who).to_contain_text("tiny with run-")
+    expect(author).to_contain_text("answered by the adapter run-")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    expect(author).to_contain_text("answered by the adapter run-")
+    expect(who).to_contain_text("tiny with run-")
+    adapter = who.text_content()
+    assert adapter
+    page.select_option("#groma-model", label="tiny")
+    expect(page.locator("#groma-status")).not_to_contain_text("adapter", timeout=MINUTES)
+    expect(who).to_have_text("tiny")
+    page.select_option("#groma-model", label=adapter)
+    expect(page.locator("#groma-status")).to_contain_text("answered by the adapter run-")
+
+
 def test_from_drawing_to_another_answer(
     page: Page, tiny: str, tiny_folder: Path, scene: Path
 ) -> None:
@@ -159,19 +193,9 @@ def test_from_drawing_to_another_answer(
     expect(page.locator("#groma-findings")).to_contain_text("3 items, 3 of them can be learnt")
     expect(page.locator("#groma-supervised mark", has_text="the dog")).to_be_visible()
 
-    page.get_by_label("Learning rate").fill("0.05")
-    maker.press("Start")
-    ended = page.locator("#groma-progress td", has_text=re.compile("^(done|failed)$"))
-    expect(ended).to_be_visible(timeout=MINUTES)
-    expect(ended).to_have_text("done")
-    # Drawn with the first step, and again with the last: what is shown is the latter.
-    (drawn,) = tiny_folder.glob("runs/*/curves.png")
-    plot = page.locator("#groma-plot img")
-    expect(plot).to_have_attribute("src", re.compile(hash_file(drawn)))
-    expect(plot).to_be_visible()
-
+    train(maker, tiny_folder)
     page.locator("#groma-adapter input").click()
-    page.get_by_role("option", name="run-").click()
+    page.locator("li[role=option]", has_text="run-").click()
     maker.press("Use in my chat")
     expect(page.locator("#groma-used")).to_contain_text("answered by: run-")
     maker.go("Chat")
@@ -183,7 +207,9 @@ def test_from_drawing_to_another_answer(
     assert "groma-cursor" not in before + after
     expect(page.locator("#groma-status")).to_contain_text("answered by the adapter run-")
     assert after != before
+    stay_and_switch(page)
     maker.go("Finetune")
+    expect(page.locator("#groma-progress progress")).to_have_attribute("value", "1.000")
     maker.press("Compare the run of step 3 with the base")
     expect(page.locator(".groma-compared")).to_have_count(1, timeout=MINUTES)
     expect(page.locator("#groma-compared")).to_contain_text("Mean IoU: base")

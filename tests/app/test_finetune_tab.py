@@ -235,7 +235,9 @@ def test_nothing_written_becomes_markup() -> None:
 
 
 def test_memory_is_told_before_a_run(tab: FinetuneTab, desk: Desk) -> None:
-    assert "This fits." in tab.estimate(desk, {"rank": 4, "lr": None})
+    told = tab.estimate(desk, {"rank": 4, "lr": None})
+    assert "min at the pace of this moment, and fits." in told
+    assert "at the pace" in tab.preview(desk, {}) and tab.preview(Desk(), {}) == ""
     with pytest.raises(GromaError, match="rank"):
         tab.estimate(desk, {"rank": 0})
     with pytest.raises(GromaError, match="upload"):
@@ -438,3 +440,58 @@ def test_public_pages_do_not_train_unless_their_owner_says_so(
     monkeypatch.setenv("GROMA_FINETUNE", "yes")
     with pytest.raises(GromaError, match="GROMA_FINETUNE must be 1 or 0, not yes"):
         is_allowed("GROMA_FINETUNE", is_public=False)
+
+
+def labelled_export(folder: Path, *missing: str) -> list[Path]:
+    """A COCO file of three pictures with a dog each and a cat in one; some were not sent."""
+    size = {"width": talk.SIZE[1], "height": talk.SIZE[0]}
+    names = ["a.png", "b.png", "c.png"]
+    rows = [(0, 0), (1, 0), (2, 0), (0, 1)]
+    data = {
+        "images": [{"id": i, "file_name": name, **size} for i, name in enumerate(names)],
+        "categories": [{"id": 0, "name": "dog"}, {"id": 1, "name": "black_cat"}],
+        "annotations": [
+            {"id": i, "image_id": image, "category_id": kind, "bbox": [5 + 9 * kind, 5, 20, 20]}
+            for i, (image, kind) in enumerate(rows)
+        ],
+    }
+    (folder / "export.json").write_text(json.dumps(data))
+    for seed, name in enumerate(names):
+        talk.picture(seed).save(folder / name)
+    return [folder / name for name in ("export.json", *names) if name not in missing]
+
+
+def test_labels_are_counted_as_pictures_boxes_and_classes(tab: FinetuneTab, tmp_path: Path) -> None:
+    desk = tab.load(Desk(), labelled_export(tmp_path))
+    assert desk.labelled is not None
+    counted = [(each.name, each.boxes, each.pictures) for each in desk.labelled.classes]
+    assert counted == [("dog", 3, 3), ("black cat", 1, 1)]
+    assert "COCO-like: 3 pictures with 4 boxes of 2 classes." in tab.summary(desk)
+    assert tab.summary(desk).count('<img alt="" src="data:image/webp') == 2
+    desk.close()
+
+
+def test_pictures_that_are_missing_are_asked_for_once_and_added(
+    tab: FinetuneTab, tmp_path: Path
+) -> None:
+    files = labelled_export(tmp_path, "b.png", "c.png")
+    desk = tab.load(Desk(), files)
+    assert sum(finding.code == "picture-missing" for finding in desk.findings) >= 2
+    assert tab.summary(desk).count("Add the pictures above") == 1
+    assert "picture-missing" not in tab.summary(desk)
+    added = tab.load(desk, [tmp_path / "b.png", tmp_path / "c.png"])
+    assert not any(finding.severity == "error" for finding in added.findings)
+    assert added.labelled is not None and added.labelled.pictures == 3
+    added.close()
+
+
+def test_all_that_was_repaired_is_listed(tab: FinetuneTab, files: list[Path]) -> None:
+    file = files[0].parent / "set.json"
+    items = json.loads(file.read_text())
+    file.write_text(json.dumps([*items, items[0] | {"file_name": "gone.png"}, items[1]]))
+    desk = tab.load(Desk(), files)
+    mended = tab.fix_all(desk)
+    assert len(mended.repairs) == len(desk.findings) - len(mended.findings)
+    assert f"What was repaired ({len(mended.repairs)})" in tab.summary(mended)
+    assert "Done: leave it out." in tab.summary(mended)
+    assert tab.load(mended, files).repairs == ()

@@ -27,7 +27,9 @@ from app.shared import zero_gpu_sessions as zero_gpu
 from app.shared.models_at_hand import Models
 from app.shared.sessions import Sessions
 from groma import embedded
+from groma.masks.grabcut import GrabCut
 from groma.types import GromaError
+from tests import talk
 from tests.app.scripted import ScriptedGroma
 
 
@@ -63,6 +65,7 @@ def test_environment_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None
         ("GROMA_DEVICE", "toaster", "There is no device 'toaster'"),
         ("GROMA_DTYPE", "int7", "'int7' is no floating point type"),
         ("GROMA_FINETUNE", "perhaps", "GROMA_FINETUNE must be 1 or 0, not perhaps."),
+        ("GROMA_MASKS", "no/segmenter", "The segmenter no/segmenter cannot be loaded"),
         ("GROMA_MODEL", "no/such/model", "There is no model folder 'no/such/model'"),
     ],
 )
@@ -218,6 +221,20 @@ def test_the_given_model_is_at_hand_and_the_embedded_ones(
     monkeypatch.setattr(starter, "launch", lambda models, **_: asked.extend(models.notes))
     serve(build_parser().parse_args(["--model", said]))
     assert asked == [said, *expected]
+
+
+def test_a_segmenter_makes_the_masks_of_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Models] = []
+    maker = GrabCut()
+    monkeypatch.setattr(groma, "load", lambda *_, **__: talk.groma())
+    monkeypatch.setattr("groma.masks.maker.load_maker", lambda *_: maker)
+    monkeypatch.setattr(starter, "launch", lambda models, **_: served.append(models))
+    for arguments in (["--masks", "somebody/segmenter"], []):
+        serve(build_parser().parse_args(["--model", "somebody/groma", *arguments]))
+    given, plain = served
+    given.load_all()
+    assert [given.get(name).mask_maker for name in given.notes] == [maker] * len(given.notes)
+    assert plain.get("groma").mask_maker is None
 
 
 def no_address(*_: Any, **__: Any) -> None:

@@ -1,5 +1,6 @@
 """The named endpoints, called as a program does."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from PIL import Image
 
 from app.chat import named_endpoints as api
 from app.shared.gpu_memory import seconds_to_answer
+from groma.image import load_image
+from groma.masks.grabcut import GrabCut
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma
 
 
@@ -48,6 +51,17 @@ def test_ask_takes_any_shape(client: Client, scene: Path, groma: ScriptedGroma) 
     assert meant["box"] == pytest.approx(DOG, abs=1e-3)
 
 
+def test_masks_are_made_where_they_are_asked_for(
+    client: Client, scene: Path, groma: ScriptedGroma
+) -> None:
+    asked = handle_file(scene), "Describe it", [], {"masks": True}
+    answer = client.predict(*asked, api_name="/ask")
+    reply = groma.chat(scene).ask("Describe it")
+    expected = reply.with_masks(load_image(scene), GrabCut()).to_dict()
+    assert answer == json.loads(json.dumps(expected))
+    assert all(region["mask"] for span in answer["spans"] for region in span["regions"])
+
+
 def test_regions(client: Client, scene: Path) -> None:
     found = client.predict(handle_file(scene), {}, api_name="/regions")
     assert found["image_size"] == [SIZE[1], SIZE[0]]
@@ -70,6 +84,7 @@ def test_regions(client: Client, scene: Path) -> None:
         ("Hi", [], {"max_new_tokens": 2.5}, "^max_new_tokens must be a whole number, not 2.5"),
         ("Hi", [], {"colour": 1}, "^There is no setting 'colour'; there are max_new_tokens, "),
         ("Hi", [], [1], "^The settings must be values by name"),
+        ("Hi", [], {"masks": "yes"}, "^masks must be true or false"),
         ("What is [1]?", [], {}, r"^There is no region \[1\]; draw it first"),
         ("What is [7]?", [list(DOG)], {}, r"^There is no region \[7\]; draw it, or name \[1\]"),
     ],

@@ -65,3 +65,25 @@ def test_the_first_examples_hold_in_half_precision(model: Groma) -> None:
     """`--dtype bfloat16` can be asked for; `auto` never chooses it for a model this small."""
     half = groma.load(FOLDER, device="cpu", dtype="bfloat16")
     assert ask(half, ENTRIES[0]).text == ask(model, ENTRIES[0]).text
+
+
+@pytest.mark.parametrize(
+    ("picture", "name", "box"),
+    [("horses", "horse", (127, 212, 380, 490)), ("cows", "cow", (383, 302, 467, 526))],
+)
+def test_answers_about_places_do_not_depend_on_tiles(
+    model: Groma, picture: str, name: str, box: tuple[float, ...]
+) -> None:
+    whole, tiled = (
+        model.encode_image(PHOTOGRAPHS / f"{picture}.webp", detail=detail) for detail in (1, 2)
+    )
+    assert len(tiled.proposals.scores) > len(whole.proposals.scores)
+    for question, boxes in (
+        (f"Where is the {name} on the left?", ()),
+        (f"Where is the {name} on the right?", ()),
+        ("What is to the left of [1]?", (box,)),
+    ):
+        expected, reply = (model.chat(image).ask(question, boxes) for image in (whole, tiled))
+        assert reply.text == expected.text
+        assert [region.box for region in reply.regions] == [r.box for r in expected.regions]
+        assert reply.regions

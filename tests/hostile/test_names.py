@@ -1,6 +1,7 @@
 """When two identifiers are the same, and what is a name: in every reader alike."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,42 @@ def test_texts_can_always_be_written(text: str) -> None:
     clean.encode()
     read_text(text).encode()
     assert load_json(json.dumps(text)) == load_json(json.dumps(text, ensure_ascii=False)) == clean
+
+
+@pytest.mark.parametrize(
+    ("named", "used", "read"),
+    [
+        ((0, 1), (1, 2), ["a", "b"]),
+        ((1, 2), (0, 1), ["a", "b"]),
+        ((0,), (1,), ["a"]),
+        ((1, 2), (1, 2), ["a", "b"]),
+        ((0, 1, 2), (1, 2), ["b", "c"]),
+        ((0, 1), (1, 3), ["b"]),
+    ],
+)
+def test_classes_that_count_from_elsewhere(
+    tmp_path: Path, named: tuple[int, ...], used: tuple[int, ...], read: list[str]
+) -> None:
+    """All of them one off is a mistake of a program; some of them may be another's classes."""
+    data = _table(1, 1) | {
+        "annotations": [
+            {"id": 1 + i, "image_id": 1, "category_id": number, "bbox": [40 * i, 0, 30, 30]}
+            for i, number in enumerate(used)
+        ],
+        "categories": [{"id": n, "name": name} for n, name in zip(named, "abc", strict=False)],
+    }
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco/set.json").write_text(json.dumps(data))
+    shutil.copytree("tests/data/sets/yolo-flat", tmp_path / "yolo")
+    shutil.copy("tests/data/cases/picture.png", tmp_path / "yolo/a.png")
+    lines = [f"{number} 0.{1 + 2 * i} 0.5 0.1 0.1\n" for i, number in enumerate(used)]
+    (tmp_path / "yolo/a.txt").write_text("".join(lines))
+    names = {"names": dict(zip(named, "abc", strict=False))}
+    (tmp_path / "yolo/data.yaml").write_text(json.dumps(names))
+    for path in (tmp_path / "coco", tmp_path / "yolo"):
+        found = read_set(path)
+        assert [name for name in "abc" if f"<p>{name}</p>" in str(found.items)] == read
+        is_shifted = any(note.code.endswith("-shifted") for note in found.notes)
+        assert is_shifted == (
+            sorted(named) != sorted(used) and len(named) == len(used) == len(read)
+        )

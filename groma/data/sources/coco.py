@@ -44,12 +44,8 @@ def open_coco(
 ) -> Samples:
     """Instances with classes: for detection, or to ask where all of a class are.
 
-    Args:
-        annotations: such as `instances_train2017.json` or `class_agnostic_sa1b_2m.json`.
-        cache: folder of indexes.
-        task: what it is for.
-        head: which objectness head learns from it: `sa1b` if it holds any segment.
-        turns: most questions of a sample.
+    From files such as `instances_train2017.json` or `class_agnostic_sa1b_2m.json`. The objectness
+    head `sa1b` learns from those that hold any segment; a sample has so many `turns` at most.
     """
     tables = JsonTables(annotations, cache)
     if task == "detection":

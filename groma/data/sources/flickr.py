@@ -30,13 +30,9 @@ _SPACE_BEFORE = re.compile(r"\s+([.,;:!?)]|'s\b|n't\b)")
 def open_flickr30k(annotations: Path, cache: Path | None, *, split: Path | None = None) -> Samples:
     """Grounded captions; a sample is one of the about five sentences of a picture.
 
-    Args:
-        annotations: folder with `Sentences` and `Annotations`.
-        cache: folder of indexes.
-        split: a file such as `train.txt` with a picture's id per line; None takes all.
-
-    Raises:
-        GromaError: if there are no such folders, or nothing in them.
+    From a folder with `Sentences` and `Annotations`; `split` is a file such as `train.txt` with a
+    picture's id per line, None takes all. Raises `GromaError` if there are no such folders, or
+    nothing in them.
     """
     for name in ("Sentences", "Annotations"):
         if not (annotations / name).is_dir():

@@ -33,16 +33,8 @@ FORMATS: Mapping[str, Callable[..., Samples]] = {
 def read_options(format_name: str, given: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """Check the options of a format, which are the keyword arguments of what opens it.
 
-    Args:
-        format_name: one of `FORMATS`.
-        given: options as a configuration has them.
-        root: folder that relative paths start from.
-
-    Returns:
-        The options, with paths in full.
-
-    Raises:
-        GromaError: if the format or an option is unknown, one is missing, or a value is wrong.
+    Returns them with paths in full, from `root` on. Raises `GromaError` if the format or an option
+    is unknown, one is missing, or a value is wrong.
     """
     if format_name not in FORMATS:
         raise GromaError(f"There is no format {format_name!r}; use one of {', '.join(FORMATS)}.")

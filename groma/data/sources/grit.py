@@ -28,14 +28,8 @@ def open_grit(
 ) -> Samples:
     """Where a phrase's things are, or whole captions with their phrases grounded.
 
-    Args:
-        annotations: a folder of Parquet files or one of them, as published; or JSON.
-        cache: folder of indexes.
-        task: what a sample asks.
-        turns: most questions of a sample.
-
-    Raises:
-        GromaError: if the file is something else, or is Parquet and pyarrow is missing.
+    From a folder of Parquet files or one of them, as published, or JSON. Raises `GromaError` if it
+    is something else, or is Parquet and pyarrow is missing.
     """
     if annotations.is_dir() or annotations.suffix == ".parquet":
         records = ParquetRows(annotations, _COLUMNS, cache)

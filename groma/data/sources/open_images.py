@@ -21,16 +21,10 @@ _COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
 
 
 def open_images(annotations: Path, cache: Path | None, *, classes: Path | None = None) -> Samples:
-    """Boxes for detection.
+    """Boxes of a `…-annotations-bbox.csv` file for detection; raises `GromaError` otherwise.
 
-    Args:
-        annotations: the `…-annotations-bbox.csv` file.
-        cache: folder of indexes.
-        classes: `class-descriptions-boxable.csv`: code and name of every class; without it boxes
-            are called by their code.
-
-    Raises:
-        GromaError: if a column is missing.
+    `classes` is `class-descriptions-boxable.csv`, code and name of every class; without it boxes
+    are called by their code.
     """
     rows = CsvGroups(annotations, cache)
     if rows.header[:1] != [_COLUMNS[0]] or not {*_COLUMNS} <= {*rows.header}:
@@ -42,11 +36,7 @@ def open_images(annotations: Path, cache: Path | None, *, classes: Path | None =
 
 
 def read_classes(path: Path | None) -> dict[str, str]:
-    """Names of classes by their code.
-
-    Raises:
-        GromaError: if the file cannot be read.
-    """
+    """Names of classes by their code; raises `GromaError` if the file cannot be read."""
     if path is None:
         return {}
     try:

@@ -41,15 +41,8 @@ def open_refer(
 ) -> Samples:
     """Expressions, each of which means one thing; a sample is one expression.
 
-    Args:
-        annotations: `refs(unc).p`, `refs(umd).p` and so on, or the same list as JSON.
-        cache: folder of indexes.
-        instances: `instances.json` beside it.
-        split: which refs.
-        task: find the thing, or describe it.
-
-    Raises:
-        GromaError: if a file is something else, or the split is empty.
+    From `refs(unc).p`, `refs(umd).p` and so on, or the same list as JSON, with `instances.json`
+    beside it. Raises `GromaError` if a file is something else, or the split is empty.
     """
     lines = derive_lines(
         [annotations, instances],
@@ -66,8 +59,7 @@ def open_refer(
 def read_refs(path: Path) -> list[dict[str, Any]]:
     """The list of refs; of a pickle nothing but plain data is loaded.
 
-    Raises:
-        GromaError: if the file is something else.
+    Raises `GromaError` if the file is something else.
     """
     try:
         with path.open("rb") as file:
@@ -130,11 +122,7 @@ def _parse(item: Mapping[str, Any], _: Counter[str], task: RegionTask) -> Ground
 
 
 def _check_memo(file: BinaryIO, size: int) -> None:
-    """Refuse a pickle that remembers more things than it has bytes: room is made for all of them.
-
-    Raises:
-        ValueError: also if it ends too early.
-    """
+    """Refuse a pickle that remembers more things than it has bytes: room is made for all."""
     for operation, place, _ in pickletools.genops(file):
         if operation.name.endswith("PUT") and isinstance(place, int) and place > size:
             raise ValueError(

@@ -26,12 +26,7 @@ _Record = tuple[str, Mapping[str, Any]]
 
 
 class _AnnotationFolder:
-    """The JSON files of a folder and its folders, by index.
-
-    Args:
-        folder: with one file per picture.
-        cache: folder of indexes.
-    """
+    """The JSON files of a folder and its folders, one per picture, by index."""
 
     def __init__(self, folder: Path, cache: Path | None) -> None:
         if not folder.is_dir():
@@ -45,11 +40,7 @@ class _AnnotationFolder:
         return len(self._names)
 
     def __getitem__(self, index: int) -> _Record:
-        """One file, which lies beside its picture.
-
-        Raises:
-            BrokenItem: if it is gone or not JSON.
-        """
+        """One file, which lies beside its picture; raises `BrokenItem` if it is gone or no JSON."""
         name = self._names[index]["name"]
         try:
             text = (self._folder / name).read_bytes()

@@ -11,19 +11,10 @@ _Span = tuple[int, int, int]  # first character, the one after the last, and a r
 def grounded_pieces(
     caption: str, spans: Iterable[_Span], num_regions: int
 ) -> tuple[Pieces, tuple[str, ...]]:
-    """Make phrases of the spans of a caption.
+    """Make phrases of the spans of a caption: its pieces, and the phrase of every region.
 
-    Args:
-        caption: the whole text.
-        spans: in any order; those with the same characters are one phrase. Of spans that overlap
-            the longer one stays.
-        num_regions: how many regions there are.
-
-    Returns:
-        The caption in pieces, and for every region the phrase it was given.
-
-    Raises:
-        BrokenItem: if a span lies outside the caption or none is left.
+    Spans with the same characters are one phrase; of those that overlap the longer one stays.
+    Raises `BrokenItem` if a span lies outside the caption or none is left.
     """
     phrases = group_spans(caption, spans)
     names = ["region"] * num_regions
@@ -41,8 +32,7 @@ def grounded_pieces(
 def group_spans(caption: str, spans: Iterable[_Span]) -> dict[tuple[int, int], list[int]]:
     """Regions by the characters that mean them, spaces at the ends left out.
 
-    Raises:
-        BrokenItem: if a span lies outside the caption, or there is none.
+    Raises `BrokenItem` if a span lies outside the caption, or there is none.
     """
     phrases: dict[tuple[int, int], list[int]] = {}
     for start, stop, region in spans:

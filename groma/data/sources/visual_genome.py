@@ -34,18 +34,11 @@ def open_visual_genome(
     rounds: Literal["single", "multi"] = "single",
     turns: int = 5,
 ) -> Samples:
-    """Region descriptions.
+    """Region descriptions, to say what a region shows, or to find it by its description.
 
-    Args:
-        annotations: `region_descriptions.json`.
-        cache: folder of indexes.
-        image_data: `image_data.json`, which knows sizes and folders of the pictures.
-        task: say what a region shows, or find it by its description.
-        rounds: a sample is one region, or several of a picture.
-        turns: how many, in the second case.
-
-    Raises:
-        GromaError: if `image_data` is something else.
+    From `region_descriptions.json` and `image_data.json`, which knows sizes and folders of the
+    pictures. A sample is one region, or several, so many `turns` at most, of a picture. Raises
+    `GromaError` if `image_data` is something else.
     """
     records = JsonItems(annotations, cache, "regions" if rounds == "single" else None)
     parse = partial(_parse, pictures=read_pictures(image_data), task=task)
@@ -55,8 +48,7 @@ def open_visual_genome(
 def read_pictures(path: Path) -> _Pictures:
     """File name and (H, W) of every picture by its id; entries without one of these are left out.
 
-    Raises:
-        GromaError: if the file is something else.
+    Raises `GromaError` if the file is something else.
     """
     try:
         with refused():

@@ -2,7 +2,7 @@
 
 METEOR and CIDEr of the description; AP50 of what is shown, without classes; mIoU of what is shown
 and what is there, paired from the best on; recall of the pairs that overlap by a half and whose
-phrases mean alike. On masks, as published, or on boxes, which is what Groma shows.
+phrases mean alike. On masks, as published, or on boxes, which is what Groma shows by itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of, to_xywh
@@ -31,6 +32,7 @@ from groma.eval.statistics.detection_scores import Ranking, Shape, ShapeField, m
 from groma.eval.statistics.intervals import Figure, Floats, Measure, mean, ratio, sums
 from groma.foreign import load_json
 from groma.run_journal import Fields
+from groma.shapes import Mask
 from groma.types import GromaError, Size
 
 _Overlap = Literal["boxes", "masks"]
@@ -75,14 +77,18 @@ class GroundedGeneration(Benchmark[_Description]):
         self._similarity = similarity
 
     def answer(self, asker: Asker, case: _Description, number: int) -> Fields:
-        """The description, and for every region named its phrase and box."""
+        """The description, and for every region named its phrase and box, and mask if there is."""
         reply = asker.ask(phrasing("grounded_caption", number), grounding=True)
-        shown = [(reply.phrase(span), ref.box) for span in reply.spans for ref in span.regions]
-        return {
+        shown = [(reply.phrase(span), ref) for span in reply.spans for ref in span.regions]
+        answer = {
             "caption": one_line(reply.text),
             "phrases": [phrase for phrase, _ in shown],
-            "boxes": rescale((box for _, box in shown), reply.image_size, case.size),
+            "boxes": rescale((ref.box for _, ref in shown), reply.image_size, case.size),
         }
+        if asker.protocol.mask_maker is None:
+            return answer
+        masks = [_resize(ref.mask, case.size) for _, ref in shown if ref.mask]
+        return answer | {"masks": [mask.to_run_lengths() for mask in masks]}
 
     def measure(self, cases: Sequence[_Description], answers: Answers) -> Score:
         """All five figures, as far as their tools are here."""
@@ -177,6 +183,15 @@ def _count_pairs(overlaps: Floats, alike: Floats) -> int:
     return pairs
 
 
+def _resize(mask: Mask, size: Size) -> Mask:
+    """A mask at the size (H, W) that the annotations have: every pixel at least half covered."""
+    if mask.size == size:
+        return mask
+    levels = Image.fromarray(mask.mask(mask.size)).convert("L")
+    shares = np.asarray(levels.resize(size[::-1], Image.Resampling.BOX))
+    return Mask.of(shares >= min(128, shares.max()))
+
+
 def _overlaps(shapes: Sequence[Shape], truth: Sequence[Entry], field: ShapeField) -> Floats:
     """(F, T) intersection over union."""
     if not (shapes and truth):
@@ -189,11 +204,11 @@ def read_shapes(answer: Fields, key: str, overlap: _Overlap) -> list[Shape]:
 
     Raises `GromaError`, naming the case, if there are none of that kind.
     """
-    if "masks" not in answer:
-        if overlap == "masks":
-            raise GromaError(
-                f"The answer to case {key} has no masks; Groma shows boxes: --overlap boxes."
-            )
+    if overlap == "masks" and "masks" not in answer:
+        raise GromaError(
+            f"The answer to case {key} has no masks; say --mask-maker, or --overlap boxes."
+        )
+    if overlap == "boxes" and "boxes" in answer:
         return [to_xywh(box) for box in read_boxes(answer, key)]
     masks = [to_run_lengths(mask, (0, 0)) for mask in answer["masks"]]
     return masks if overlap == "masks" else [coco_mask.toBbox(mask).tolist() for mask in masks]

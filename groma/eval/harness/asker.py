@@ -12,6 +12,7 @@ from groma.chat.settings import GenerationSettings
 from groma.data.questions import PHRASINGS, SUBJECT
 from groma.dice import Dice
 from groma.image import load_image
+from groma.masks.maker import load_maker
 from groma.named_regions import Region
 from groma.text.template import Piece, Template
 from groma.tokens import PHRASE_CLOSE, PHRASE_OPEN
@@ -44,6 +45,7 @@ class Protocol:
     grounding: bool = False  # whether questions that are given word for word ask for regions
     objectness: _Objectness = "fused"  # what proposals are ranked by
     detail: Detail = 1  # how closely pictures are looked at, see `GenerationSettings`
+    mask_maker: str | None = None  # makes masks of what answers mean, see `load_maker`
 
     def describe(self) -> str:
         """What a reader of a table should know, in part of a sentence."""
@@ -56,6 +58,8 @@ class Protocol:
             parts.append("asked for regions too")
         if self.detail != 1:
             parts.append(f"looked at in detail {self.detail}")
+        if self.mask_maker:
+            parts.append(f"masks by {self.mask_maker}")
         return ", ".join(parts)
 
 
@@ -77,6 +81,9 @@ class Asker:
         if self._mix and groma.config.is_convolutional:
             raise GromaError("This model has one objectness alone; leave --objectness out.")
         self._groma = copy.copy(groma)
+        if protocol.mask_maker:
+            device = str(groma.model.device)
+            self._groma = groma.with_masks(load_maker(protocol.mask_maker, device))
         if protocol.wording == "tags":
             self._groma.template = _TaggedTemplate.of(groma.template)
         self._path: str | None = None
@@ -117,7 +124,7 @@ class Asker:
         except GromaError:
             return GroundedReply("", (), chat.image.original_size, "cancelled")
         chat.undo()
-        return reply
+        return reply.masked(chat.image.masks) if chat.image.masks else reply
 
     def _open(self) -> Chat:
         if self._chat is None:

@@ -6,11 +6,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 from tqdm import tqdm
 
+from groma.at_once import as_finished
 from groma.chat.chat import Groma
 from groma.data.file_names import find_picture
 from groma.eval.harness.asker import Asker, Protocol
@@ -119,8 +122,9 @@ def predict(
     load: Callable[[], Groma],
     path: Path | None,
     shard: Shard,
+    at_once: int = 1,
 ) -> Answers:
-    """Have a model answer.
+    """Have a model answer, about so many pictures at once.
 
     A case whose picture is missing or damaged is left out, with a warning at the end; it is asked
     again when the run is resumed. What stands in `path` already is not asked for again, and `load`
@@ -137,20 +141,29 @@ def predict(
     if not missing:
         return answers
     assert settings.protocol is not None
-    asker = Asker(load(), settings.protocol)
+    groma, protocol, lock = load(), settings.protocol, Lock()
     failed: Counter[str] = Counter()
-    done = len(indices) - len(missing)
-    for index in tqdm(missing, settings.benchmark, len(indices), initial=done):
-        case = cases[index]
+
+    def answer(about_one: Sequence[int]) -> None:
+        """Answer questions about one picture; each answer is kept as soon as it is there."""
+        asker = Asker(groma, protocol)
         try:
-            asker.look(str(find_picture(images, case.picture)))
+            asker.look(str(find_picture(images, cases[about_one[0]].picture)))
         except GromaError as error:
-            failed[str(error)] += 1
-            continue
-        answer = benchmark.answer(asker, case, index)
-        answers[case.key] = answer
-        if file:
-            file.append({"key": case.key, "answer": answer})
+            failed.update([str(error)] * len(about_one))
+            return
+        for index in about_one:
+            case, given = cases[index], benchmark.answer(asker, cases[index], index)
+            with lock:
+                bar.update()
+                answers[case.key] = given
+                if file:
+                    file.append({"key": case.key, "answer": given})
+
+    groups = [list(group) for _, group in groupby(missing, lambda index: cases[index].picture)]
+    done = len(indices) - len(missing)
+    with tqdm(desc=settings.benchmark, total=len(indices), initial=done) as bar:
+        list(as_finished(answer, groups, at_once))
     for reason, count in failed.most_common():
         _logger.warning("%d of %d cases have no answer: %s", count, len(indices), reason)
     return answers

@@ -25,8 +25,8 @@ def overlay(instructions: InstructionSet, number: int) -> Image.Image:
         number: of the item.
 
     Returns:
-        A new picture; a box has its number, from 0 as in `supervised_text`, and the words that
-        mean it.
+        A new picture; a box has its number, from 1 as on every canvas and in `supervised_text`, and
+        the words that mean it.
 
     Raises:
         GromaError: if there is no such item, or its picture cannot be read.
@@ -47,7 +47,7 @@ def overlay(instructions: InstructionSet, number: int) -> Image.Image:
         xyxy=np.array([*boxes.values()], np.float32).reshape(-1, 4),
         class_id=np.array([*boxes], dtype=int),
     )
-    return draw_boxes(image, detections, [f"{i} {names.get(i, '')}".strip() for i in boxes])
+    return draw_boxes(image, detections, [f"{i + 1} {names.get(i, '')}".strip() for i in boxes])
 
 
 def supervised_text(
@@ -62,7 +62,7 @@ def supervised_text(
 
     Returns:
         Parts of the text in order, each with whether it is learnt. Places for boxes are spelt
-        `<box N>`, N from 0.
+        `<box N>`, N from 1.
     """
     return tuple(learnt_parts(write(sample, template, limit), template))
 

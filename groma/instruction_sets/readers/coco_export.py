@@ -11,7 +11,7 @@ from groma.data.sources.items import BrokenItem, refused
 from groma.data.sources.spans import grounded_pieces
 from groma.foreign import read_text, to_identifier
 from groma.instruction_sets.readers.box_values import read_box, read_objects, read_size
-from groma.instruction_sets.readers.labelled import BoxFormat, LabelledPicture
+from groma.instruction_sets.readers.labelled import BoxFormat, LabelledPicture, match_numbers
 from groma.instruction_sets.readers.set_items import RawBox
 
 _Annotation = Mapping[str, Any]
@@ -35,6 +35,8 @@ def _read(
     listed = read_objects(data["annotations"], missed)
     classes = _read_classes(data.get("categories"))
     annotations = without_idle_crowds(listed)
+    used = {to_identifier(annotation.get("category_id")) for annotation in annotations}
+    classes = match_numbers(classes, used, missed)
     missed["all-crowd"] += len(listed) if annotations != listed else 0
     by_image: dict[Any, list[_Annotation]] = {}
     for annotation in annotations:

@@ -19,6 +19,8 @@ _DONE = ("annotations", "completions")
 _SIZE = ("original_height", "original_width")
 _SHAPES = {"x", "points", "rle"}
 """A region has one of these."""
+_WORDS = {"choices", "text", "rating", "taxonomy", "number", "datetime", "ranker", "pairwise"}
+"""What is said of a picture or a region besides."""
 
 
 def _is_label_studio(data: Any) -> bool:
@@ -32,11 +34,11 @@ def _read(
     """Read an export; see `BoxFormat.read`."""
     del file
     for item in read_objects(data, missed):
-        fields, listed = item, list(_lists(item))
+        fields, listed = item, [] if _is_task(item) else list(_lists(item, missed))
         if _is_task(item):
             fields, listed = item["data"], _read_results(item, missed)
         regions = [region for region in listed if _SHAPES & region.keys()]
-        missed["shape"] += sum(map(_is_labelled, listed)) - sum(map(_is_labelled, regions))
+        missed["object"] += sum(not (_SHAPES | _WORDS) & region.keys() for region in listed)
         size = next((size for region in regions if (size := read_size(region, _SIZE))), None)
         shapes = [_read_shape(region, size) for region in regions]
         picture = label_picture(_read_name(fields), size, shapes, missed)
@@ -55,18 +57,16 @@ def _is_task(item: Any) -> bool:
 def _is_short_task(item: Any) -> bool:
     """Whether it is a task of an export as JSON-MIN."""
     return isinstance(item, Mapping) and any(
-        _SHAPES & region.keys() and _is_labelled(region) for region in _lists(item)
+        _SHAPES & region.keys() and any(str(name).endswith("labels") for name in region)
+        for region in _lists(item, Counter())
     )
 
 
-def _is_labelled(region: Mapping[str, Any]) -> bool:
-    return any(str(name).endswith("labels") for name in region)
-
-
-def _lists(item: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The objects in all its lists."""
+def _lists(item: Mapping[str, Any], missed: Counter[str]) -> Iterator[Mapping[str, Any]]:
+    """The objects in all its lists; what else is in a list of objects is counted."""
     for value in item.values():
-        yield from read_objects(value, Counter())
+        if isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
+            yield from read_objects(value, missed)
 
 
 def _read_results(task: Mapping[str, Any], missed: Counter[str]) -> list[Mapping[str, Any]]:

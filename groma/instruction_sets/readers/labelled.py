@@ -5,7 +5,7 @@ A label that several boxes have is a class: all of them are asked for.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import PurePosixPath
@@ -38,6 +38,7 @@ _REASONS = {
     "crowd": "{} boxes of classes with a crowd are left out, for not all of them are marked.",
     "all-crowd": "All {} boxes are marked as crowds, as by mask tools, and read as things.",
     "rotated": "{} boxes are rotated; the upright boxes around them are taken.",
+    "shifted": "All {} classes have numbers one off those of their names; they are read as meant.",
     "together": "{} files of the same name are read as one set.",
 }
 _HARMLESS = ("rotated", "together", "unknown")
@@ -115,6 +116,31 @@ def label_picture(
     missed["rotated"] += sum(shape.is_rotated for shape in kept)
     boxes, labels = tuple(s.box for s in kept), tuple(s.label for s in kept)
     return LabelledPicture(name, size, boxes, labels)
+
+
+def match_numbers(
+    names: Mapping[Any, str], used: Set[Any], missed: Counter[str]
+) -> Mapping[Any, str]:
+    """Names of classes by the numbers that are used.
+
+    Where these count from one and those of the names from zero, or the reverse, they are one off;
+    that is believed where it holds for every class.
+
+    Args:
+        names: by their own numbers.
+        used: the numbers of all things.
+        missed: counts the classes where they are one off.
+    """
+    for shift in (1, -1):
+        moved = {number + shift: name for number, name in names.items() if _is_number(number)}
+        if used and used == moved.keys() != names.keys():
+            missed["shifted"] += len(moved)
+            return moved
+    return names
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def beside(file: PurePosixPath, name: str) -> str:

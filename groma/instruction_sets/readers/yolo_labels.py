@@ -16,7 +16,13 @@ import yaml
 from groma.data.geometry import box_around_points
 from groma.foreign import decode_text, printable_name, read_text
 from groma.instruction_sets.readers.box_values import read_box
-from groma.instruction_sets.readers.labelled import LabelledPicture, Shape, label_picture
+from groma.instruction_sets.readers.labelled import (
+    LabelledPicture,
+    Shape,
+    label_picture,
+    match_numbers,
+)
+from groma.instruction_sets.readers.set_items import RawBox
 from groma.types import GromaError
 
 _CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
@@ -67,30 +73,37 @@ def read_pictures(
     for picture in pictures:
         by_stem.setdefault(picture.stem, []).append(picture)
     used = set()
-    for file in find_labels(files, pictures):
+    labels = find_labels(files, pictures)
+    rows = {file: _read_rows(file) for file in labels if file.stat().st_size <= _MOST_BYTES}
+    numbers = {row[0] for several in rows.values() for row in several if row}
+    classes = match_numbers(classes, numbers, missed)
+    for file in labels:
         own = PurePosixPath(file.relative_to(folder).as_posix()).with_suffix("")
         moved = PurePosixPath(*("images" if part == "labels" else part for part in own.parts))
         same = by_stem.get(own.name, [])
         found = by_path.get(moved) or by_path.get(own) or (same[0] if len(same) == 1 else None)
-        if found is None or file.stat().st_size > _MOST_BYTES:
+        if found is None or file not in rows:
             missed["file" if found else "picture"] += 1
             continue
         used.add(found)
-        lines = decode_text(file.read_bytes(), "replace").splitlines()
-        shapes = [_read_line(line, classes, keypoints) for line in lines if line.strip()]
-        missed["object"] += shapes.count(None)
-        name = printable_name(found)
-        read = label_picture(name, None, (shape for shape in shapes if shape), missed)
+        shapes = [_read_row(row, classes, keypoints) for row in rows[file] if row]
+        missed["object"] += rows[file].count(())
+        read = label_picture(printable_name(found), None, shapes, missed)
         yield replace(read, are_shares=True)
     missed["bare"] += len(set(pictures) - used)
 
 
-def _read_line(line: str, classes: Mapping[float, str], keypoints: int) -> Shape | None:
-    """A thing with a box in shares of the picture, or None where the line is something else."""
-    number, *sides = read_box(line.split()) or (math.nan,)
+def _read_rows(file: Path) -> list[RawBox]:
+    """A class and at least four numbers of every line; nothing where it is something else."""
+    lines = decode_text(file.read_bytes(), "replace").splitlines()
+    rows = (read_box(line.split()) for line in lines if line.strip())
+    return [row if len(row) > 4 and row[0] % 1 == 0 else () for row in rows]
+
+
+def _read_row(row: RawBox, classes: Mapping[float, str], keypoints: int) -> Shape:
+    """A thing with a box in shares of the picture."""
+    number, *sides = row
     label = classes.get(number, "")
-    if len(sides) < 4 or number % 1 != 0:
-        return None
     # There may be a score behind a box, and points of a body.
     if len(sides) in (4, 5, 4 + keypoints):
         x, y, width, height = sides[:4]

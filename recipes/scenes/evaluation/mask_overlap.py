@@ -3,26 +3,25 @@
 import numpy as np
 from PIL import Image
 
-from groma.eval.statistics.intervals import Figure, Measure, mean
+from groma.eval.statistics.intervals import Estimate, Figure, ratio, sums
 from groma.masks.maker import MaskMaker
 from groma.shapes import Box
 from recipes.scenes.pictures.generator import SceneGenerator
 from recipes.scenes.scene import Scene
 
 
-def measure_masks(scenes: SceneGenerator, count: int, maker: MaskMaker) -> Measure:
-    """Mean overlap of made and true masks.
+def measure_masks(scenes: SceneGenerator, count: int, maker: MaskMaker) -> Estimate:
+    """Mean intersection over union of made and true masks, over all things of scenes.
 
     Args:
         scenes: where pictures come from.
         count: of scenes.
         maker: makes masks of the true boxes of all things.
-
-    Returns:
-        The mean over things of intersection over union.
     """
-    overlaps = [each for i in range(count) for each in scene_overlaps(scenes[i], maker)]
-    return mean(Figure("masks_iou", "mean IoU of masks", len(overlaps)), np.array(overlaps))
+    overlaps = [scene_overlaps(scenes[i], maker) for i in range(count)]
+    counts = np.array([[sum(each), len(each)] for each in overlaps])
+    figure = Figure("iou", "mean IoU", int(counts[:, 1].sum()))
+    return sums((figure,), counts, lambda x: ratio(x)[..., None]).estimates()["iou"]
 
 
 def scene_overlaps(scene: Scene, maker: MaskMaker) -> list[float]:

@@ -295,6 +295,8 @@ def test_masks_become_part_of_the_talk() -> None:
     )
     with pytest.raises(GromaError, match="nothing to make masks with"):
         unmasked.make_masks()
+    later = talk.groma().chat(talk.encoded(), before)
+    assert later.make_masks(GrabCut().look(talk.picture())) == masked
 
 
 def test_a_wrong_region_is_refused_before_anything_is_computed() -> None:

@@ -1,6 +1,7 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from tests import cpu_kernel, talk
 from tests.groma.model.tiny import tiny_pixels
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+TAUGHT_PARTS = ("weight", "bias", "directions")
 
 
 @torch.no_grad()
@@ -40,15 +42,20 @@ def logits(model: GromaForConditionalGeneration) -> Tensor:
     return model.eval()(ids, tiny_pixels(1).to(weight.dtype), boxes).logits.float()
 
 
-def learn(model: GromaForConditionalGeneration, folder: Path, *whole: str) -> Tensor:
+def learn(
+    model: GromaForConditionalGeneration, folder: Path, *whole: str, names: Sequence[str] = ()
+) -> Tensor:
     """Write an adapter that learnt something, and return its logits."""
     base = Fingerprint.of(model, "tiny")
-    adapted = add_lora(share(model), rank=4, alpha=8, whole=whole)
+    adapted = add_lora(share(model), rank=4, alpha=8, whole=whole, names=names)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in adapted.parameters():
             if weight.requires_grad:
                 weight += 0.05 * torch.randn(weight.shape, generator=generator)
+        if names:  # they are seen everywhere
+            model_with_names: Any = adapted.get_base_model()
+            model_with_names.taught_names.bias[:] = 1
     write_adapter(adapted, folder, base, {"name": "spots"})
     return logits(adapted.get_base_model())
 
@@ -170,6 +177,12 @@ DAMAGES = {
     "a foreign part": lambda f: retensor(
         f, lambda w: w.update({"base_model.model.image_encoder.x": torch.zeros(1)})
     ),
+    "names without weights": lambda f: retensor(
+        f,
+        lambda w: w.update(
+            {f"base_model.model.taught_names.{part}": torch.zeros(2, 3) for part in TAUGHT_PARTS}
+        ),
+    ),
     "no number": lambda f: retensor(f, lambda w: w[first(w)].fill_(float("nan"))),
 }
 
@@ -203,6 +216,27 @@ def test_a_merged_folder_is_a_plain_model_that_answers_alike(
         attach(model, folder)
     with pytest.raises(GromaError, match="exists already"):
         convert(base, target, adapter=folder)
+
+
+def test_taught_names_are_part_of_the_adapter_and_of_what_it_is_merged_into(
+    base: Path, tmp_path: Path
+) -> None:
+    model = talk.groma().model
+    before = logits(model)
+    learnt = learn(model, tmp_path / "spots", names=("blicket", "dax"))
+    adapter = read_adapter(tmp_path / "spots")
+    assert (adapter.names, adapter.whole) == (("blicket", "dax"), ())
+    adapted = attach(model, adapter)
+    torch.testing.assert_close(logits(adapted), learnt)
+    assert torch.equal(logits(model), before)
+    assert model.taught_names is None and not model.config.taught_names
+    convert(base, tmp_path / "merged", dtype="float32", adapter=tmp_path / "spots")
+    merged, _ = loading.load(tmp_path / "merged", device="cpu", dtype="float32")
+    assert merged.config.taught_names == ["blicket", "dax"]
+    torch.testing.assert_close(logits(merged), learnt, atol=1e-3, rtol=1e-3)
+    more = learn(merged, tmp_path / "more", names=("wug",))
+    assert read_adapter(tmp_path / "more").names == ("blicket", "dax", "wug")
+    torch.testing.assert_close(logits(attach(merged, tmp_path / "more")), more)
 
 
 def test_the_command_line_takes_an_adapter(

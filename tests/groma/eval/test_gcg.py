@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from groma.chat.conversation import GroundedReply
 from groma.eval.benchmarks.gcg import (
     GroundedGeneration,
     TextEncoder,
@@ -21,6 +23,11 @@ from groma.eval.benchmarks.gcg import (
     read_shapes,
     to_run_lengths,
 )
+from groma.eval.harness.asker import Protocol
+from groma.image import load_image
+from groma.masks.grabcut import GrabCut
+from groma.named_regions import GroundedSpan, RegionRef
+from groma.shapes import Mask
 from groma.types import GromaError
 from tests.groma.eval import benchmark_files as files
 
@@ -143,7 +150,7 @@ def test_boxes_are_compared_where_there_are_no_masks(monkeypatch):
     assert any("text encoder" in note for note in score.notes)
     masks = read_shapes(read_folder(files.GCG_ANSWERS)[benchmark.cases[4].key], "x", "boxes")
     assert all(len(box) == 4 for box in masks)
-    with pytest.raises(GromaError, match="has no masks; Groma shows boxes"):
+    with pytest.raises(GromaError, match="has no masks; say --mask-maker"):
         open_benchmark().score(benchmark.cases, answers)
 
 
@@ -203,3 +210,44 @@ def test_folders_that_hold_something_else_are_refused(tmp_path):
     answer = {"caption": "x", "phrases": [], "pred_masks": []}
     (tmp_path / "1.json").write_text(json.dumps({"1.jpg": answer}))
     assert read_folder(tmp_path) == {"1": {"caption": "x", "phrases": [], "masks": []}}
+
+
+def test_masks_in_true_boxes_are_measured(monkeypatch):
+    """GrabCut's masks of the true boxes against the true masks, which are ellipses here."""
+    monkeypatch.setattr("groma.eval.benchmarks.gcg.check_java", _no_java)
+    benchmark, answers = open_benchmark(), {}
+    for case in benchmark.cases:
+        boxes = [(x, y, x + w, y + h) for x, y, w, h in (a["bbox"] for a in case.truth)]
+        refs = [RegionRef(i, box, 1.0, 1.0) for i, box in enumerate(boxes)]
+        spans = tuple(GroundedSpan(i, i + 1, (ref,)) for i, ref in enumerate(refs))
+        reply = GroundedReply("x" * len(refs), spans, case.size)
+        picture = load_image(files.IMAGES / case.picture)
+        answers[case.key] = benchmark.answer(
+            Answering(reply.with_masks(picture, GrabCut())), case, 0
+        ) | {"phrases": list(case.phrases)}
+    score = benchmark.score(benchmark.cases, answers)
+    expected = reference(benchmark, answers)
+    assert shown(score) == pytest.approx(expected, abs=1e-9)
+    assert expected["recall"] > 0.7
+    assert expected["ap_50"] > 0.7
+    assert expected["miou"] > 0.7
+
+
+class Answering:
+    """Answers everything with one reply."""
+
+    def __init__(self, reply):
+        self.ask = lambda *_, **__: reply
+        self.protocol = Protocol("words", 1, mask_maker="grabcut")
+
+
+@pytest.mark.parametrize("size", [(40, 60), (10, 15), (80, 120), (33, 47)])
+def test_masks_have_the_size_of_the_annotations(size):
+    pixels = np.zeros((40, 60), bool)
+    pixels[10:30, 15:45] = True
+    ref = RegionRef(0, (15.0, 10.0, 45.0, 30.0), 1.0, 1.0, mask=Mask.of(pixels))
+    reply = GroundedReply("it", (GroundedSpan(0, 2, (ref,)),), (40, 60))
+    case = replace(open_benchmark().cases[0], size=size)
+    (mask,) = open_benchmark().answer(Answering(reply), case, 0)["masks"]
+    assert mask["size"] == list(size)
+    assert coco_mask.area(mask) / (size[0] * size[1]) == pytest.approx(0.25, abs=0.04)

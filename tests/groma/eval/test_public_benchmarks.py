@@ -289,7 +289,7 @@ def test_processes_share_the_work(model, tmp_path, capsys, monkeypatch):
 @pytest.mark.usefixtures("loaded")
 def test_a_killed_run_goes_on(model, tmp_path, capsys, monkeypatch):
     save = tmp_path / "answers.jsonl"
-    arguments = asked(tmp_path, model, "--limit", 8, "--save", save)
+    arguments = asked(tmp_path, model, "--limit", 8, "--save", save, "--at-once", 1)
     answer, asked_for = Rec.answer, []
 
     def tire(self, asker, case, number):
@@ -478,6 +478,23 @@ def test_without_a_text_encoder_recall_is_left_out(tmp_path, capsys):
     (note,) = [note for note in found["notes"] if "Recall" in note]
     assert note.startswith("Recall is left out: the text encoder ")
     assert "nowhere cannot be loaded" in note
+
+
+@pytest.mark.usefixtures("embedded_loaded", "no_java")
+def test_descriptions_with_masks_from_the_model_to_the_table(tmp_path, capsys):
+    save = tmp_path / "answers.jsonl"
+    arguments = ["eval", "gcg", "--annotations", files.GCG_CAPTIONS, "--masks", files.GCG_MASKS]
+    more = ["--text-encoder", "none", "--limit", 2, "--images", files.IMAGES, "--save", save]
+    found = run(capsys, *arguments, *more, "--mask-maker")
+    assert found["run"]["protocol"]["mask_maker"] == "grabcut"
+    assert "Overlaps are those of masks." in found["notes"]
+    for entry in RunJournal.read(save).entries:
+        answer = entry["answer"]
+        assert len(answer["masks"]) == len(answer["boxes"]) == len(answer["phrases"])
+    again = ["--text-encoder", "none", "--predictions", save]
+    assert run(capsys, *arguments, *again, "--overlap", "masks")["figures"] == found["figures"]
+    boxes = run(capsys, *arguments, *again)["figures"]
+    assert boxes["miou"] != found["figures"]["miou"]
 
 
 @pytest.mark.usefixtures("no_model", "no_java")

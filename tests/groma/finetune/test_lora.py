@@ -152,6 +152,8 @@ def test_a_cancelled_run_resumes_as_if_it_had_not_been(
     half.mkdir()
     (half / "trainer_state.json").write_text('{"global')
     assert last_checkpoint(broken.path) == broken.path / "checkpoint-3"
+    assert broken.offered == broken.path / "checkpoint-3"
+    assert attach(loading.load(base)[0], broken.offered)
     assert train(broken)
     assert curve(broken.path) == curve(whole.path)
 

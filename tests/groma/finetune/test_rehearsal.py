@@ -20,7 +20,7 @@ from groma.finetune.run_folder import RunFolder
 from groma.loop.curves import read_log
 from groma.named_regions import GroundedSpan, RegionRef
 from groma.ops.boxes import pairwise_iou
-from groma.types import Box, GromaError
+from groma.types import Box
 from tests.groma.finetune import lora_case
 
 
@@ -166,7 +166,9 @@ def test_a_stop_while_it_asks_is_heeded(
     assert prepared.knowledge is None
 
 
-def test_a_damaged_file_is_a_sentence(prepared: RunFolder) -> None:
+def test_of_a_damaged_file_the_base_is_asked_again(
+    prepared: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
     (prepared.path / "rehearsal.json").write_text("[{}]")
-    with pytest.raises(GromaError, match=r"rehearsal\.json is damaged"):
-        run.train(prepared)
+    assert prepared.knowledge is None
+    assert "rehearsal.json is damaged; the base is asked again." in caplog.text

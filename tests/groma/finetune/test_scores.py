@@ -1,14 +1,17 @@
 """Right answers of base and adapter, counted."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+import groma
+from groma import embedded
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.finetune.run_folder import RunFolder
-from groma.finetune.scores import Score, is_worse, judge_answer, measure, verdict
+from groma.finetune.scores import Score, is_worse, judge_answer, measure, measure_standard, verdict
 from groma.named_regions import GroundedSpan, RegionRef
 from groma.types import Box
 from tests import talk
@@ -62,6 +65,20 @@ def test_what_is_new_and_what_was_known_are_counted_apart(tmp_path: Path) -> Non
         ("named right", False, 1),
     ]
     assert all(score.base == score.adapter for score in scores)
+
+
+def test_standard_pictures_tell_what_was_forgotten() -> None:
+    folder = embedded.standard_pictures("groma-mini")
+    assert folder is not None and embedded.standard_pictures(folder) is None
+    rows = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+    base = groma.load("groma-mini", device="cpu")
+    score = measure_standard(base, nullcontext, folder)
+    assert score.asked == len(rows) and score.base == score.adapter >= len(rows) - 1
+    mute = measure_standard(talk.groma(), nullcontext, folder)
+    assert mute.adapter < score.adapter
+    said = verdict([Score("found", True, 4, 0, 3), score])
+    assert "held out the adapter is better than its base: 3 of 4" in said
+    assert f"On standard pictures the adapter is as good as its base: {score.adapter} of" in said
 
 
 def test_an_adapter_that_is_worse_is_said_to_be(tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def test_a_folder_is_annotated_once(
     found = [a for a in coco["annotations"] if a["image_id"] == 1]
     spans = [(s, r) for s in expected.spans if expected.phrase(s).strip() for r in s.regions]
     assert {tuple(a["bbox"][:2]) for a in found} == {r.box[:2] for _, r in spans}
-    assert {a["score"] for a in found} == {r.score for _, r in spans}
+    scores = sorted({r.score for _, r in spans})
+    # Who else computes at the time changes the last bits.
+    assert sorted({a["score"] for a in found}) == pytest.approx(scores, rel=1e-4)
     categories = {category["id"]: category["name"] for category in coco["categories"]}
     assert {categories[a["category_id"]] for a in found} == {
         expected.phrase(span).strip() for span, _ in spans

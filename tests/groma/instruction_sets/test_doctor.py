@@ -319,7 +319,7 @@ def test_only_answers_are_learnt(folder: Path, template: Template) -> None:
     (sample, *_) = to_samples(make.read(make.good_items(), folder))
     learnt = [part for part, is_learnt in supervised_text(sample, template, 10_000) if is_learnt]
     assert learnt == [
-        "<p>Two dogs</p><roi><box 0><box 1></roi>on<p>grass 0</p><roi><box 2></roi>.</s>",
+        "<p>Two dogs</p><roi><box 1><box 2></roi>on<p>grass 0</p><roi><box 3></roi>.</s>",
         "Yes, 0 times.</s>",
     ]
 
@@ -366,9 +366,9 @@ def test_overlay_and_text_number_boxes_alike(
     monkeypatch.setattr(showing, "draw_boxes", lambda *args: seen.extend(args[-1]))
     found = make.read(make.good_items(), folder)
     overlay(found, 0)
-    assert seen == ["0 Two dogs", "1 Two dogs", "2 grass 0"]
+    assert seen == ["1 Two dogs", "2 Two dogs", "3 grass 0"]
     text = "".join(part for part, _ in supervised_text(to_samples(found)[0], template, 10_000))
-    assert "grass 0</p><roi><box 2>" in text
+    assert "grass 0</p><roi><box 3>" in text
     items = make.good_items()
     items[0]["boxes"][2] = [1, 1, 0, 1]
     assert "Box 2 is without area" in check(make.read(items, folder))[0].sentence

@@ -74,7 +74,7 @@ def test_show_draws_and_spells(file: Path, tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     fixed = tmp_path / "set-fixed.json"
     assert _run(fixed, "--show", 2, "--save", picture, "--model", model) == 0
-    assert "⟦<p>Two dogs</p><roi><box 0><box 1></roi>" in capsys.readouterr().out
+    assert "⟦<p>Two dogs</p><roi><box 1><box 2></roi>" in capsys.readouterr().out
     assert Image.open(picture).size == (make.WIDTH, make.HEIGHT)
     assert _run(fixed, "--model", model, "--limit", 50) == 2
     assert "length-answer" in capsys.readouterr().out

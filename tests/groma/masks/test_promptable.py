@@ -1,5 +1,6 @@
 """Segmenters against transformers' own use of them: pixels in, masks of the picture's size out."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from groma.config import IMAGE_MEAN, IMAGE_STD
 from groma.masks.maker import load_maker
+from groma.serve.engine import Asked, Engine
 from groma.shapes import Box, Mask, Point
 from groma.types import GromaError
 from tests import talk
@@ -90,6 +92,26 @@ def test_a_picture_is_embedded_once_and_when_a_mask_is_asked_for(
     model.chat(chat.image).make_masks()
     assert len(seen) == 1
     assert chat.image.masks.num_bytes > picture_bytes
+
+
+def test_a_server_keeps_the_embedding_with_the_picture(segmenter: tuple[Path, Any]) -> None:
+    engine = Engine(talk.groma().with_masks(load_maker(str(segmenter[0]), "cpu")))
+    file = BytesIO()
+    picture().save(file, "PNG")
+    try:
+        with engine.talk(file.getvalue(), ()) as chat:
+            chat.ask("What is this?", max_new_tokens=20)
+            reply = engine.masked(chat, file.getvalue())
+        expected = load_maker(str(segmenter[0]), "cpu").look(picture())
+        assert reply.masks_by == segmenter[0].name
+        assert [region.mask for region in reply.regions] == expected.masks(
+            [Box(*region.box) for region in reply.regions]
+        )
+        before = [Asked("What is this?", (), reply.text)]
+        with engine.talk(file.getvalue(), before) as again:
+            assert again.image.masks is chat.image.masks
+    finally:
+        engine.close()
 
 
 def test_a_point_takes_what_the_maker_says_and_pools_its_pixels(

@@ -3,7 +3,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +12,7 @@ import openai
 import pytest
 import uvicorn
 
+from groma.masks.grabcut import GrabCut
 from groma.serve.engine import Engine
 from groma.serve.openai_routes import MOST_REQUEST_BYTES, Service, make_app
 from groma.shapes import Scribble
@@ -113,6 +114,27 @@ def test_regions_of_any_shape_come_after_the_boxes(client: openai.OpenAI) -> Non
     assert again.choices[0].message.content == chat.ask("And [3]?").text
 
 
+def test_masks_come_with_the_whole_answer(client: openai.OpenAI) -> None:
+    asked = message("What is this?", boxes=[DOG])
+    plain = talk.groma().chat(talk.picture(0), max_new_tokens=24).ask("What is this?", [DOG])
+    expected = json.loads(json.dumps(plain.with_masks(talk.picture(0), GrabCut()).to_dict()))
+    options = {"extra_body": {"masks": True}}
+    given = create(client, asked, **options).choices[0].message
+    assert without_scores(given.groma) == without_scores(expected)
+    assert given.groma["masks_by"] == "GrabCut (rough)"
+    *_, last = create(client, asked, stream=True, **options)
+    assert without_scores(last.choices[0].delta.groma) == without_scores(expected)
+    assert "masks_by" not in create(client, asked).choices[0].message.groma
+    again = create(client, asked, given.model_dump(), message("And?", seed=None))
+    assert again.choices[0].message.content
+
+
+def without_scores(answer: dict[str, Any]) -> dict[str, Any]:
+    regions = [region for span in answer["spans"] for region in span["regions"]]
+    assert regions
+    return answer | {"spans": [region | {"score": 0} for region in regions]}
+
+
 def test_many_clients_are_not_mixed_up(client: openai.OpenAI) -> None:
     expected = [
         talk.groma().chat(talk.picture(seed), max_new_tokens=24).ask("What is this?").text
@@ -125,15 +147,26 @@ def test_many_clients_are_not_mixed_up(client: openai.OpenAI) -> None:
     assert [answer.choices[0].message.content for answer in given] == expected * 2
 
 
-def test_leaving_ends_the_answer(client: openai.OpenAI, url: str) -> None:
-    stream = create(client, message("Describe it.", seed=3), stream=True)
-    next(iter(stream))
-    stream.close()
-    for _ in range(200):
-        if figures(url)["groma_answering"] == 0:
-            break
-        time.sleep(0.05)
-    assert figures(url)["groma_answering"] == 0
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_leaving_ends_the_answer(url: str, is_stream: bool) -> None:
+    asked = {"messages": [message("Describe it.", seed=3)], "max_tokens": 900}
+    body = json.dumps({"model": MODEL, "stream": is_stream} | asked)
+    head = f"Authorization: Bearer {KEY}\r\nContent-Type: application/json"
+    request = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n{head}"
+    before, where = figures(url)["groma_tokens"], httpx.URL(url)
+    with socket.create_connection((where.host, where.port)) as caller:
+        caller.sendall(f"{request}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        wait_until(lambda: figures(url)["groma_tokens"] > before)
+    wait_until(lambda: figures(url)["groma_answering"] == 0)
+    assert figures(url)["groma_tokens"] < before + 800
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if happens():
+            return
+        time.sleep(0.02)
+    pytest.fail("It does not happen.")
 
 
 def figures(url: str) -> dict[str, float]:

@@ -1,0 +1,31 @@
+"""Work that is done several pieces at once."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def as_finished(
+    work: Callable[[Item], Result], items: Iterable[Item], at_once: int
+) -> Iterator[Result]:
+    """Results in the order in which they are ready, from threads.
+
+    Args:
+        work: done for every item.
+        items: of which no more are taken than are worked on.
+        at_once: how many those are.
+    """
+    rest = iter(items)
+    with ThreadPoolExecutor(at_once) as pool:
+        running: set[Future[Result]] = set()
+        while True:
+            fresh = islice(rest, at_once - len(running))
+            running |= {pool.submit(work, item) for item in fresh}
+            if not running:
+                return
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ready)
