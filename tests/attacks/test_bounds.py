@@ -24,8 +24,8 @@ LONG = "x" * (LONGEST_QUESTION + 1)
 ASKED: list[tuple[Any, Any, Any, str]] = [
     (LONG, [], {}, "4,001 characters; at most 4,000"),
     ("Hi", [list(DOG)] * (MOST_BOXES + 1), {}, "101 regions are too many: at most 100"),
-    ("Hi", 5, {}, "The boxes must be a list"),
-    ("Hi", {"x": 1}, {}, "The boxes must be a list"),
+    ("Hi", 5, {}, "The regions must be a list"),
+    ("Hi", {"x": 1}, {}, "The regions must be a list"),
     ("Hi", [], {"max_new_tokens": 10**6}, "max_new_tokens must be between 1 and 1024"),
     ("Hi", [], {"max_new_tokens": 10**400}, "max_new_tokens must be between 1 and 1024"),
     ("Hi", [], {"temperature": 10}, "temperature must be 0, or between 0.01 and 2"),
