@@ -376,8 +376,8 @@ def test_out_of_memory_frees_everything_and_tries_once_more(
     failures = [1, 2, 3]
     answer = Chat.stream
 
-    def stream(self: Chat, *args: object) -> Iterator[GroundedReply]:
-        replies = answer(self, *args)
+    def stream(self: Chat, *args: object, **settings: object) -> Iterator[GroundedReply]:
+        replies = answer(self, *args, **settings)
         yield next(replies)
         if failures:
             failures.pop()
