@@ -14,6 +14,7 @@ from groma import machine
 from groma.chat.chat import Groma
 from groma.checkpoint.inspect import automatic
 from groma.eval.statistics.matching import num_matched
+from recipes.scenes.pictures.generator import SceneGenerator
 from tests.paths import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"
@@ -68,3 +69,13 @@ def test_every_example_is_answered_right(model: Groma, entry: dict[str, Any]) ->
     found = [region.box for region in reply.regions]
     wanted = [tuple(box) for box in entry["points_at"]]
     assert num_matched(found, wanted) == len(found) == len(wanted), reply.text
+
+
+def test_things_too_small_for_the_whole_picture_are_found_in_tiles(model: Groma) -> None:
+    scene = SceneGenerator("test", size=672, side=26)[0]
+    things = [thing.box for thing in scene.things]
+    whole, tiled = (
+        num_matched([region.box for region in model.regions(scene.pixels, detail=detail)], things)
+        for detail in (1, 3)
+    )
+    assert tiled >= max(2 * whole, len(things) // 2)

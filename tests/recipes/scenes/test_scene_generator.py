@@ -118,6 +118,14 @@ def test_any_resolution(size):
             assert 0 <= y0 < y1 <= frame[0]
 
 
+def test_things_can_all_be_of_one_size():
+    for scene in few(count=4, size=300, side=26):
+        sides = [max(x2 - x1, y2 - y1) for x1, y1, x2, y2 in (t.box for t in scene.things)]
+        assert len(sides) >= 2
+        assert min(sides) >= 8  # some are cut or hidden in part
+        assert max(sides) <= 26 * 2**0.5 + 1  # some are turned
+
+
 def test_a_resolution_too_small_for_things_is_refused():
     with pytest.raises(GromaError, match="64"):
         SceneGenerator(size=32)
