@@ -231,13 +231,13 @@ def serve(options: argparse.Namespace) -> None:
     is_reviewed = options.review is not None and is_allowed("GROMA_REVIEW", is_public(options))
     if options.review is not None and not is_reviewed:
         _log.warning(REVIEW_IS_OFF)
+    maker = None if options.masks == GRABCUT else load_maker(options.masks, options.device)
     model = groma.load(
         options.model, options.quantization, device=options.device, dtype=options.dtype
     )
     name, loaders = title_of(options.model), embedded_loaders(options.device, options.dtype)
     loaders.pop(name, None)
-    if options.masks != GRABCUT:
-        maker = load_maker(options.masks, options.device)
+    if maker is not None:
         model = model.with_masks(maker)
         loaders = {other: partial(_masking, load, maker) for other, load in loaders.items()}
     launch(

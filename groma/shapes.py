@@ -154,8 +154,7 @@ class Mask:
     counts: str
 
     def __post_init__(self) -> None:
-        if not _decode(self.size, self.counts).any():
-            raise GromaError("The mask is empty: it covers no pixel.")
+        _read_runs(self.size, self.counts)
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Self:
@@ -183,7 +182,7 @@ class Mask:
         except (KeyError, TypeError, ValueError, OverflowError):
             raise GromaError('The mask must be {"size": [h, w], "counts": …}.') from None
         if isinstance(counts, list):
-            return cls.of(_decode(size, counts))
+            return cls.of(_fill(size, _read_runs(size, counts)))
         return cls(size, counts)
 
     def to_run_lengths(self) -> dict[str, Any]:
@@ -204,13 +203,21 @@ class Mask:
         Raises:
             GromaError: if the picture (H, W) has another size.
         """
+        self.check_size(image_size)
+        return _fill(self.size, _read_runs(self.size, self.counts))
+
+    def check_size(self, image_size: Size) -> None:
+        """Refuse a picture (H, W) of another size.
+
+        Raises:
+            GromaError: if it has.
+        """
         if image_size != self.size:
             (height, width), (theirs, across) = self.size, image_size
             raise GromaError(
                 f"The mask is of a picture of {width} x {height} pixels, but this one has "
                 f"{across} x {theirs}."
             )
-        return _decode(self.size, self.counts)
 
 
 Shape = Box | Point | Scribble | Polygon | Mask
@@ -295,11 +302,11 @@ def _drawn(image_size: Size, draw: Callable[[ImageDraw.ImageDraw], None]) -> Boo
     return np.asarray(canvas).astype(bool)
 
 
-def _decode(size: Size, counts: Any) -> BoolArray:
-    """Pixels (H, W) of run lengths that a stranger may have written.
+def _read_runs(size: Size, counts: Any) -> np.ndarray:
+    """Run lengths, of pixels outside and inside in turn, that a stranger may have written.
 
     Raises:
-        GromaError: if they are too many, damaged, or do not fill the size.
+        GromaError: if they are too many, damaged, do not fill the size (H, W), or cover nothing.
     """
     height, width = size
     if height * width > MAX_PIXELS:
@@ -308,20 +315,43 @@ def _decode(size: Size, counts: Any) -> BoolArray:
         raise GromaError(
             f"The mask's counts must be text or a list, at most {LONGEST_MASK:,} long."
         )
-    from supervision import rle_to_mask  # late, as above
-
     try:
-        if isinstance(counts, str) and not _LETTERS.fullmatch(counts):
-            raise ValueError("a letter that is none of theirs, or a number that breaks off")
-        return rle_to_mask(counts, (width, height))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise GromaError(
-            f"The mask's counts are damaged, or no mask of {width} x {height} pixels."
-        ) from error
+        runs = _uncompress(counts) if isinstance(counts, str) else np.array(counts, dtype=np.int64)
+        is_whole = runs.ndim == 1 and (runs >= 0).all() and runs.sum() == height * width
+    except (ValueError, TypeError, OverflowError):
+        is_whole = False
+    if not is_whole:
+        raise GromaError(f"The mask's counts are damaged, or no mask of {width} x {height} pixels.")
+    if not runs[1::2].any():
+        raise GromaError("The mask is empty: it covers no pixel.")
+    return runs
+
+
+def _uncompress(counts: str) -> np.ndarray:
+    """Run lengths of what pycocotools writes: five bits a letter, the last tells the sign."""
+    if not _LETTERS.fullmatch(counts):
+        raise ValueError("a letter that is none of theirs, or a number that breaks off")
+    bits = np.frombuffer(counts.encode(), dtype=np.uint8).astype(np.int64) - ord("0")
+    last = np.flatnonzero(bits < 32)
+    first = np.append(0, last[:-1] + 1)
+    place = 5 * (np.arange(len(bits)) - np.repeat(first, last - first + 1))
+    runs = np.add.reduceat((bits & 31) << place, first)
+    runs -= ((bits[last] & 16) << 1) << place[last]
+    # From the fourth on, what is written is the difference to the last but one.
+    runs[1::2], runs[2::2] = runs[1::2].cumsum(), runs[2::2].cumsum()
+    return runs
+
+
+def _fill(size: Size, runs: np.ndarray) -> BoolArray:
+    """Pixels (H, W), column by column."""
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, order="F")
 
 
 def _is_inside(shape: Shape, image_size: Size) -> bool:
     """Whether a shape has a pixel in a picture (H, W)."""
+    if isinstance(shape, Mask):
+        shape.check_size(image_size)
+        return True
     if isinstance(shape, Point):  # which has one wherever it lies
         return 0 <= shape.x <= image_size[1] and 0 <= shape.y <= image_size[0]
     return bool(shape.mask(image_size).any())

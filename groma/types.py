@@ -27,7 +27,8 @@ class GromaError(ValueError):
     """Something the user can mend; the message is one sentence that says what and how."""
 
     def __init__(self, sentence: str = "") -> None:
-        super().__init__(printable(sentence))
+        # What it quotes, such as the name of a file, may have lines.
+        super().__init__(" ".join(printable(sentence).splitlines()))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
-// Boxes: geometry in picture pixels, and the elements that show them.
-
-const LABEL_PLACES = ["above", "inside", "above end", "inside end", "below", "below end"];
-const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
+// Boxes: geometry in picture pixels.
 
 export const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
 export const holds = ([x1, y1, x2, y2], [x, y]) => x1 <= x && x <= x2 && y1 <= y && y <= y2;
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 export const round = (value) => Math.round(value * 10) / 10;
 
 /** Whether two boxes are one, but for rounding. */
@@ -53,84 +50,4 @@ export function proposalAt(proposals, point) {
 
 export function smallest(boxes) {
   return boxes.reduce((best, next) => (best && area(best.box) <= area(next.box) ? best : next), null);
-}
-
-/** A box on the stage; `region` has key, twin, box, colour, ink, classes, text and name. */
-export function boxElement(region, { width, height }, isSelected) {
-  const [x1, y1, x2, y2] = region.box;
-  const element = document.createElement("div");
-  element.className = `groma-box ${region.classes}`;
-  element.dataset.key = region.key;
-  if (region.twin) element.dataset.twin = region.twin;
-  element.tabIndex = 0;
-  element.setAttribute("role", "button");
-  element.setAttribute("aria-label", region.name);
-  element.style.cssText = `left: ${(100 * x1) / width}%; top: ${(100 * y1) / height}%;
-    width: ${(100 * (x2 - x1)) / width}%; height: ${(100 * (y2 - y1)) / height}%;
-    --colour: ${region.colour}; --ink: ${region.ink || "#fff"}`;
-  if (region.text) element.append(labelElement(region));
-  if (isSelected && region.isDraft) HANDLES.forEach((name) => element.append(handleElement(name)));
-  return element;
-}
-
-/** Put labels where each covers no other one; where there is no room, it waits for a hover. */
-export function placeLabels(layer, which = ".groma-label") {
-  const stage = layer.getBoundingClientRect();
-  const others = [...layer.querySelectorAll(`.groma-label:not(${which})`)].filter((label) => label.offsetWidth);
-  const taken = others.map((label) => label.getBoundingClientRect());
-  const collides = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-  const fits = (label) =>
-    label.left >= stage.left - 4 && label.right <= stage.right + 4 && label.top >= stage.top - 4 &&
-    label.bottom <= stage.bottom + 4 && !taken.some((other) => collides(label, other));
-  // Small boxes come last in the layer and choose first.
-  [...layer.querySelectorAll(which)].reverse().forEach((label) => {
-    delete label.dataset.place; // one that had no room is measured anew
-    if (!label.offsetWidth) return;
-    const place = LABEL_PLACES.find((one) => {
-      label.dataset.place = one;
-      return fits(label.getBoundingClientRect());
-    });
-    label.dataset.place = place || "inside crowded";
-    if (place) taken.push(label.getBoundingClientRect());
-  });
-}
-
-function labelElement(region) {
-  const label = document.createElement("span");
-  label.className = "groma-label";
-  label.textContent = region.text;
-  if (region.score) {
-    const score = document.createElement("span");
-    score.className = "groma-score";
-    score.textContent = ` ${region.score}`;
-    label.append(score);
-  }
-  return label;
-}
-
-function handleElement(name) {
-  const handle = document.createElement("i");
-  handle.dataset.handle = name;
-  return handle;
-}
-
-/** Darken everything but some boxes. */
-export function drawShade(svg, boxes, { width, height }) {
-  svg.replaceChildren();
-  if (!boxes.length) return;
-  const holes = boxes.map(([x1, y1, x2, y2]) => svgRect(x1 / width, y1 / height, x2 / width, y2 / height));
-  const mask = svgElement("mask", { id: "groma-shade-mask" });
-  holes.forEach((hole) => hole.setAttribute("fill", "black"));
-  mask.append(svgRect(0, 0, 1, 1, { fill: "white" }), ...holes);
-  svg.append(mask, svgRect(0, 0, 1, 1, { mask: "url(#groma-shade-mask)" }));
-}
-
-function svgRect(x1, y1, x2, y2, attributes = {}) {
-  return svgElement("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, ...attributes });
-}
-
-function svgElement(name, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
-  return made;
 }

@@ -5,7 +5,7 @@ export function keepInTab({ props, question, drafts }, watch) {
   /** Not before the server has answered: until then what the last page kept is still needed. */
   function keep() {
     if (!props.ticket) return;
-    const kept = { ticket: props.ticket, boxes: drafts(), question: question.find().value };
+    const kept = { ticket: props.ticket, regions: drafts(), question: question.find().value };
     try {
       sessionStorage.setItem("groma", JSON.stringify(kept));
     } catch {

@@ -45,3 +45,26 @@ export function chipElements(regions) {
     return chip;
   });
 }
+
+/** Tell which turn of the conversation the picture shows. */
+export function markTurn(turn) {
+  document.querySelectorAll("#groma-talk .groma-turn").forEach((one, place) => {
+    one.classList.toggle("shown", place === turn);
+    one.querySelector("[data-boxes]")?.setAttribute("aria-pressed", place === turn);
+  });
+}
+
+/** What is shown in which colour; a click selects it on the picture. */
+export function legendElements(regions) {
+  return regions.map((region) => {
+    const [item, button] = ["li", "button"].map((name) => document.createElement(name));
+    button.type = "button";
+    button.dataset.select = region.key;
+    setRegions(button, [region.key]);
+    button.style.cssText = `--colour: ${region.colour}`;
+    button.textContent = region.label;
+    if (region.score) button.title = region.score;
+    item.append(button);
+    return item;
+  });
+}

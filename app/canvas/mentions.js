@@ -3,6 +3,7 @@
 import { overlap } from "./boxes.js";
 import { FIRST } from "./canvas.js";
 import { setRegions } from "./links.js";
+import { nameOf } from "./shapes.js";
 
 const MENTION = /(@|\[)([\p{L}\p{N}]*)$/u;
 const THUMBNAIL = 36;
@@ -10,7 +11,7 @@ const GAP = 10;
 
 /** Offer the regions of a canvas in its question box. */
 export function listenForMentions(canvas) {
-  const { root, image, question, drafts, numberOf, regions, addBox, say, select, showLinks } = canvas;
+  const { root, image, question, drafts, numberOf, regions, addShape, say, select, showLinks } = canvas;
   const mentions = { list: root.querySelector(".groma-mentions"), found: [], active: 0, typed: null };
 
   /** What stands at the cursor: `mark` is "@" or "[", `words` what was typed after it. */
@@ -55,7 +56,7 @@ export function listenForMentions(canvas) {
     const number = document.createElement("b");
     number.textContent = region.user || "+";
     const name = document.createElement("span");
-    name.textContent = region.label || "your box";
+    name.textContent = region.label || `your ${nameOf(region.shape || region.box)}`;
     option.setAttribute("aria-label", region.user ? `Region ${region.user}, ${name.textContent}` : name.textContent);
     option.append(number, thumbnailElement(region.box), name);
     option.addEventListener("click", () => chooseMention(region));
@@ -107,7 +108,7 @@ export function listenForMentions(canvas) {
     const before = box.value.slice(0, box.selectionStart - mentions.typed.all.length);
     const after = box.value.slice(box.selectionEnd);
     closeMentions();
-    if (!region.user) addBox(region.box);
+    if (!region.user) addShape(region.box);
     const text = `${before}[${region.user || numberOf(drafts().length - 1)}]`;
     select(null);
     question.set(text + after, text.length);

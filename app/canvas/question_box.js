@@ -38,6 +38,22 @@ export function questionBox(find) {
     set(text + value.slice(isAtEnd ? at : selectionEnd), text.length);
   }
 
+  /** Whether the user wrote what is there. */
+  const isOwn = (value) => Boolean(value.trim()) && value !== filled;
+
+  /** Ask about a region, or mention it in what the user has begun to write. */
+  function about(number, ask) {
+    const { value } = find();
+    if (isOwn(value)) return mention(number);
+    if (value) write("");
+    ask(`What is [${number}]?`);
+  }
+
+  /** A question that is about to be filled in for the user by the server. */
+  function expect(text) {
+    filled = text;
+  }
+
   /** Keep the numbers in the question true after drawn region `gone` was deleted. */
   function forget(gone) {
     const box = find();
@@ -54,18 +70,17 @@ export function questionBox(find) {
    *  What the user wrote stays in the box. */
   function quick({ fill, send }, number, { complain, first, ask }) {
     const { value } = find();
-    const isOwn = value.trim() && value !== filled;
     const text = fill.replace("[#]", number ? `[${number}]` : "…");
     const open = text.indexOf("…");
     if (send !== undefined) {
       if (open >= 0) return complain(first);
-      if (value && !isOwn) write("");
+      if (value && !isOwn(value)) write("");
       return ask(text);
     }
-    if (isOwn) return complain("Your own question is in the box; ask it or delete it first.");
+    if (isOwn(value)) return complain("Your own question is in the box; ask it or delete it first.");
     filled = text;
     set(text, open < 0 ? text.length : open, open < 0 ? text.length : open + 1);
   }
 
-  return { find, set, mention, forget, quick };
+  return { find, set, mention, about, expect, forget, quick };
 }

@@ -1,6 +1,5 @@
 """The region canvas: a picture with boxes that people draw and boxes that replies mean."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from groma.config import NUM_REGION_TOKENS
 from groma.types import Box
 
 from ..shared.scripts import starting
+from .shown_boxes import shown_boxes
 
 HERE = Path(__file__).parent
-NOTHING_SHOWN = {"regions": [], "proposals": [], "named": False, "next": 1, "colours": []}
 
 
 class CanvasValue(GradioModel):
@@ -23,13 +22,11 @@ class CanvasValue(GradioModel):
 
     Attributes:
         image: the picture's file.
-        boxes: drawn and not yet asked about, xyxy in pixels.
+        regions: drawn and not yet asked about; see `read_shape`, which is yet to look at them.
     """
 
     image: FileData | None = None
-    boxes: list[tuple[float, float, float, float]] = Field(
-        default_factory=list, max_length=NUM_REGION_TOKENS
-    )
+    regions: list[Box | dict[str, Any]] = Field(default_factory=list, max_length=NUM_REGION_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -38,19 +35,24 @@ class Drawing:
 
     Attributes:
         picture: the file, or None.
-        boxes: drawn and not yet asked about, xyxy in pixels.
+        regions: drawn and not yet asked about, as JSON; see `read_shape`.
     """
 
     picture: Path | None = None
-    boxes: tuple[Box, ...] = ()
+    regions: tuple[Any, ...] = ()
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Those that are boxes, xyxy in pixels."""
+        return tuple(region for region in self.regions if not isinstance(region, dict))
 
 
 class Canvas(gr.HTML):
-    """A picture on which people draw boxes with mouse, touch and keyboard.
+    """A picture on which people draw with mouse, touch and keyboard.
 
     Args:
-        value: the picture and the boxes being drawn; only the browser changes the boxes, so what
-            replies mean arrives in `shown` and disturbs nobody who is drawing.
+        value: the picture and what is being drawn; only the browser changes that, so what replies
+            mean arrives in `shown` and disturbs nobody who is drawing.
         shown: see `shown_boxes`.
         ticket: see `Sessions.ticket`; without one the browser tab keeps nothing.
         options: of every Gradio component.
@@ -72,9 +74,9 @@ class Canvas(gr.HTML):
             value,
             html_template=_read(self.templates),
             css_template=(HERE / "region_canvas.css").read_text(encoding="utf-8"),
-            js_on_load=starting(self.script, "picture", "quick", "withdraw", "example"),
+            js_on_load=starting(self.script, "picture", "quick", "withdraw", "example", "masks"),
             apply_default_css=False,
-            shown=shown or NOTHING_SHOWN,
+            shown=shown or shown_boxes(None),
             ticket=ticket,
             **options,
         )
@@ -89,18 +91,17 @@ class Canvas(gr.HTML):
         """Read what the browser sent; Gradio has checked that the file is its own."""
         if payload is None:
             return Drawing()
-        boxes = tuple(box for box in payload.boxes if all(math.isfinite(x) for x in box))
-        return Drawing(Path(payload.image.path) if payload.image else None, boxes)
+        return Drawing(Path(payload.image.path) if payload.image else None, tuple(payload.regions))
 
     def postprocess(self, value: Drawing | None) -> CanvasValue:  # ty: ignore[incompatible-method-override]
         """What the browser gets."""
         if value is None or value.picture is None:
             return CanvasValue()
-        return CanvasValue(image=FileData(path=str(value.picture)), boxes=list(value.boxes))
+        return CanvasValue(image=FileData(path=str(value.picture)), regions=list(value.regions))
 
     def example_payload(self) -> Any:
         """A value as the browser sends it."""
-        return {"image": None, "boxes": []}
+        return {"image": None, "regions": []}
 
     def example_value(self) -> Any:
         """A value as a handler gives it."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from groma.chat.conversation import Conversation, GroundedReply
 from groma.config import NUM_REGION_TOKENS
 from groma.drawing.boxes import region_colour, text_colour
+from groma.drawing.outlines import outlines
 from groma.named_regions import GroundedSpan, Region, RegionRef
-from groma.types import Box
+from groma.shapes import Box as DrawnBox
+from groma.shapes import Mask, Shape
 
 LONGEST_LABEL = 28
 """Characters of a label on the canvas."""
@@ -25,12 +28,12 @@ class Pending:
 
     Attributes:
         question: as typed.
-        boxes: drawn with it, xyxy in pixels.
+        shapes: drawn with it.
         reply: the answer so far, or None before it begins.
     """
 
     question: str
-    boxes: Sequence[Box] = ()
+    shapes: Sequence[Shape] = ()
     reply: GroundedReply | None = None
 
 
@@ -39,12 +42,12 @@ def region_key(region: RegionRef | Region) -> str:
     return f"r{region.id}" if region.user is None else f"u{region.user}"
 
 
-def find_twins(conversation: Conversation | None, boxes: Sequence[Box] = ()) -> dict[int, int]:
+def find_twins(conversation: Conversation | None, shapes: Sequence[Shape] = ()) -> dict[int, int]:
     """The user's regions that have the box of a proposal with a name, such as an adopted one.
 
     Args:
         conversation: what was said.
-        boxes: drawn since then, xyxy in pixels.
+        shapes: drawn since then.
 
     Returns:
         Number of the user's region -> id of the proposal.
@@ -52,6 +55,7 @@ def find_twins(conversation: Conversation | None, boxes: Sequence[Box] = ()) -> 
     named = conversation.regions if conversation else ()
     found = {region.id: region.box for region in named if region.user is None}
     drawn = [region.box for region in named if region.user is not None]
+    boxes = [shape.box(conversation.image_size) for shape in shapes] if conversation else []
     return {
         number: twin
         for number, box in enumerate((*drawn, *boxes), start=1)
@@ -109,39 +113,53 @@ def shown_boxes(
 
     Returns:
         JSON: `regions` that the user drew or a reply points to, `proposals`, whether those are
-        `named` for good, `next` number of a user region and the `colours` of the user's regions.
-        A proposal that is the user's as well is one region, whose `twin` is its other name.
+        `named` for good, `next` number of a user region, the `colours` of the user's regions, the
+        number of `turns`, whether the last of them is `growing`, and who made masks, if anybody
+        did. A region's `labels` say what it was called in which turn, its `polygons` are its
+        mask's. A proposal that is the user's as well is one region, whose `twin` is its other
+        name.
     """
     named = conversation.regions if conversation else ()
     replies = [turn.reply for turn in conversation.turns] if conversation else []
     users = [region.ref(1.0) for region in named if region.user is not None]
-    if pending:
+    shapes = [region.shape for region in named if region.user is not None]
+    if pending and conversation:
+        size = conversation.image_size
         users += [
-            RegionRef(-1, box, 1.0, 1.0, user=number)
-            for number, box in enumerate(pending.boxes, start=len(users) + 1)
+            RegionRef(-1, shape.box(size), 1.0, 1.0, user=number)
+            for number, shape in enumerate(pending.shapes, start=len(users) + 1)
         ]
-        replies.append(pending.reply or GroundedReply("", (), (1, 1)))
-    twins = find_twins(conversation, pending.boxes if pending else ())
+        shapes += pending.shapes
+        replies.append(pending.reply or GroundedReply("", (), size))
+    twins = find_twins(conversation, pending.shapes if pending else ())
     owners = {twin: number for number, twin in twins.items()}
     replies = [_owned(reply, owners) for reply in replies]
-    latest = {region_key(region) for region in (replies[-1].regions if replies else ())}
     mentioned = {region_key(region): region for region in users}
     doubted: set[str] = set()
     for reply in replies:
         mentioned |= {region_key(region): region for region in reply.regions}
         doubted -= {region_key(region) for region in reply.regions}
         doubted |= {region_key(r) for span in reply.spans for r in doubts(span, certain)}
-    labels = _phrases(replies)
+    labels = [_phrases(reply) for reply in replies]
     found = [region for region in named if region.user is None]
     return {
         "regions": [
-            _shown(region, labels.get(key, ""), key in latest, key in doubted, twins)
+            _shown(
+                region,
+                {str(turn): names[key] for turn, names in enumerate(labels) if key in names},
+                key in doubted,
+                twins,
+                shapes[region.user - 1] if region.user else None,
+            )
             for key, region in mentioned.items()
         ],
         "proposals": [_proposal(region) for region in found or proposals],
         "named": bool(found),
         "next": len(users) + 1,
         "colours": user_colours(),
+        "turns": len(replies),
+        "growing": pending is not None,
+        "masks_by": next((reply.masks_by for reply in reversed(replies) if reply.masks_by), ""),
     }
 
 
@@ -177,24 +195,35 @@ def _owned(reply: GroundedReply, owners: Mapping[int, int]) -> GroundedReply:
 
 
 def _shown(
-    region: RegionRef, label: str, is_latest: bool, is_uncertain: bool, twins: Mapping[int, int]
+    region: RegionRef,
+    labels: dict[str, str],
+    is_uncertain: bool,
+    twins: Mapping[int, int],
+    shape: Shape | None,
 ) -> dict[str, Any]:
     colour = colour_of(region, twins)
     twin = twins.get(region.user or 0)
-    short = label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1].rstrip() + "…"
     return {
         "key": region_key(region),
         "twin": "" if twin is None else f"r{twin}",
         "box": list(region.box),
+        "polygons": region.mask and _contours(region.mask),
+        "shape": None if shape is None or isinstance(shape, DrawnBox) else shape.to_json(),
         "user": region.user or 0,
         "colour": colour,
         "ink": text_colour(colour),
-        "label": short,
-        "score": certainty(region) if label else "",
-        "latest": is_latest,
+        "labels": labels,
+        "label": next(reversed(labels.values()), ""),
+        "score": certainty(region) if labels else "",
         # Where a box of the user is, is certain.
         "uncertain": is_uncertain and region.user is None,
     }
+
+
+@lru_cache(maxsize=256)
+def _contours(mask: Mask) -> list[list[list[float]]]:
+    """Polygons, to a tenth of a pixel; an answer that is growing shows them again and again."""
+    return [[[round(at, 1) for at in place] for place in polygon] for polygon in outlines(mask)]
 
 
 def _proposal(region: Region) -> dict[str, Any]:
@@ -208,10 +237,11 @@ def _proposal(region: Region) -> dict[str, Any]:
     }
 
 
-def _phrases(replies: Sequence[GroundedReply]) -> dict[str, str]:
-    """What each region was called last; its first name in that reply."""
-    names: dict[str, str] = {}
-    for reply in replies:
-        spans = [(region, reply.phrase(span)) for span in reply.spans for region in span.regions]
-        names |= {region_key(region): phrase or "this" for region, phrase in reversed(spans)}
-    return names
+def _phrases(reply: GroundedReply) -> dict[str, str]:
+    """What each region is called in a reply: its first name there, made short."""
+    spans = [(region, reply.phrase(span)) for span in reply.spans for region in span.regions]
+    return {region_key(region): _short(phrase or "this") for region, phrase in reversed(spans)}
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1].rstrip() + "…"

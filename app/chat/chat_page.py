@@ -15,7 +15,7 @@ from ..canvas.shown_boxes import shown_boxes
 from ..finetune.finetune_page import FinetunePage
 from ..finetune.finetune_tab import Desk, FinetuneTab
 from ..shared.error_border import tab_of, told, warn
-from ..shared.gradio_components import SendButton
+from ..shared.gradio_components import Kept, SendButton
 from ..shared.scripts import starting
 from . import named_endpoints as api
 from . import talk_files as export
@@ -37,9 +37,9 @@ CHIPS = """<div id="groma-chips" role="group" aria-label="Your regions"></div>""
 STOPPABLE = """() => ({ __type__: "update", submit_btn: false, stop_btn: "Stop" })"""
 
 RETURNING = """(canvas, _question, _ticket, ...settings) => {
-  const kept = { boxes: [], question: "", ticket: "" };
+  const kept = { regions: [], question: "", ticket: "" };
   try { Object.assign(kept, JSON.parse(sessionStorage.getItem("groma"))); } catch {}
-  return [{ ...canvas, boxes: kept.boxes }, kept.question, kept.ticket, ...settings];
+  return [{ ...canvas, regions: kept.regions }, kept.question, kept.ticket, ...settings];
 }"""
 """Reads what `kept.js` wrote."""
 
@@ -85,7 +85,7 @@ class Page:
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
                         page.build(blocks, tabs, [self.correct.click, self.talk.edit])
-            self.desk = gr.State(None) if self.finetune is None else page.desk
+            self.desk = Kept(None) if self.finetune is None else page.desk
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks)
             if self.finetune is not None:
@@ -108,7 +108,7 @@ class Page:
         )
 
     def _build_chat(self) -> None:
-        with gr.Row():
+        with gr.Row(elem_classes="groma-both"):
             with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
                 self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
                 self.ticket = gr.Textbox(visible=False)
@@ -123,8 +123,7 @@ class Page:
             elem_id="groma-talk",
             max_height=430,
             min_height=250,
-            autoscroll=True,
-            js_on_load=starting("chat/talk.js", "edit"),
+            js_on_load=starting("chat/talk.js", "edit", "rewrite", "restore"),
         )
         gr.HTML(QUICK, **PLAIN)
         with gr.Column(elem_classes="groma-asking"):
@@ -140,9 +139,9 @@ class Page:
                 submit_btn="Ask",
             )
         with gr.Row(elem_classes="groma-actions", elem_id="groma-turns"):
-            names = ("Regenerate", "Edit", "Undo", "Clear")
+            names = ("Regenerate", "Undo", "Clear")
             buttons = [gr.Button(name, size="sm", min_width=60) for name in names]
-            self.regenerate, self.edit, self.undo, self.clear = buttons
+            self.regenerate, self.undo, self.clear = buttons
             # Examples to learn from are kept in the finetune tab.
             visible = self.finetune is not None
             self.correct = gr.Button("Correct and keep", size="sm", min_width=130, visible=visible)
@@ -195,11 +194,14 @@ class Page:
         self.question.stop(_at_tab(chat.stop), **quick)
         # An answer is stopped, and stays; a question that still waits is taken out of the line.
         self.canvas.withdraw(_askable, None, self.question, cancels=answering, **quick)
-        self.undo.click(self._once(chat.undo), settings, **work)
-        self.edit.click(self._once(chat.edit), [self.canvas, *settings], **work)
+        self.undo.click(self._once(chat.undo), [self.canvas, *settings], **work)
+        self.talk.rewrite(told(self._rewrite), [self.canvas, *settings], **work)
+        self.talk.restore(self._once(chat.restore), settings, **work)
         self.clear.click(self._once(chat.clear), [self.canvas, *settings], **work)
         for setting in settings[-4:]:
             setting.change(self._once(chat.redraw), settings, **work)
+        unseen = work | {"show_progress": "hidden"}
+        self.canvas.masks(self._once(chat.make_masks), settings, **unseen)
         self.save.click(_save(chat), None, self.files, **PRIVATE)
         self.load.upload(self._once(self._load), [self.load, *settings], **work)
         self.canvas.example(told(self._open_example), [self.header, *settings], **work)
@@ -210,7 +212,7 @@ class Page:
         self.header.change(told(self._begin_with), self.header, own, **quick)
         # Files of another talk would mislead.
         anew = (self.canvas.picture, self.canvas.example, self.header.switch)
-        for event in (*anew, self.load.upload, self.clear.click):
+        for event in (*anew, self.load.upload, self.clear.click, self.talk.restore):
             event(_no_files, None, self.files, **quick)
         returning = [self.canvas, self.question, self.ticket, *settings]
         blocks.load(self._once(chat.come_back), returning, outputs, js=RETURNING, **quick)
@@ -280,6 +282,13 @@ class Page:
         tab = tab_of(request)
         for view in self.chat.ask(tab, drawing, asked, settings):
             yield self._updates(tab, replace(view, question=None))
+
+    def _rewrite(self, request: gr.Request, event: gr.EventData, *values: Any) -> tuple:
+        drawing, settings = _with_settings(values)
+        place = event._data.get("place") if isinstance(event._data, dict) else None
+        tab = tab_of(request)
+        place = place if isinstance(place, int) else -1
+        return self._updates(tab, self.chat.rewrite(tab, drawing, place, settings))
 
     def _once(self, handler: Callable[..., View]) -> Callable[..., tuple]:
         def run(request: gr.Request, *values: Any) -> tuple:

@@ -10,6 +10,8 @@ from typing import Any, ParamSpec
 
 from groma.chat.conversation import Conversation, GroundedReply, check_question
 from groma.chat.settings import GenerationSettings
+from groma.config import NUM_REGION_TOKENS
+from groma.shapes import read_shapes
 from groma.types import Box, Detail, GromaError
 
 from ..canvas.region_canvas import Drawing
@@ -17,7 +19,7 @@ from ..canvas.shown_boxes import Pending, shown_boxes
 from ..shared.error_border import sentence_about
 from ..shared.picture_files import displayable
 from ..shared.sessions import Session, Sessions
-from .talk_html import render_talk
+from .talk_html import TOOLS, render_talk
 
 _Inputs = ParamSpec("_Inputs")
 
@@ -27,6 +29,8 @@ SECONDS_BETWEEN_UPDATES = 0.05
 NEW_TALK = "A new picture, a new talk."
 OTHER_MODEL = "{} answers now: a new talk about the same picture; your boxes stay."
 CLEARED = "Cleared: a new talk about the same picture."
+REWRITTEN = "Question {} can be asked anew; what came after it is gone."
+RESTORED = "The talk before is back."
 BEGUN_ANEW = (
     "This talk was left alone for too long and is forgotten; ask again to begin a new one about "
     "its picture."
@@ -126,7 +130,7 @@ class ChatTab:
 
     def __init__(self, sessions: Sessions, teaches: bool = False) -> None:
         self.sessions = sessions
-        self.teaches = teaches
+        self.tools = TOOLS if teaches else TOOLS - {"correct"}
 
     @_told
     def open(self, tab: str, drawing: Drawing, settings: Settings) -> View:
@@ -136,6 +140,7 @@ class ChatTab:
         if drawing.picture is None:
             return View()
         try:
+            self.sessions.keep(tab)
             self.sessions.open(tab, drawing.picture, **settings.generation)
         except Exception as error:
             return View(
@@ -143,7 +148,7 @@ class ChatTab:
             )
         picture = displayable(drawing.picture)
         return View(
-            talk=render_talk(session.conversation, note=NEW_TALK if before else ""),
+            talk=self._talk(session, settings, NEW_TALK if before else ""),
             shown=self._shown(session, settings),
             drawing=None if picture == drawing.picture else Drawing(picture),
         )
@@ -161,6 +166,7 @@ class ChatTab:
         """Open a picture with what was said, or could be asked, about it."""
         session = self.sessions.get(tab)
         note = NEW_TALK if session.has_turns or session.is_forgotten else ""
+        self.sessions.keep(tab)
         self.sessions.open(tab, picture, conversation, **settings.generation)
         return View(
             talk=self._talk(session, settings, note),
@@ -191,15 +197,16 @@ class ChatTab:
             return View()
         turns = session.conversation.turns if session.conversation else ()
         own = replace(settings, score_threshold=None, max_regions=None)
+        self.sessions.keep(tab, drawing.regions)
         self.sessions.choose(tab, model, **own.generation)
         if session.picture is None:
             return View()
         # Those asked about come first, so that every box keeps its number.
-        asked = [box for turn in turns for box in turn.boxes]
+        asked = [shape.to_json() for turn in turns for shape in turn.shapes]
         return View(
-            talk=render_talk(session.conversation, note=OTHER_MODEL.format(model)),
+            talk=self._talk(session, settings, OTHER_MODEL.format(model)),
             shown=self._shown(session, settings),
-            drawing=Drawing(displayable(session.picture), (*asked, *drawing.boxes)),
+            drawing=Drawing(displayable(session.picture), (*asked, *drawing.regions)),
         )
 
     def come_back(
@@ -222,7 +229,7 @@ class ChatTab:
         session = self.sessions.come_back(tab, ticket)
         if session is None or session.picture is None:
             return View()
-        drawn = Drawing(displayable(session.picture), drawing.boxes)
+        drawn = Drawing(displayable(session.picture), drawing.regions)
         return View(self._talk(session, settings), self._shown(session, settings), drawn)
 
     def ask(self, tab: str, drawing: Drawing, question: str, settings: Settings) -> Iterator[View]:
@@ -230,14 +237,17 @@ class ChatTab:
         session = self.sessions.get(tab)
         try:
             options = settings.generation
-            check_question(question, drawing.boxes)
+            check_question(question, drawing.regions)
             if session.picture is None and drawing.picture is not None:
                 is_forgotten = session.is_forgotten
                 self.sessions.open(tab, drawing.picture, **options)
                 if is_forgotten:
                     raise GromaError(BEGUN_ANEW)
-            pending = Pending(question, drawing.boxes)
-            replies = self.sessions.stream(tab, question, drawing.boxes, **options)
+            conversation = self.sessions.require(tab).conversation
+            assert conversation is not None
+            shapes = read_shapes(drawing.regions, conversation.image_size, NUM_REGION_TOKENS)
+            pending = Pending(question, shapes)
+            replies = self.sessions.stream(tab, question, shapes, **options)
             empty = Drawing(drawing.picture)
             yield from self._answer(
                 session, replies, session.conversation, pending, settings, empty
@@ -252,7 +262,7 @@ class ChatTab:
             conversation = self.sessions.require(tab).conversation
             assert conversation is not None
             before, turn = conversation.without_last(), conversation.turns[-1]
-            pending = Pending(turn.question, turn.boxes)
+            pending = Pending(turn.question, turn.shapes)
             replies = self.sessions.stream(tab, None, again=True, **settings.generation)
             yield from self._answer(session, replies, before, pending, settings)
         except Exception as error:
@@ -267,20 +277,47 @@ class ChatTab:
         self.sessions.get(tab).stopping.set()
 
     @_told
-    def undo(self, tab: str, settings: Settings) -> View:
-        """Forget the last question and its answer."""
-        self.sessions.undo(tab)
-        session = self.sessions.get(tab)
-        return View(self._talk(session, settings), self._shown(session, settings))
+    def undo(self, tab: str, drawing: Drawing, settings: Settings) -> View:
+        """Take the last question back into the question box, what was drawn onto the canvas."""
+        return self._taken_back(tab, drawing, settings, 1)
 
     @_told
-    def edit(self, tab: str, drawing: Drawing, settings: Settings) -> View:
-        """Take the last question back into the question box, its boxes onto the canvas."""
-        turn = self.sessions.undo(tab)
+    def rewrite(self, tab: str, drawing: Drawing, place: int, settings: Settings) -> View:
+        """Take any question back, and all that was said after it.
+
+        Args:
+            tab: id of the browser tab.
+            drawing: what was drawn and not yet asked about.
+            place: of the question's turn.
+            settings: of the page.
+        """
         session = self.sessions.get(tab)
-        talk, shown = self._talk(session, settings), self._shown(session, settings)
-        boxes = Drawing(drawing.picture, (*turn.boxes, *drawing.boxes))
-        return View(talk, shown, boxes, turn.question)
+        num_turns = len(session.conversation.turns) if session.conversation else 0
+        if not 0 <= place < num_turns:
+            raise GromaError("There is no such question any more.")
+        self.sessions.keep(tab, drawing.regions)
+        note = REWRITTEN.format(place + 1) if place < num_turns - 1 else ""
+        return self._taken_back(tab, drawing, settings, num_turns - place, note)
+
+    def _taken_back(
+        self, tab: str, drawing: Drawing, settings: Settings, count: int, note: str = ""
+    ) -> View:
+        turn = self.sessions.undo(tab, count)
+        session = self.sessions.get(tab)
+        asked = [shape.to_json() for shape in turn.shapes]
+        drawn = Drawing(drawing.picture, (*asked, *drawing.regions))
+        talk = self._talk(session, settings, note)
+        return View(talk, self._shown(session, settings), drawn, turn.question)
+
+    @_told
+    def restore(self, tab: str, settings: Settings) -> View:
+        """Bring the talk back that a new picture, Clear, another model or an edit replaced."""
+        drawn = self.sessions.restore(tab).drawn
+        session = self.sessions.get(tab)
+        assert session.picture is not None
+        drawing = Drawing(displayable(session.picture), drawn)
+        talk = self._talk(session, settings, RESTORED)
+        return View(talk, self._shown(session, settings), drawing, "")
 
     @_told
     def clear(self, tab: str, drawing: Drawing, settings: Settings) -> View:
@@ -289,9 +326,16 @@ class ChatTab:
         if session.picture is None and not session.is_forgotten:
             return View(question="")
         self.sessions.propose(tab, **settings.generation)
+        self.sessions.keep(tab, drawing.regions)
         self.sessions.clear(tab)
-        talk = render_talk(session.conversation, note=CLEARED)
+        talk = self._talk(session, settings, CLEARED)
         return View(talk, self._shown(session, settings), Drawing(drawing.picture), "")
+
+    @_told
+    def make_masks(self, tab: str, settings: Settings) -> View:
+        """Make masks of what answers mean, for somebody who wants to see them."""
+        self.sessions.make_masks(tab)
+        return View(shown=self._shown(self.sessions.get(tab), settings))
 
     @_told
     def redraw(self, tab: str, settings: Settings) -> View:
@@ -316,7 +360,7 @@ class ChatTab:
     ) -> Iterator[View]:
         """Show the question at once, then its answer growing, then the talk with it."""
         shown = shown_boxes(before, session.proposals, pending, settings.certain)
-        talk = render_talk(before, pending, settings.certain)
+        talk = render_talk(before, pending, settings.certain, tools=self.tools)
         yield View(talk, shown, drawing, "" if drawing else None, is_answering=True)
         num_spans, shown_at = 0, 0.0
         with closing(replies):
@@ -326,7 +370,8 @@ class ChatTab:
                     continue
                 shown_at = time.monotonic()
                 now = replace(pending, reply=reply)
-                talk, shown = render_talk(before, now, settings.certain), None
+                talk = render_talk(before, now, settings.certain, tools=self.tools)
+                shown = None
                 if len(reply.spans) > num_spans:
                     num_spans = len(reply.spans)
                     shown = shown_boxes(before, session.proposals, now, settings.certain)
@@ -348,7 +393,8 @@ class ChatTab:
         return View(talk, shown, drawing, question, is_answering=False, warning=sentence)
 
     def _talk(self, session: Session, settings: Settings, note: str = "") -> str:
-        return render_talk(session.conversation, None, settings.certain, note, self.teaches)
+        found = session.conversation, None, settings.certain
+        return render_talk(*found, note, bool(note and session.before), self.tools)
 
     def _shown(self, session: Session, settings: Settings) -> dict[str, Any]:
         return shown_boxes(session.conversation, session.proposals, certain=settings.certain)

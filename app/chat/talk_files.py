@@ -148,10 +148,13 @@ def read_talk(file: Path) -> tuple[Path, Conversation]:
 def to_page(picture: Path, image: Image.Image, conversation: Conversation) -> str:
     """A web page in one file: the picture, the talk, and both lit by the other."""
     page = (HERE / "talk_page.html").read_text(encoding="utf-8")
+    said = [region for turn in conversation.turns for region in turn.reply.regions]
+    masks = {region_key(region): region.mask for region in said}
     parts = {
         "STYLE": read_styles(),
         "BOXES": "".join(
-            _page_box(region, image) for region in shown_boxes(conversation)["regions"]
+            _page_box(region, image, masks.get(region["key"]) or masks.get(region["twin"]))
+            for region in shown_boxes(conversation)["regions"]
         ),
         "TALK": render_talk(conversation),
         "NAME": escape(picture.name),
@@ -174,8 +177,15 @@ def _whole_folder() -> Generator[Path]:
         raise
 
 
-def _page_box(region: dict[str, Any], image: Image.Image) -> str:
+def _page_box(region: dict[str, Any], image: Image.Image, mask: Mask | None) -> str:
     x1, y1, x2, y2 = region["box"]
+    outline = ""
+    if mask is not None:
+        lines = (" ".join(f"{x:g},{y:g}" for x, y in polygon) for polygon in outlines(mask))
+        outline = (
+            f'<svg viewBox="{x1:g} {y1:g} {x2 - x1:g} {y2 - y1:g}" preserveAspectRatio="none">'
+            f'<path d="{"".join(f"M{line}Z" for line in lines)}"/></svg>'
+        )
     left, top = 100 * x1 / image.width, 100 * y1 / image.height
     width, height = 100 * (x2 - x1) / image.width, 100 * (y2 - y1) / image.height
     label = " · ".join(str(part) for part in (region["user"], region["label"]) if part)
@@ -184,7 +194,7 @@ def _page_box(region: dict[str, Any], image: Image.Image) -> str:
         f'data-twin="{region["twin"]}" '
         f'style="left:{left:.3f}%;top:{top:.3f}%;width:{width:.3f}%;height:{height:.3f}%;'
         f'--colour:{region["colour"]};--ink:{region["ink"]}">'
-        f'<span class="groma-label">{escape(label)}</span></div>'
+        f'{outline}<span class="groma-label">{escape(label)}</span></div>'
     )
 
 

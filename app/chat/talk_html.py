@@ -1,7 +1,7 @@
 """Conversations as HTML, in one stable colour per region."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from html import escape
 from re import Match, compile
@@ -23,6 +23,10 @@ from ..canvas.shown_boxes import (
 )
 
 _MENTION = compile(r"\[(\d{1,3})\]")
+TOOLS = frozenset({"edit", "copy", "boxes", "correct"})
+"""Buttons of a turn."""
+
+NO_TOOLS: frozenset[str] = frozenset()
 _ENDINGS = {"length": "cut off at the length limit", "cancelled": "stopped"}
 
 
@@ -31,7 +35,8 @@ def render_talk(
     pending: Pending | None = None,
     certain: float = 0.0,
     note: str = "",
-    teaches: bool = False,
+    can_restore: bool = False,
+    tools: Set[str] = NO_TOOLS,
 ) -> str:
     """A whole conversation as HTML in which nothing but our own markup is markup.
 
@@ -39,22 +44,28 @@ def render_talk(
         conversation: what was said, or None without a picture.
         pending: the question being answered.
         certain: phrases whose score is below this are shown as uncertain.
-        note: a sentence above the conversation.
-        teaches: whether each answer that is ready has a button to correct it, as long as no other
-            one is growing.
+        note: a sentence below the conversation.
+        can_restore: whether the note has a button that brings the talk before back.
+        tools: buttons of every turn, some of `TOOLS`; while an answer is growing, those alone that
+            leave the conversation as it is.
     """
     turns = conversation.turns if conversation else ()
-    twins = find_twins(conversation, pending.boxes if pending else ())
-    ready = teaches and not pending
+    twins = find_twins(conversation, pending.shapes if pending else ())
+    ready = tools - {"edit", "correct"} if pending else tools
     parts = [
-        render_turn(turn.question, turn.reply, certain, twins, place if ready else None)
+        render_turn(turn.question, turn.reply, certain, twins, place, ready)
         for place, turn in enumerate(turns)
     ]
     if pending:
         parts.append(render_turn(pending.question, pending.reply, certain, twins))
     if note or not parts:
-        parts.insert(0, f'<p class="groma-note">{escape(note or _welcome(conversation))}</p>')
-    return f'<div class="groma-talk" role="log" aria-label="Conversation">{"".join(parts)}</div>'
+        undo = _button("restore", 1, "Undo", "Undo: bring the talk before back")
+        words = escape(note or _welcome(conversation))
+        parts.append(f'<p class="groma-note">{words}{" " + undo if can_restore else ""}</p>')
+    return (
+        '<div class="groma-talk" role="log" aria-live="off" aria-label="Conversation">'
+        f"{''.join(parts)}</div>"
+    )
 
 
 def render_turn(
@@ -62,25 +73,36 @@ def render_turn(
     reply: GroundedReply | None,
     certain: float,
     twins: Mapping[int, int] = NO_TWINS,
-    place: int | None = None,
+    place: int = 0,
+    tools: Set[str] = NO_TOOLS,
 ) -> str:
-    """One question and what there is of its answer; `place` of the turn if it can be corrected."""
+    """One question and what there is of its answer, with buttons for the turn at a place."""
     answer = '<span class="groma-wait">…</span>'
     if reply is not None:
         answer = render_reply(reply, certain, twins)
-    if place is not None:
-        answer += _correct_button(place)
+    edit = _button("edit", place, "Edit", f"Edit question {place + 1}") if "edit" in tools else ""
     return (
-        f'<div class="groma-question">{render_question(question, twins)}</div>'
-        f'<div class="groma-answer">{answer}</div>'
+        '<div class="groma-turn"><div class="groma-asked">'
+        f'<div class="groma-question" role="article" aria-label="You">'
+        f"{render_question(question, twins)}</div>{edit}</div>"
+        f'<div class="groma-answer" role="article" aria-label="Groma">{answer}</div>'
+        f"{_answer_tools(reply, place, tools)}</div>"
     )
 
 
-def _correct_button(place: int) -> str:
-    return (
-        f'<button type="button" class="groma-correct" data-correct="{place}" '
-        'aria-label="Correct this answer" title="Correct it and keep it as an example"></button>'
-    )
+def _answer_tools(reply: GroundedReply | None, place: int, tools: Set[str]) -> str:
+    names = {"copy": "Copy", "boxes": "Boxes", "correct": "Correct"}
+    has_boxes = reply is not None and bool(reply.regions)
+    buttons = [
+        _button(tool, place, name, f"{name}: answer {place + 1}")
+        for tool, name in names.items()
+        if tool in tools and (has_boxes or tool != "boxes")
+    ]
+    return f'<div class="groma-turn-tools">{"".join(buttons)}</div>' if buttons else ""
+
+
+def _button(tool: str, place: int, name: str, label: str) -> str:
+    return f'<button type="button" data-{tool}="{place}" aria-label="{label}">{name}</button>'
 
 
 def render_question(question: str, twins: Mapping[int, int] = NO_TWINS) -> str:

@@ -238,6 +238,8 @@ export function start(context) {
     const handle = partAt(old.box, point);
     return { kind: handle ? "resize" : "move", handle, old };
   };
+  root.querySelectorAll("[data-tool]").forEach((tool) => tool.remove()); // examples are of boxes
+  local.ask = null; // nobody answers here
   menu.querySelector("[data-do=ask]").textContent = "Point at it in the question";
   watch("value", showFields);
   showFields();

@@ -85,7 +85,7 @@ class ExampleCanvas(Canvas):
         value = value or Draft()
         return ExampleValue(
             image=FileData(path=str(value.picture)) if value.picture else None,
-            boxes=list(value.boxes),
+            regions=list(value.boxes),
             question=value.question,
             answer=_to_value(value.answer),
             grounding=value.grounding,

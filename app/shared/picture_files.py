@@ -10,6 +10,7 @@ from uuid import uuid4
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from groma.atomic_file import replacing
 from groma.image import is_photograph, is_shown_alike, load_image
 from groma.limits import MOST_BYTES
 from groma.types import GromaError
@@ -70,7 +71,7 @@ def displayable(picture: Path) -> Path:
         picture: a file that `read_picture` reads.
 
     Returns:
-        The file itself, or a copy beside it: JPEG of photographs, PNG of others.
+        The file itself, or a copy beside it, made once: JPEG of photographs, PNG of others.
 
     Raises:
         GromaError: if there is no such file any more.
@@ -81,13 +82,15 @@ def displayable(picture: Path) -> Path:
         raise GromaError(GONE) from error
     if is_shown_alike(content):
         return picture
-    image = load_image(content)
-    if is_photograph(content):
-        copy = picture.with_suffix(".shown.jpg")
-        image.save(copy, quality=_QUALITY, subsampling=0)
-    else:
-        copy = picture.with_suffix(".shown.png")
-        image.save(copy)
+    is_small = is_photograph(content)
+    copy = picture.with_suffix(".shown.jpg" if is_small else ".shown.png")
+    if not copy.is_file():
+        image = load_image(content)
+        with replacing(copy) as file:
+            if is_small:
+                image.save(file, "JPEG", quality=_QUALITY, subsampling=0)
+            else:
+                image.save(file, "PNG")
     return copy
 
 

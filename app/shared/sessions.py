@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from groma.chat.chat import Chat, Drawn, Groma
 from groma.chat.conversation import Conversation, GroundedReply, Turn
+from groma.masks.maker import PictureMasks
 from groma.named_regions import Region
 from groma.types import Detail, GromaError
 
@@ -58,6 +59,8 @@ class Session:
         adapter: what that one is called.
         is_forgotten: whether the tab had a talk that was left alone for too long.
         is_left: whether the tab was closed, until it asks for anything again.
+        before: the talk that the last change replaced, as a session of its own.
+        drawn: in `before`, what was drawn and not yet asked about, as the page had it.
     """
 
     model: str
@@ -73,6 +76,8 @@ class Session:
     adapter: str = ""
     is_forgotten: bool = False
     is_left: bool = False
+    before: "Session | None" = None
+    drawn: tuple[Any, ...] = ()
 
     @property
     def has_turns(self) -> bool:
@@ -280,14 +285,42 @@ class Sessions:
         """
         return session.adapted or self.models.get(session.model)
 
-    def undo(self, tab: str) -> Turn:
-        """Forget the last turn of a tab's talk, and return it.
+    def undo(self, tab: str, count: int = 1) -> Turn:
+        """Forget the last turns of a tab's talk, and return the first of them.
 
         Raises:
             GromaError: as `talk`, or if there is no turn.
         """
         with self.talk(tab) as chat:
-            return chat.undo()
+            return [chat.undo() for _ in range(count)][-1]
+
+    def keep(self, tab: str, drawn: tuple[Any, ...] = ()) -> None:
+        """Keep a tab's talk as it is, for `restore`, unless nothing was said.
+
+        Args:
+            tab: id of the browser tab.
+            drawn: and not yet asked about, as the page has it.
+        """
+        session = self.get(tab)
+        session.before = None
+        if session.has_turns:
+            session.before = Session(session.model, drawn=drawn)
+            session.before.follow(session)
+
+    def restore(self, tab: str) -> Session:
+        """Give a tab the talk back that was kept last, and return it as it was then.
+
+        Raises:
+            GromaError: if there is none, or the tab is still answering.
+        """
+        session = self.get(tab)
+        before = session.before
+        if before is None:
+            raise GromaError("There is nothing to bring back.")
+        with _exclusive(session):
+            session.follow(before)
+            session.chat = session.before = None
+        return before
 
     def clear(self, tab: str) -> None:
         """Forget everything that was said in a tab, but not its picture.
@@ -298,6 +331,21 @@ class Sessions:
         with self.talk(tab) as chat:
             while chat.conversation.turns:
                 chat.undo()
+
+    def make_masks(self, tab: str) -> None:
+        """Make a mask for every region that an answer of a tab's talk means.
+
+        Raises:
+            GromaError: as `talk`.
+        """
+        with self.talk(tab) as chat:
+            chat.make_masks(chat.image.masks or self._look_for_masks(tab))
+
+    def _look_for_masks(self, tab: str) -> PictureMasks:
+        """A tab's picture as a maker of masks sees it."""
+        picture = self.require(tab).picture
+        assert picture is not None
+        return self.answering(self.get(tab)).look_for_masks(read_picture(picture))
 
     @contextmanager
     def talk(self, tab: str, detail: Detail | None = None) -> Generator[Chat]:

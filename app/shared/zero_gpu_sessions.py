@@ -87,13 +87,20 @@ class ZeroGpuSessions(Sessions):
         assert session.picture is not None
         self._look(session, session.picture, session.conversation, settings)
 
-    def undo(self, tab: str) -> Turn:
+    def undo(self, tab: str, count: int = 1) -> Turn:
         """See `Sessions.undo`."""
+        conversation = self.require(tab).conversation
+        assert conversation is not None
+        for _ in range(count):
+            first, conversation = conversation.turns[-1:], conversation.without_last()
+        self.get(tab).conversation = conversation
+        return first[0]
+
+    def make_masks(self, tab: str) -> None:
+        """See `Sessions.make_masks`."""
         session = self.require(tab)
         assert session.conversation is not None
-        before, last = session.conversation.without_last(), session.conversation.turns[-1]
-        session.conversation = before
-        return last
+        session.conversation = session.conversation.masked(self._look_for_masks(tab))
 
     def clear(self, tab: str) -> None:
         """See `Sessions.clear`."""

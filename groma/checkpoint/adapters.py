@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from groma.foreign import load_json
 from groma.model.groma import GromaForConditionalGeneration
 from groma.types import GromaError
 
@@ -112,11 +113,11 @@ def read_adapter(folder: str | Path) -> Adapter:
         if not (folder / name).is_file():
             raise GromaError(f"{folder} is no adapter: it has no {name}.")
     try:
-        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        config = load_json((folder / CONFIG_NAME).read_bytes())
         with safe_open(folder / SAFETENSORS_WEIGHTS_NAME, framework="pt") as file:
             keys, metadata = list(file.keys()), file.metadata() or {}
             taught = {file.get_slice(key).get_shape()[0] for key in keys if f"{TAUGHT}." in key}
-        described = json.loads(metadata.get(_METADATA, "{}"))
+        described = load_json(metadata.get(_METADATA, "{}"))
     except (ValueError, SafetensorError, OSError) as error:
         raise GromaError(f"The adapter in {folder} is damaged: {error}.") from error
     if "base" not in described:
@@ -130,7 +131,7 @@ def read_adapter(folder: str | Path) -> Adapter:
                 f"it names {len(described.get('names', ()))} things, not {max(taught)}"
             )
         return _describe(folder, config, keys, described)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise GromaError(f"The adapter in {folder} is of no known kind: {error}.") from error
 
 

@@ -1,6 +1,5 @@
 """Load a model and its tokenizer: the released layout or ours, from disk or from the Hub."""
 
-import json
 import logging
 from contextlib import suppress
 from pathlib import Path
@@ -239,7 +238,7 @@ def safetensors_header(file: Path) -> tuple[int, dict[str, Any]]:
     """Length of a safetensors file's header, and its tensors by name."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
+        header = load_json(stream.read(length))
     header.pop("__metadata__", None)
     return 8 + length, header
 
@@ -248,6 +247,6 @@ def _safetensors_size(file: Path) -> int:
     """Bytes a safetensors file must have, by its own header; -1 if that is unreadable."""
     try:
         length, header = safetensors_header(file)
-    except (ValueError, OverflowError, MemoryError):
+        return length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (ValueError, OverflowError, MemoryError, LookupError, TypeError, AttributeError):
         return -1
-    return length + max((entry["data_offsets"][1] for entry in header.values()), default=0)

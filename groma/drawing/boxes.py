@@ -10,12 +10,12 @@ from PIL import Image, ImageFont
 from groma.named_regions import RegionRef
 from groma.shapes import Box
 
-# Luminance 0.13 or 0.28: each stands out on white (3.1:1 at least) and on black (3.5:1 at least).
-# Ordered so that the first few are far apart.
+# Each stands out on white and on black (3:1 at least). A ring, searched for so that every colour is
+# far from the four after it, for those too who lack one of three cones.
 _PALETTE = (
-    *("#104dfd", "#fa5f01", "#0aa925", "#ed34fe", "#017179", "#b98a02", "#ca055b", "#019fc3"),
-    *("#920afc", "#786500", "#ff4983", "#057918", "#8783fc", "#bd3403", "#17a47d", "#b90aa1"),
-    *("#0667b8", "#fe37c8", "#0f90fe", "#ba6bff"),
+    *("#e17800", "#b478e1", "#a53ca5", "#69690f", "#00875a", "#87962d", "#ff1ef0", "#9600d2"),
+    *("#875a1e", "#ff0078", "#00a500", "#2d96ff", "#003cff", "#a53c3c", "#c36987", "#96872d"),
+    *("#7887e1", "#5a4bb4", "#2d690f", "#00a578"),
 )
 
 _VEIL = 0.25

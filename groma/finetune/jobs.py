@@ -29,6 +29,8 @@ _POLITENESS = 10
 
 _LOCK_NAME = ".starting"
 _STARTED_NAME = ".started"
+_CLOCK_ERROR = 2.0
+"""Seconds."""
 _PATIENCE = 10.0
 """Seconds to wait while another application starts a training."""
 
@@ -138,9 +140,10 @@ class Jobs:
                 stderr=output,
                 start_new_session=True,
             )
+        known = psutil.Process(process.pid)
         if os.name == "posix":
-            psutil.Process(process.pid).nice(_POLITENESS)
-        started = {"run": run.name, "process": process.pid}
+            known.nice(_POLITENESS)
+        started = {"run": run.name, "process": process.pid, "since": known.create_time()}
         (self.root / _STARTED_NAME).write_text(json.dumps(started), encoding="utf-8")
         threading.Thread(target=process.wait, daemon=True).start()  # else it stays as a zombie
         return run
@@ -150,8 +153,9 @@ class Jobs:
         try:
             noted = json.loads((self.root / _STARTED_NAME).read_text(encoding="utf-8"))
             run, process = RunFolder(self.root / noted["run"]), psutil.Process(noted["process"])
-            # A number may mean another process by now.
-            return (run, process) if str(run.path) in process.cmdline() else None
+            # A number may mean another process by now; the system's clock may have been set.
+            is_known = abs(process.create_time() - noted["since"]) < _CLOCK_ERROR
+            return (run, process) if is_known else None
         except (OSError, ValueError, KeyError, TypeError, psutil.Error):
             return None
 

@@ -27,6 +27,8 @@ async def fetch_public(url: str, most_bytes: int) -> bytes:
             client.stream("GET", url) as response,
         ):
             return await _read(response, most_bytes)
+    except GromaError:  # which is a ValueError, and says more than we would
+        raise
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as mistake:
         raise GromaError("The picture's address cannot be read; send the picture.") from mistake
 

@@ -1,7 +1,9 @@
 """What the handlers of the chat tab do, without a browser."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -9,9 +11,9 @@ from PIL import Image
 from app.canvas.region_canvas import Drawing
 from app.chat.chat_tab import (
     BEGUN_ANEW,
-    CLEARED,
     NEW_TALK,
     OTHER_MODEL,
+    REWRITTEN,
     ChatTab,
     Settings,
     View,
@@ -21,10 +23,15 @@ from app.shared.error_border import UNFORESEEN
 from app.shared.models_at_hand import Models
 from app.shared.picture_files import MOST_BYTES
 from app.shared.sessions import Sessions
+from groma.shapes import Mask
 from groma.types import Box, GromaError
 from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
 
 BOX = (300.0, 300.0, 460.0, 450.0)
+POINT = {"point": [400.0, 380.0]}
+SCRIBBLE = {"scribble": [[[360.0, 350.0], [380.0, 400.0]], [[420.0, 390.0]]], "width": 9.6}
+LASSO = {"polygon": [[480.0, 260.0], [570.0, 260.0], [560.0, 400.0]]}
+MASK = Mask.of(np.arange(480)[:, None] + np.arange(640) > 900).to_json()
 
 
 @pytest.fixture
@@ -175,20 +182,92 @@ def test_regenerate_replaces_the_answer(tab: ChatTab, drawing: Drawing) -> None:
     assert all(view.drawing is None for view in views)
 
 
-def test_undo_edit_and_clear(tab: ChatTab, drawing: Drawing) -> None:
+def test_undo_gives_question_and_shapes_back(tab: ChatTab, drawing: Drawing) -> None:
+    drawing = opened(tab, drawing)
+    ask(tab, Drawing(drawing.picture, (BOX, SCRIBBLE)), "What is [1]?")
+    ask(tab, drawing, "Describe")
+    view = tab.undo("me", drawing, Settings())
+    assert (view.talk.count("groma-answer"), view.question) == (1, "Describe")
+    view = tab.undo("me", Drawing(drawing.picture, (POINT,)), Settings())
+    assert (view.question, view.drawing.regions) == ("What is [1]?", ([*BOX], SCRIBBLE, POINT))
+    assert view.shown["next"] == 1
+    assert "no question" in tab.undo("me", drawing, Settings()).warning
+
+
+def test_any_question_can_be_asked_anew(tab: ChatTab, drawing: Drawing) -> None:
+    drawing = opened(tab, drawing)
+    for question in ("What is [1]?", "Describe", "How many?"):
+        ask(tab, Drawing(drawing.picture, (BOX,) if "1" in question else ()), question)
+    said = tab.sessions.get("me").conversation
+    for place in (-1, 3):
+        assert "no such question" in tab.rewrite("me", drawing, place, Settings()).warning
+    view = tab.rewrite("me", drawing, 1, Settings())
+    assert (view.question, view.talk.count("groma-answer")) == ("Describe", 1)
+    assert REWRITTEN.format(2) in view.talk
+    view = tab.restore("me", Settings())
+    assert view.talk.count("groma-answer") == 3
+    assert tab.sessions.get("me").conversation == said
+    assert ask(tab, drawing, "Where?")[-1].talk.count("groma-answer") == 4
+
+
+@pytest.mark.parametrize("change", ["clear", "open", "switch"])
+def test_what_replaced_a_talk_can_be_undone(tab: ChatTab, drawing: Drawing, change: str) -> None:
     drawing = opened(tab, drawing)
     ask(tab, Drawing(drawing.picture, (BOX,)), "What is [1]?")
-    ask(tab, drawing, "Describe")
-    assert tab.undo("me", Settings()).talk.count("groma-answer") == 1
-    view = tab.edit("me", drawing, Settings())
-    assert (view.question, view.drawing.boxes) == ("What is [1]?", (BOX,))
-    assert view.shown["next"] == 1
-    assert "no question" in tab.undo("me", Settings()).warning
-    ask(tab, drawing, "Describe")
-    view = tab.clear("me", drawing, Settings())
-    assert CLEARED in view.talk
-    assert view.shown["regions"] == []
-    assert len(view.shown["proposals"]) == 3
+    before = tab.redraw("me", Settings())
+    drawn = Drawing(drawing.picture, (POINT,))
+    if change == "clear":
+        view = tab.clear("me", drawn, Settings())
+        assert view.drawing.regions == ()
+        assert len(view.shown["proposals"]) == 3
+    elif change == "open":
+        view = tab.open("me", drawing, Settings())
+    else:
+        *_, view = tab.switch("me", drawn, "other", Settings())
+    assert "data-restore" in view.talk
+    assert "groma-answer" not in view.talk
+    view = tab.restore("me", Settings())
+    assert (view.shown, view.talk.count("groma-answer")) == (before.shown, 1)
+    assert view.drawing == (drawing if change == "open" else drawn)
+    assert tab.sessions.get("me").model == "mini"
+    assert "nothing to bring back" in tab.restore("me", Settings()).warning
+    assert ask(tab, drawing, "How many?")[-1].talk.count("groma-answer") == 2
+
+
+def test_nothing_is_kept_of_a_talk_without_words(tab: ChatTab, drawing: Drawing) -> None:
+    opened(tab, drawing)
+    assert "data-restore" not in tab.clear("me", drawing, Settings()).talk
+    assert "nothing to bring back" in tab.restore("me", Settings()).warning
+
+
+@pytest.mark.parametrize("shape", [POINT, SCRIBBLE, LASSO, MASK])
+def test_what_was_drawn_is_shown_as_it_was_drawn(
+    tab: ChatTab, drawing: Drawing, shape: dict
+) -> None:
+    drawing = opened(tab, drawing)
+    for view in ask(tab, Drawing(drawing.picture, (BOX, shape)), "What is [2]?"):
+        shown = {region["key"]: region["shape"] for region in (view.shown or {}).get("regions", ())}
+        assert not shown or (shown["u1"], shown["u2"]) == (None, shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ({"scribble": [[[1, 2]] * 10_000]}, "Region 1: It has more than 2,000 points."),
+        ({"scribble": [[[1, 2]]] * 10_000}, "Region 1: A scribble must be a list of 1 to 100"),
+        ({"point": [9999, 1]}, "Region 1: It lies outside the picture."),
+        ({"point": ["a", None]}, "Region 1: A point must be two numbers"),
+        ({"star": []}, "Region 1: A region must be a box"),
+        ((1.0, 2.0, float("inf"), 4.0), "Box 1"),
+    ],
+)
+def test_a_wrong_shape_is_one_sentence_and_the_question_stays(
+    tab: ChatTab, drawing: Drawing, shape: Any, told: str
+) -> None:
+    drawn = Drawing(opened(tab, drawing).picture, (shape,))
+    (view,) = ask(tab, drawn, "What is [1]?")
+    assert view.warning.startswith(told)
+    assert (view.question, view.drawing) == ("What is [1]?", drawn)
 
 
 def test_a_picture_is_looked_at_as_closely_as_the_settings_say(
@@ -245,8 +324,7 @@ def test_a_forgotten_talk_is_told_and_the_question_stays(drawing: Drawing) -> No
     ask(tab, opened(tab, drawing))
     now[0] = 100.0
     told = "left alone for too long"
-    assert told in tab.undo("me", Settings()).warning
-    assert told in tab.edit("me", drawing, Settings()).warning
+    assert told in tab.undo("me", drawing, Settings()).warning
     assert told in tab.clear("me", drawing, Settings()).warning
     assert told in list(tab.regenerate("me", Settings()))[-1].warning
     assert tab.redraw("me", Settings()) == View()
@@ -260,7 +338,7 @@ def test_a_forgotten_talk_is_told_and_the_question_stays(drawing: Drawing) -> No
 
 
 def come_back(tab: ChatTab, ticket: str, question: str = "", boxes: tuple[Box, ...] = ()) -> View:
-    return tab.come_back("later", Drawing(boxes=boxes), question, ticket, Settings())
+    return tab.come_back("later", Drawing(regions=boxes), question, ticket, Settings())
 
 
 def test_who_comes_back_sees_the_talk_and_what_was_not_asked(
@@ -275,7 +353,7 @@ def test_who_comes_back_sees_the_talk_and_what_was_not_asked(
     assert (view.question, view.warning) == ("And [2]?", None)
     views = list(tab.ask("later", view.drawing, view.question, Settings()))
     assert views[-1].talk.count("groma-answer") == 2
-    assert tab.undo("later", Settings()).talk == before.talk
+    assert tab.undo("later", drawing, Settings()).talk == before.talk
     assert come_back(tab, tab.sessions.ticket("me")).question is None
 
 
@@ -328,8 +406,8 @@ def test_a_region_that_there_is_not_loses_nothing(tab: ChatTab, drawing: Drawing
 ACTIONS = {
     "open": lambda tab, drawing: tab.open("me", drawing, Settings()),
     "resume": lambda tab, drawing: tab.resume("me", drawing.picture, None, Settings()),
-    "undo": lambda tab, _: tab.undo("me", Settings()),
-    "edit": lambda tab, drawing: tab.edit("me", drawing, Settings()),
+    "undo": lambda tab, drawing: tab.undo("me", drawing, Settings()),
+    "rewrite": lambda tab, drawing: tab.rewrite("me", drawing, 0, Settings()),
     "clear": lambda tab, drawing: tab.clear("me", drawing, Settings()),
 }
 
@@ -408,7 +486,7 @@ def test_another_model_begins_a_new_talk_with_the_same_boxes(
     first, last = tab.switch("me", drawn, "other", Settings(score_threshold=0.15))
     assert first == View(coming="other")
     assert OTHER_MODEL.format("other") in last.talk
-    assert last.drawing == Drawing(drawing.picture, (BOX, later))
+    assert last.drawing == Drawing(drawing.picture, ([*BOX], later))
     assert (last.question, last.warning, last.shown["next"]) == (None, None, 1)
     # Its own threshold, not that of the model before.
     assert [proposal["key"] for proposal in last.shown["proposals"]] == ["r0", "r1"]

@@ -147,7 +147,7 @@ def test_an_earlier_answer_is_corrected_too(page: Page, url: str, scene: Path) -
         expect(page.locator("#groma-question button:text('Ask')")).to_be_visible()
     answer = page.locator(".groma-answer").nth(1)
     said = answer.inner_text()
-    button = answer.get_by_role("button", name="Correct this answer")
+    button = page.get_by_role("button", name="Correct: answer 2")
     expect(button).to_have_css("opacity", "0")
     answer.hover()
     expect(button).to_have_css("opacity", "1")

@@ -3,19 +3,23 @@
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
 from gradio.route_utils import delete_files_created_by_app
+from playwright.sync_api import Page, expect
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from app.chat import talk_files as export
 from groma.chat.conversation import Conversation
+from groma.drawing.outlines import outlines
 from groma.masks.grabcut import GrabCut
 from groma.types import GromaError
+from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
 
 BOX = (10.0, 20.0, 60.0, 100.0)
@@ -106,6 +110,52 @@ def test_an_adopted_proposal_is_drawn_once(file: Path, monkeypatch: pytest.Monke
     ((count, labels),) = drawn
     assert count == len(labels) == 3
     assert [label.startswith("[1] a brown dog") for label in labels].count(True) == 1
+
+
+def test_the_page_shows_the_outlines_of_masks(talk: Conversation, file: Path) -> None:
+    masked = talk.masked(GrabCut().look(picture()))
+    page = export.to_page(file, picture(), masked)
+    assert "<path" not in export.to_page(file, picture(), talk)
+    drawn = {
+        tuple(
+            tuple(tuple(map(float, place.split(","))) for place in line.split())
+            for line in path.removesuffix("Z").removeprefix("M").split("ZM")
+        )
+        for path in re.findall(r'<path d="([^"]+)"/>', page)
+    }
+    regions = [region for turn in masked.turns for region in turn.reply.regions]
+    wanted = {
+        tuple(tuple(map(tuple, polygon)) for polygon in outlines(region.mask))
+        for region in regions
+        if region.mask
+    }
+    assert drawn == wanted
+    assert len(wanted) == 3
+
+
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium")
+def test_a_page_shows_its_picture_and_masks_where_they_are(
+    talk: Conversation, file: Path, tmp_path: Path, page: Page
+) -> None:
+    masked = talk.masked(GrabCut().look(picture()))
+    shown = tmp_path / "page.html"
+    shown.write_text(export.to_page(file, picture(), masked), encoding="utf-8")
+    page.goto(shown.as_uri())
+    expect(page.locator(".groma-stage img")).to_be_visible()
+    frame = page.locator(".groma-stage img").bounding_box()
+    drawn = page.locator('[data-key="r1"] path').evaluate(
+        """path => {
+          const { x, y, width, height } = path.getBBox(), { a, d, e, f } = path.getScreenCTM();
+          return [a * x + e, d * y + f, a * (x + width) + e, d * (y + height) + f];
+        }"""
+    )
+    ball = next(r for turn in masked.turns for r in turn.reply.regions if r.id == 1)
+    assert frame is not None
+    assert ball.mask is not None
+    scale = frame["width"] / SIZE[0]
+    left, top, right, bottom = (scale * side for side in ball.mask.box(ball.mask.size))
+    x, y = frame["x"], frame["y"]
+    assert drawn == pytest.approx([x + left, y + top, x + right, y + bottom], abs=1.5)
 
 
 def test_page_is_self_contained_and_safe(talk: Conversation, file: Path) -> None:

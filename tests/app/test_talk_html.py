@@ -12,6 +12,7 @@ from app.chat.talk_html import render_question, render_reply, render_talk
 from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.chat.settings import GenerationSettings
 from groma.named_regions import GroundedSpan, Region, RegionRef
+from groma.shapes import Box
 
 SIZE = (60, 80)
 DOG = RegionRef(0, (1, 2, 30, 40), 0.9, 0.8)
@@ -112,7 +113,7 @@ def test_one_box_has_one_colour_and_is_drawn_once() -> None:
     mine = Region(3, (1.04, 2, 30, 40), (0, 0, 1, 1), 1.0, user=2)
     answer = reply("This dog.", GroundedSpan(0, 8, (DOG,)))
     after = before.with_turn(Turn("What is [2]?", (mine,), GenerationSettings(), answer))
-    pending = Pending("What is [2]?", (mine.box,))
+    pending = Pending("What is [2]?", (Box(*mine.box),))
     for shown in (shown_boxes(before, pending=pending), shown_boxes(after)):
         (found,) = (
             region for region in shown["regions"] if "r0" in (region["key"], region["twin"])
@@ -145,15 +146,20 @@ def test_shown_regions_are_those_drawn_or_meant() -> None:
     shown = shown_boxes(talk(first, second), certain=0.5)
     found = {region["key"]: region for region in shown["regions"]}
     assert set(found) == {"u1", "r0", "r1"}
-    assert [found[key]["latest"] for key in ("u1", "r0", "r1")] == [False, False, True]
+    labels = [found[key]["labels"] for key in ("u1", "r0", "r1")]
+    assert labels == [{}, {"0": "A dog"}, {"1": "cat"}]
+    assert (shown["turns"], shown["growing"]) == (2, False)
     assert (found["r1"]["label"], found["r1"]["uncertain"]) == ("cat", True)
     assert shown["next"] == 2
     assert [proposal["key"] for proposal in shown["proposals"]] == ["r0", "r1"]
 
 
 def test_growing_answer_shows_the_boxes_of_its_question() -> None:
-    pending = Pending("What is [2]?", ((1, 1, 9, 9),), reply("My cat", GroundedSpan(3, 6, (CAT,))))
+    pending = Pending(
+        "What is [2]?", (Box(1, 1, 9, 9),), reply("My cat", GroundedSpan(3, 6, (CAT,)))
+    )
     shown = shown_boxes(talk(reply("No.")), pending=pending)
     assert {region["key"] for region in shown["regions"]} == {"u1", "u2", "r1"}
     assert shown["next"] == 3
+    assert (shown["turns"], shown["growing"]) == (2, True)
     assert "My" in render_talk(talk(), pending)

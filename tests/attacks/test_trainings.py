@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_what_a_dead_process_noted_holds_nobody_up(root: Path) -> None:
     assert jobs.current is None
     assert first.state == "interrupted"
     # Its number may belong to somebody else by now.
-    note = {"run": first.name, "process": os.getpid()}
+    note = {"run": first.name, "process": os.getpid(), "since": time.time() - 3600}
     (jobs.root / ".started").write_text(json.dumps(note))
     assert jobs.current is None
     for damage in ("", "[]", '{"run": 3}', '{"run": "../x", "process": -1}'):

@@ -246,4 +246,15 @@ def test_nothing_is_served_to_everybody_by_accident(
     monkeypatch.delenv("GROMA_SERVE_KEYS", raising=False)
     assert run("serve", "--host", "0.0.0.0", *model) == 2
     assert "GROMA_SERVE_KEYS" in capsys.readouterr().err
-    assert run("serve", "--at-once", 0, *model) == 2
+    for option, said in (("--at-once", 0), ("--replicas", "3-2")):
+        with pytest.raises(SystemExit):
+            run("serve", option, said, *model)
+        assert f"must be {'1 or more' if said == 0 else 'like 2 or 1-8'}" in capsys.readouterr().err
+
+
+def test_replicas_say_what_they_need(
+    model: tuple, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert run("serve", "--replicas", "1-3", *model) == 2
+    assert 'pip install "groma[ray]"' in capsys.readouterr().err

@@ -175,3 +175,14 @@ def test_the_first_wrong_region_is_named() -> None:
         read_shapes([fine, {"point": [99, 2]}], SIZE, 2)
     with pytest.raises(GromaError, match="3 regions are too many: at most 2"):
         read_shapes([fine] * 3, SIZE, 2)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(700, 1400), slice(1, None, 9)])
+def test_long_runs_are_read_as_pycocotools_writes_them(rows: slice) -> None:
+    pixels = np.zeros((2000, 1500), bool)
+    pixels[rows, 300:] = True
+    pixels[:, 900:1200] = False
+    written = coco_mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
+    mask = Mask(pixels.shape, written["counts"].decode())
+    assert (mask.mask(pixels.shape) == pixels).all()
+    assert mask == Mask.of(pixels)

@@ -389,6 +389,11 @@ INPUTS: dict[str, Input] = {
         _WEIGHTS / "model.safetensors.index.json",
         _named("model.safetensors.index.json", loading.weight_files),
     ),
+    "weights-file": Input(
+        "model.safetensors",
+        save({"a": ones(4, 2), "b": ones(3)}),
+        _named("model.safetensors", loading.weight_files),
+    ),
     "adapter": Input("adapter_model.safetensors", _adapter_weights(), _adapter),
     "adapter-config": Input(
         "adapter_config.json", b'{"peft_type": "LORA", "r": 4, "lora_alpha": 8}', _adapter

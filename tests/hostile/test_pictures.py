@@ -151,6 +151,8 @@ def test_pictures_of_phones_in_heic(heic: Path, tmp_path: Path) -> None:
     turned = _scene().transpose(Image.Transpose.ROTATE_270)
     assert np.abs(np.array(seen, float) - np.array(turned)).mean() < 3
     assert np.abs(np.array(seen, float) - np.array(_as_in_a_browser(shown))).mean() < 3
+    made = shown.stat().st_ino
+    assert displayable(heic).stat().st_ino == made
     assert _take_picture(heic, tmp_path).suffix == ".jpeg"
     assert heic.suffix in PICTURE_ENDINGS
 

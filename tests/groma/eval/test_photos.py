@@ -101,7 +101,8 @@ class Scripted:
         assert (objectness_mix, detail) == (None, 1)
         case = self.benchmark.cases[image.getpixel((0, 0))[0]]
         self.looked.append(case.key)
-        return SimpleNamespace(original_size=(image.height, image.width), case=case)
+        size = image.height, image.width
+        return SimpleNamespace(original_size=size, case=case, masks=None)
 
     def chat(self, image, **_):
         case, size = image.case, image.original_size

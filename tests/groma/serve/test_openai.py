@@ -3,7 +3,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -147,15 +147,26 @@ def test_many_clients_are_not_mixed_up(client: openai.OpenAI) -> None:
     assert [answer.choices[0].message.content for answer in given] == expected * 2
 
 
-def test_leaving_ends_the_answer(client: openai.OpenAI, url: str) -> None:
-    stream = create(client, message("Describe it.", seed=3), stream=True)
-    next(iter(stream))
-    stream.close()
-    for _ in range(200):
-        if figures(url)["groma_answering"] == 0:
-            break
-        time.sleep(0.05)
-    assert figures(url)["groma_answering"] == 0
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_leaving_ends_the_answer(url: str, is_stream: bool) -> None:
+    asked = {"messages": [message("Describe it.", seed=3)], "max_tokens": 900}
+    body = json.dumps({"model": MODEL, "stream": is_stream} | asked)
+    head = f"Authorization: Bearer {KEY}\r\nContent-Type: application/json"
+    request = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n{head}"
+    before, where = figures(url)["groma_tokens"], httpx.URL(url)
+    with socket.create_connection((where.host, where.port)) as caller:
+        caller.sendall(f"{request}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        wait_until(lambda: figures(url)["groma_tokens"] > before)
+    wait_until(lambda: figures(url)["groma_answering"] == 0)
+    assert figures(url)["groma_tokens"] < before + 800
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if happens():
+            return
+        time.sleep(0.02)
+    pytest.fail("It does not happen.")
 
 
 def figures(url: str) -> dict[str, float]:
