@@ -7,9 +7,8 @@ count more. The paper's views are random squares; ours may be Groma's regions.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,10 +65,6 @@ class Alignment:
     views: tuple[Box, ...]  # xyxy in pixels; the whole picture where there is no other
     scores: dict[str, float]  # of every label, best first
     fits: dict[str, tuple[Fit, ...]]  # of every label's descriptions, in their order
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
 
 
 class Clip:

@@ -104,7 +104,7 @@ class RegionCodeConfig(PreTrainedConfig):
     sure: float | int = 0.45  # probability above which a region's name is told unasked
     unsure: float | int = 0.15  # the same where one asks
     # How much a box of the user must overlap with something found to be taken for it.
-    known: float | int = 0.5
+    known: float | int = 0.4
     # Whether an image classifier names what the user marks and the detector does not know.
     classifier: bool = False
 

@@ -15,7 +15,7 @@ from ..canvas.shown_boxes import shown_boxes
 from ..finetune.finetune_page import FinetunePage
 from ..finetune.finetune_tab import Desk, FinetuneTab
 from ..shared.error_border import tab_of, told, warn
-from ..shared.gradio_components import SendButton
+from ..shared.gradio_components import Kept, SendButton
 from ..shared.scripts import starting
 from . import named_endpoints as api
 from . import talk_files as export
@@ -85,7 +85,7 @@ class Page:
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
                         page.build(blocks, tabs, [self.correct.click, self.talk.edit])
-            self.desk = gr.State(None) if self.finetune is None else page.desk
+            self.desk = Kept(None) if self.finetune is None else page.desk
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks)
             if self.finetune is not None:

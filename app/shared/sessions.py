@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from groma.chat.chat import Chat, Drawn, Groma
 from groma.chat.conversation import Conversation, GroundedReply, Turn
-from groma.masks.maker import PictureMasks, load_maker
+from groma.masks.maker import PictureMasks
 from groma.named_regions import Region
 from groma.types import Detail, GromaError
 
@@ -339,13 +339,13 @@ class Sessions:
             GromaError: as `talk`.
         """
         with self.talk(tab) as chat:
-            chat.make_masks(self._look_for_masks(tab))
+            chat.make_masks(chat.image.masks or self._look_for_masks(tab))
 
     def _look_for_masks(self, tab: str) -> PictureMasks:
         """A tab's picture as a maker of masks sees it."""
         picture = self.require(tab).picture
         assert picture is not None
-        return load_maker().look(read_picture(picture))
+        return self.answering(self.get(tab)).look_for_masks(read_picture(picture))
 
     @contextmanager
     def talk(self, tab: str, detail: Detail | None = None) -> Generator[Chat]:

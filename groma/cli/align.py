@@ -1,6 +1,7 @@
 """`groma align PICTURE`: which label fits a picture, by descriptions of its parts."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def _run(options: argparse.Namespace) -> None:
             detail=options.detail,
         )
     alignment = align_picture(image, descriptions, clip, settings, regions)
-    show(alignment.to_dict() if options.json else _format(alignment))
+    show(asdict(alignment) if options.json else _format(alignment))
     if options.save:
         _draw(image, alignment).save(options.save)
 

@@ -173,7 +173,7 @@ class LabelTalks:
         regions = _regions(sample, name)
         find = "find" if len(regions) == 1 else "find_all"
         if not kind:
-            weights = {find: 3.0, "name": 2.0}
+            weights = {find: 3.0, "name": 4.0 if name in self._new else 2.0}
             kind = dice.pick(weights | ({"exist": 1.0, "count": 1.0} if _is_class(name) else {}))
         if kind == "name":
             shown: Fields = {"x": Mention(dice.choice(regions)), "a": _a(name)}
@@ -211,7 +211,10 @@ class LabelTalks:
             elif not labelled and not any(_says(phrase, name) for name in self._classes):
                 rows.append((phrase, tuple(range(len(boxes), len(boxes) + len(meant)))))
                 boxes += meant
-        for name in dict.fromkeys(sample.names[place] for place in left):
+        added = dict.fromkeys(sample.names[place] for place in left)
+        if rows:  # who is made to say more than it sees invents: only what is new is added
+            added = dict.fromkeys(name for name in added if name in self._new)
+        for name in added:
             places_left = tuple(place for place in left if sample.names[place] == name)
             count = len(places_left)
             rows.append((_a(name) if count == 1 else several(name, count), places_left))

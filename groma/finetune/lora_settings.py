@@ -14,7 +14,7 @@ _READ_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS = 320, 3, 20
 _TALKS_IN_ALL, _TALKS_PER_NAME, _MOST_TALKS = 100, 5, 20
 """About labelled pictures; of these each talk is another one."""
 _RATE, _RATE_WIDTH, _HIGHEST_RATE = 2e-4, 4096, 1e-3
-_LABELS_RATE = 7e-4
+_LABELS_RATE = 1e-3
 """At most: how things look is not learnt step by step, only what is said of them."""
 _STEPS = 80
 """A shorter training has a higher rate, at most twice as high."""

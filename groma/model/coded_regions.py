@@ -68,8 +68,7 @@ class Findings:
 class CodedRegionEncoder(nn.Module):
     """Says in the language model's own words what the detector found in a region.
 
-    A box of a proposal is that proposal; any other takes the finding it overlaps most, or has no
-    name.
+    A box of a proposal is that proposal; any other takes what is found about there, or has no name.
     """
 
     colourless: Tensor
@@ -190,19 +189,22 @@ class CodedRegionEncoder(nn.Module):
         self, findings: Findings, pixels: Tensor, boxes: Tensor, shown: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Weights of names (N, nouns) and of certainties (N, 3)."""
-        overlap, owner = pairwise_iou(boxes, findings.boxes).max(dim=1)
-        # The classifier knows more nouns than the detector, whose classes are the first of them.
-        probabilities = F.pad(
-            findings.probabilities[owner], (0, len(self.config.nouns) - findings.num_classes)
-        )
-        levels = findings.levels(self.config.sure, self.config.unsure)[owner]
-        # What the user has drawn is no double of anything: only its own score counts.
+        overlaps = pairwise_iou(boxes, findings.boxes)
+        overlap, owner = overlaps.max(dim=1)
         drawn = overlap < 1 - _SAME
+        # What the user has drawn is no finding: all that cover about the same have a say.
+        votes = overlaps.square() * (overlaps >= self.config.known)
+        votes = votes / votes.amax(dim=1, keepdim=True).clamp(min=_SAME)
+        votes = torch.where(drawn[:, None], votes, F.one_hot(owner, len(findings.boxes)))
+        said = (votes @ findings.probabilities).clamp(max=1)
+        # The classifier knows more nouns than the detector, whose classes are the first of them.
+        probabilities = F.pad(said, (0, len(self.config.nouns) - findings.num_classes))
+        levels = findings.levels(self.config.sure, self.config.unsure)[owner]
+        # It is no double of anything either: only its own score counts.
         alone = certainty(boxes, probabilities, self.weights, alone=True)
         own = torch.where(alone >= self.config.sure, SURE, UNSURE)
+        own[overlap < self.config.known] = FAINT
         levels = torch.where(drawn, own, levels)
-        unknown = drawn & (overlap < self.config.known)
-        probabilities[unknown], levels[unknown] = 0, FAINT
         if self.config.classifier and drawn.any():
             self._name_drawn(probabilities, levels, drawn.nonzero().flatten(), pixels, shown)
         names = self._two_names(probabilities, levels)

@@ -244,7 +244,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         maps, tile_maps = image.feature_maps, self.region_encoder.fuse(features.hidden[:-1])
         trust = self.config.vision_config.tile_trust if self.config.is_convolutional else 1.0
         found = image.proposals, self.recognise(features.proposals, tile_maps)
-        proposals, rows = merge_proposals(*found, windows, trust)
+        proposals, rows = merge_proposals(*found, windows, trust, self.config.score_threshold)
         if self.config.is_convolutional:
             from groma.model.coded_regions import merge_findings
 

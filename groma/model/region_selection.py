@@ -98,7 +98,11 @@ def select_candidates(
 
 
 def merge_proposals(
-    whole: Proposals, in_tiles: Sequence[Proposals], windows: Tensor, trust: float
+    whole: Proposals,
+    in_tiles: Sequence[Proposals],
+    windows: Tensor,
+    trust: float,
+    threshold: float,
 ) -> tuple[Proposals, Tensor]:
     """Put together what was found in a whole picture and, uncut, in tiles of it.
 
@@ -107,6 +111,7 @@ def merge_proposals(
         in_tiles: of T tiles; boxes xyxy in [0, 1] of the tile.
         windows: (T, 4) of the tiles, xyxy in [0, 1] of the picture.
         trust: scores of tiles are multiplied by this.
+        threshold: of the policy; a proposal of the picture that scores more shows a thing.
 
     Returns:
         The best of both, and for each which it is: proposals of the picture come first, then
@@ -120,5 +125,5 @@ def merge_proposals(
     is_whole = torch.arange(len(boxes), device=boxes.device) < len(whole.scores)
     is_uncut = torch.cat([is_whole[is_whole], ~is_cut(found, places)])
     rows = is_uncut.nonzero().flatten()
-    rows = rows[merge(boxes[rows], scores[rows], is_whole[rows], _MOST_PROPOSALS)]
+    rows = rows[merge(boxes[rows], scores[rows], is_whole[rows], threshold, _MOST_PROPOSALS)]
     return Proposals(boxes[rows], scores[rows]), rows

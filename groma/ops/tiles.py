@@ -18,7 +18,10 @@ _LARGE = 0.5
 """What is as large in a tile is seen as well in the whole picture, with what is around it."""
 _SAME_PLACE, _SAME_SIZE = 0.8, 0.5
 """Two boxes are one thing where they share so much of the smaller, and that is so much of the
-larger: a part of a thing, or a thing in front of another, is no repetition."""
+larger: a thing in front of another is no repetition."""
+_SEEN, _PART = 0.1, 0.1
+"""What the whole picture shows with a side of so much of its own it shows well: what a tile finds
+there is a part of it, unless it is as small as this against it."""
 
 
 def tiles_per_side(height: int, width: int, image_size: int) -> int:
@@ -78,32 +81,30 @@ def is_cut(boxes_in_tile: Tensor, windows: Tensor) -> Tensor:
     return ((low & goes_on_low) | (high & goes_on_high)).any(dim=1)
 
 
-def merge(boxes: Tensor, scores: Tensor, is_whole: Tensor, limit: int) -> Tensor:
+def merge(boxes: Tensor, scores: Tensor, is_whole: Tensor, threshold: float, limit: int) -> Tensor:
     """Keep one box, the best, of what was found both in the whole picture and in tiles.
 
-    Boxes of the whole picture never suppress one another.
+    Boxes of the whole picture never suppress one another, and large ones are never suppressed.
 
     Args:
         boxes: (Q, 4) xyxy in [0, 1] of the picture.
         scores: (Q,).
         is_whole: (Q,) bool, whether a box was found in the whole picture.
+        threshold: a box of the whole picture that scores more shows a thing.
         limit: most boxes to keep.
 
     Returns:
         (N,) indices into Q, best first. Which boxes they are does not depend on their order.
     """
+    is_seen = is_whole & (scores > threshold) & (box_area(boxes) >= _SEEN**2)
+    is_part = _are_alike(boxes, boxes[is_seen], _PART).any(dim=1) & ~is_whole
     # Equal scores are ranked by place, so that the order of tiles decides nothing.
-    order = torch.arange(len(boxes), device=boxes.device)
+    order = (~is_part).nonzero().flatten()
     for key in (*boxes.unbind(dim=1), ~is_whole, -scores):
         order = order[key[order].argsort(stable=True)]
     ranked, from_whole = boxes[order], is_whole[order]
-    area = box_area(ranked)
-    smaller = torch.minimum(area[:, None], area)
-    is_same = (pairwise_overlap(ranked, ranked) > _SAME_PLACE) & (
-        smaller > _SAME_SIZE * torch.maximum(area[:, None], area)
-    )
     # One copy to the host, as in `nms`.
-    repeats = (is_same & ~(from_whole[:, None] & from_whole)).cpu()
+    repeats = (_are_alike(ranked, ranked, _SAME_SIZE) & ~(from_whole[:, None] & from_whole)).cpu()
     is_kept = torch.ones(len(order), dtype=torch.bool)
     for best in range(len(order)):
         if is_kept[best]:
@@ -129,3 +130,10 @@ def best_tiles(boxes: Tensor, windows: Tensor) -> Tensor:
     distance = (centres - 0.5).abs().amax(dim=1).masked_fill(~fits, torch.inf)
     nearest, tile = distance.unflatten(0, pairs[:2]).min(dim=1)
     return tile.masked_fill(nearest.isinf(), -1)
+
+
+def _are_alike(a: Tensor, b: Tensor, size: float) -> Tensor:
+    """(N, M) whether boxes lie in one place, the smaller more than `size` of the larger."""
+    areas = box_area(a)[:, None], box_area(b)
+    is_near_size = torch.minimum(*areas) > size * torch.maximum(*areas)
+    return (pairwise_overlap(a, b) > _SAME_PLACE) & is_near_size

@@ -74,7 +74,9 @@ class PhotographScenes:
         """One scene, with no thing at all now and then; `index` >= 0."""
         dice = Dice.of(self.split, self.seed, index, stream=12)
         nouns = _draw_nouns(dice)
-        boxes = _lay_out([_draw_shape(noun, len(nouns), dice) for noun in nouns], dice)
+        # Smaller where there are many.
+        largest = 0.95 if len(nouns) <= 3 else 0.75 if len(nouns) <= 8 else 0.45
+        boxes = _lay_out([_draw_shape(noun, largest, dice) for noun in nouns], dice)
         things = tuple(
             _thing(noun, box, dice)
             for noun, box in zip(nouns, boxes, strict=True)
@@ -119,9 +121,8 @@ def _draw_nouns(dice: Dice) -> list[str]:
     return nouns
 
 
-def _draw_shape(noun: str, count: int, dice: Dice) -> tuple[float, float]:
-    """Width and height in [0, 1]: sides spread over all scales, smaller where there are many."""
-    largest = 0.95 if count <= 3 else 0.75 if count <= 8 else 0.45
+def _draw_shape(noun: str, largest: float, dice: Dice) -> tuple[float, float]:
+    """Width and height in [0, 1]: sides spread over all scales."""
     side = float(np.exp(dice.uniform(np.log(0.03), np.log(largest))))
     lean = 0.75 if noun == "person" else 0.0
     aspect = float(np.exp(dice.uniform(-0.8, 0.8) - lean))
@@ -170,9 +171,10 @@ def _draw_doubts(scene: Scene, dice: Dice) -> tuple[Doubt, ...]:
     present = [thing.noun for thing in scene.things]
     doubts = []
     for _ in range(dice.pick(DOUBTS)):
-        noun = dice.choice(present) if present and dice.maybe(0.2) else dice.choice(NOUNS)
-        box = _find_room(*_draw_shape(noun, 5, dice), placed, dice)
-        if box is None:
+        noun = dice.choice(NOUNS)
+        box = _find_room(*_draw_shape(noun, 0.75, dice), placed, dice)
+        # The visual part doubts no name of which it is sure elsewhere.
+        if box is None or noun in present:
             continue
         placed.append(box)
         names = {0: (), 1: (noun,), 2: (noun, _relative(noun, dice))}[
@@ -218,9 +220,12 @@ class SeenRegions:
 
 NUM_FEATURES = 64
 """F, pooled features of a region that have no name."""
-_MOST_FAINT = (8, 40, 80, 95)
-"""One of these bounds how many faint regions a scene has; a detector lists about 80 in all."""
 _MOST_REGIONS = 95
+"""A detector lists about 76, mostly faint."""
+_SPARSE_SHARE = 0.25
+"""Share of scenes with any number of faint regions, down to none."""
+_FAINT_SIDE = 0.3
+"""Most of the side of the picture that what is faint takes up, if it is no part of a thing."""
 
 
 def seen_regions(scene: Scene, dice: Dice, tempting: tuple[str, ...] = ()) -> SeenRegions:
@@ -278,29 +283,52 @@ def _weights(items: list[_Item]) -> tuple[NDArray[np.float32], ...]:
 
 
 def _faint(scene: Scene, dice: Dice, tempting: tuple[str, ...]) -> list[_Item]:
-    """Parts and doubles of things, and boxes of nothing much."""
-    most = min(dice.choice(_MOST_FAINT), _MOST_REGIONS - len(scene.things) - len(scene.doubts))
-    boxes = [thing.box for thing in scene.things]
+    """Parts and doubles of what is there, and boxes of nothing much: mostly a whole list full.
+
+    As the detector gives them: two in five bear the name of a thing, every second of these far
+    from any; what may be there is seen again and again; half of all lie on something.
+    """
+    known = [(thing.box, thing.noun) for thing in scene.things]
+    doubted = [(doubt.box, doubt.nouns[0]) for doubt in scene.doubts if doubt.nouns]
+    others = [noun for noun in tempting if dice.maybe(0.5)]
+    others += [dice.choice(NOUNS) for _ in range(2 + dice.below(10))]
+    most = _MOST_REGIONS - len(scene.things) - len(scene.doubts)
+    least = 0 if dice.maybe(_SPARSE_SHARE) else most // 2
     items: list[_Item] = []
-    for _ in range(dice.below(most)):
-        if boxes and dice.maybe(0.55):
-            at = dice.below(len(boxes))
-            box, noun = _part(boxes[at], dice), scene.things[at].noun
-            noun = noun if dice.maybe(0.7) else _relative(noun, dice)
-        else:
-            box = _anywhere(dice)
-            noun = dice.choice(tempting if tempting and dice.maybe(0.15) else NOUNS)
-        nouns = () if dice.maybe(0.1) else (noun,)
-        items.append((box, nouns, _any_colour(dice), FAINT))
+    for _ in range(least + dice.below(most - least)):
+        box = _faint_box(dice.choice(known)[0], dice) if known else _anywhere(dice, _FAINT_SIDE)
+        # A few nouns have most of them.
+        noun = others[min(dice.below(len(others)), dice.below(len(others)))]
+        if known and dice.maybe(0.42):
+            where, noun = dice.choice(known)
+            box = _faint_box(where, dice)
+        elif doubted and dice.maybe(0.3):
+            where, noun = dice.choice(doubted)
+            box = _faint_box(where, dice)
+        items.append((box, (noun,), _any_colour(dice), FAINT))
     return items
+
+
+def _faint_box(around: Box, dice: Dice) -> Box:
+    """A part of a box, a small piece of it, or something elsewhere."""
+    which = dice.below(4)
+    if which == 0:
+        return _part(around, dice)
+    left, top, right, bottom = _anywhere(dice, _FAINT_SIDE)
+    if which == 1:
+        x, y = around[0] + dice.chance() * (around[2] - around[0]), around[1]
+        y += dice.chance() * (around[3] - around[1])
+        x, y = min(x, SIDE - (right - left)), min(y, SIDE - (bottom - top))
+        return x, y, x + right - left, y + bottom - top
+    return left, top, right, bottom
 
 
 def _any_colour(dice: Dice) -> str | None:
     return dice.choice(COLOURS) if dice.maybe(0.5) else None
 
 
-def _anywhere(dice: Dice) -> Box:
-    width, height = _draw_shape("", 6, dice)
+def _anywhere(dice: Dice, largest: float = 0.75) -> Box:
+    width, height = _draw_shape("", largest, dice)
     left, top = dice.uniform(0, 1 - width), dice.uniform(0, 1 - height)
     return left * SIDE, top * SIDE, (left + width) * SIDE, (top + height) * SIDE
 
@@ -324,4 +352,4 @@ def _hidden(boxes: NDArray[np.float32], known: int) -> NDArray[np.bool_]:
     if known == 0:
         return np.zeros(len(boxes), bool)
     first = torch.from_numpy(boxes[:known])
-    return (pairwise_iou(torch.from_numpy(boxes), first).amax(dim=1) > 0.6).numpy()
+    return (pairwise_iou(torch.from_numpy(boxes), first).amax(dim=1) > _MAX_IOU).numpy()

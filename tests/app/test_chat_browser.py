@@ -40,6 +40,9 @@ def tab(page: Page, url: str, scene: Path) -> Tab:
     assert tab.problems == []
 
 
+MINI, PHOTO = '["groma-mini",""]', '["groma-photo",""]'
+"""Without an adapter."""
+
 LIT = re.compile(r"\blit\b")
 
 
@@ -389,7 +392,7 @@ def model(tab: Tab) -> Locator:
 
 
 def test_another_model_keeps_picture_boxes_and_question(tab: Tab, model: Locator) -> None:
-    expect(model).to_have_value("groma-mini")
+    expect(model).to_have_value(MINI)
     note = tab.page.locator("#groma-header [role=status]")
     expect(note).to_contain_text("illustrated scenes only")
     asked, drawn = (100, 190, 290, 440), (300, 60, 420, 160)
@@ -416,11 +419,11 @@ def test_another_model_keeps_picture_boxes_and_question(tab: Tab, model: Locator
     assert near(boxes[0], asked) and near(boxes[1], drawn)
     # Who comes second begins with the model that everybody begins with.
     other = Tab(tab.page.context.new_page(), tab.page.url)
-    expect(other.page.get_by_label("Answers come from")).to_have_value("groma-mini")
+    expect(other.page.get_by_label("Answers come from")).to_have_value(MINI)
     other.page.close()
     tab.page.reload()
     expect(tab.answers).to_have_count(1)
-    expect(model).to_have_value("groma-photo")
+    expect(model).to_have_value(PHOTO)
     expect(note).to_contain_text("80 kinds of things")
     tab.page.click("text=Settings >> nth=0")
     expect(settings.get_by_label("number input for Score threshold")).to_have_value("0.75")
@@ -442,7 +445,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(tab: Tab, model: Locat
     expect(model.locator("option")).to_have_text(["groma-mini", "groma-photo", markup])
     model.select_option(markup)
     expect(tab.page.locator(".toast-body")).to_contain_text("Its weights are damaged.")
-    expect(model).to_have_value("groma-mini")
+    expect(model).to_have_value(MINI)
     expect(tab.page.locator("#groma-header")).to_contain_text("illustrated scenes only")
     expect(tab.page.locator("#groma-header i")).to_have_count(0)
     tab.ask("How many?")

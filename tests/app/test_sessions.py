@@ -16,6 +16,7 @@ from app.shared.models_at_hand import Models
 from app.shared.sessions import Sessions
 from groma.chat.chat import Chat
 from groma.chat.conversation import GroundedReply
+from groma.masks.grabcut import GrabCut
 from groma.types import GromaError
 from tests.app.scripted import ScriptedGroma, picture
 
@@ -512,3 +513,21 @@ def test_looking_at_a_session_is_no_use_of_it(groma: ScriptedGroma) -> None:
     sessions = Sessions(Models("mini", groma), budget=10**9)
     assert sessions.peek("nobody").model == "mini"
     assert len(sessions) == 0
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_masks_are_made_by_the_maker_of_the_model_that_answers(
+    groma: ScriptedGroma, file: Path, is_given: bool
+) -> None:
+    maker = GrabCut()
+    looked: list[object] = []
+    maker.look = lambda image: looked.append(image) or GrabCut().look(image)  # ty: ignore
+    answering = groma.with_masks(maker) if is_given else groma
+    sessions = Sessions(Models("mini", answering), budget=10**9)
+    sessions.open("a", file)
+    reply = ask(sessions, "a")
+    for _ in range(2):
+        sessions.make_masks("a")
+    (turn,) = sessions.get("a").conversation.turns
+    assert turn.reply == reply.with_masks(picture(), GrabCut())
+    assert len(looked) == is_given

@@ -24,8 +24,8 @@ LONG = "x" * (LONGEST_QUESTION + 1)
 ASKED: list[tuple[Any, Any, Any, str]] = [
     (LONG, [], {}, "4,001 characters; at most 4,000"),
     ("Hi", [list(DOG)] * (MOST_BOXES + 1), {}, "101 regions are too many: at most 100"),
-    ("Hi", 5, {}, "The boxes must be a list"),
-    ("Hi", {"x": 1}, {}, "The boxes must be a list"),
+    ("Hi", 5, {}, "The regions must be a list"),
+    ("Hi", {"x": 1}, {}, "The regions must be a list"),
     ("Hi", [], {"max_new_tokens": 10**6}, "max_new_tokens must be between 1 and 1024"),
     ("Hi", [], {"max_new_tokens": 10**400}, "max_new_tokens must be between 1 and 1024"),
     ("Hi", [], {"temperature": 10}, "temperature must be 0, or between 0.01 and 2"),
@@ -52,7 +52,10 @@ def test_programs_are_refused_before_any_work(
 
 @pytest.mark.usefixtures("unseeing")
 def test_the_page_refuses_the_same(caller: Caller, scene: Path) -> None:
-    canvas, ask = {"image": caller.upload(scene), "boxes": []}, caller.number("Question", "submit")
+    canvas, ask = (
+        {"image": caller.upload(scene), "regions": []},
+        caller.number("Question", "submit"),
+    )
     assert "4,001 characters" in caller.warnings(ask, canvas, LONG, *SETTINGS)[0]
     for place, wrong, most in ((1, 10, "2.0"), (3, 10**6, "1024")):
         settings = [*SETTINGS]
@@ -163,7 +166,7 @@ def test_a_page_that_is_closed_ends_its_answer(
     caller: Caller, scene: Path, groma: ScriptedGroma, spoken: list[int]
 ) -> None:
     picture, tab = caller.upload(scene), "closed"
-    canvas, number = {"image": picture, "boxes": []}, caller.number("Question", "submit")
+    canvas, number = {"image": picture, "regions": []}, caller.number("Question", "submit")
     said = {"data": [canvas, "long", *SETTINGS], "fn_index": number, "session_hash": tab}
     caller.http.post(f"{caller.api}queue/join", json=said)
     with caller.http.stream("GET", f"{caller.api}queue/data", params={"session_hash": tab}) as page:

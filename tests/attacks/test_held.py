@@ -46,7 +46,7 @@ def test_no_file_of_the_server_is_read(caller: Caller, path: str) -> None:
     forged = {"path": path, "meta": {"_type": "gradio.FileData"}}
     name, _ = caller.call("ask", forged, "What is this?", [], {})[-1]
     assert name == "error"
-    canvas = {"image": forged, "boxes": []}
+    canvas = {"image": forged, "regions": []}
     said = json.dumps(caller.fire(caller.canvas, canvas, *SETTINGS, tab="thief"))
     assert "root:" not in said
     assert "groma-box" not in said
@@ -72,7 +72,7 @@ def test_nothing_is_fetched_for_a_visitor(caller: Caller) -> None:
         for place in ("path", "url"):
             forged = {"path": "x.png", "meta": {"_type": "gradio.FileData"}} | {place: address}
             assert caller.call("ask", forged, "What?", [], {})[-1][0] == "error"
-            caller.fire(caller.canvas, {"image": forged, "boxes": []}, *SETTINGS)
+            caller.fire(caller.canvas, {"image": forged, "regions": []}, *SETTINGS)
         for door in ("file=", "proxy=", "file/"):
             assert caller.http.get(f"{caller.api}{door}{address}").status_code >= 400
     finally:

@@ -72,7 +72,10 @@ def test_a_warning_about_it_holds_no_markup(
 
 
 def test_what_is_quoted_is_escaped(caller: Caller, scene: Path) -> None:
-    canvas, ask = {"image": caller.upload(scene), "boxes": []}, caller.number("Question", "submit")
+    canvas, ask = (
+        {"image": caller.upload(scene), "regions": []},
+        caller.number("Question", "submit"),
+    )
     settings = [*SETTINGS]
     settings[1] = MARKUP  # where a number belongs
     for sentence in caller.warnings(ask, canvas, "Hi", *settings):

@@ -21,7 +21,7 @@ from tests.groma.finetune import lora_case
 def begun(caller: Caller, scene: Path, tab: str) -> dict:
     """A talk in a tab; what names its picture."""
     sent = caller.upload(scene)
-    canvas = {"image": sent, "boxes": []}
+    canvas = {"image": sent, "regions": []}
     caller.fire(caller.canvas, canvas, *SETTINGS, tab=tab)
     caller.fire(caller.number("Question", "submit"), canvas, "What", *SETTINGS, tab=tab)
     return sent

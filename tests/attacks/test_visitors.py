@@ -160,13 +160,13 @@ def test_nobody_is_told_where_functions_lie(
     server: str, scene: Path, request: pytest.FixtureRequest
 ) -> None:
     calling: Caller = request.getfixturevalue(server)
-    canvas = {"image": calling.upload(scene), "boxes": []}
+    canvas = {"image": calling.upload(scene), "regions": []}
     page = calling.http.get(calling.url).text
     said = [
         *calling.fire(calling.canvas, canvas, *SETTINGS, tab="told"),
         *calling.fire(calling.number("Question", "submit"), canvas, "What", *SETTINGS, tab="told"),
         *calling.fire(calling.number("Make files of this talk", "click"), tab="told"),
-        *calling.fire(calling.number("Undo", "click"), *SETTINGS, tab="told"),
+        *calling.fire(calling.number("Undo", "click"), canvas, *SETTINGS, tab="told"),
     ]
     if server == "workshop":
         # Whatever happens without anything, and what waits for a run.
@@ -184,7 +184,7 @@ def test_nobody_is_told_where_functions_lie(
 
 
 def test_a_tab_without_a_name_shares_nothing(caller: Caller, scene: Path) -> None:
-    canvas = {"image": caller.upload(scene), "boxes": []}
+    canvas = {"image": caller.upload(scene), "regions": []}
     load = next(
         each["id"]
         for each in caller.config["dependencies"]

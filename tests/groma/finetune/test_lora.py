@@ -358,3 +358,23 @@ def test_a_set_that_cannot_be_learnt_is_refused_before_the_start(
     with run.occupied(), pytest.raises(GromaError, match="Another process"):
         train(run)
     assert not run.adapter.exists() and not (run.path / LOG_NAME).exists()
+
+
+def test_one_bar_goes_over_looking_and_learning(base: Path, samples: list, tmp_path: Path) -> None:
+    run, _ = prepare(tmp_path / "run", lora_case.settings(base), samples)
+    assert run.progress().share == 0
+    shares = []
+    with run.occupied():
+        run.write_state("starting")
+        for looked in (1, 2, 4):
+            run.note_looked(looked, 4)
+            progress = run.progress()
+            shares.append(progress.share)
+            assert progress.seconds_left is not None and progress.seconds_left >= 0
+        run.write_state("training", steps=10)
+        shares.append(run.progress().share)
+        for step in (5, 10):
+            with (run.path / LOG_NAME).open("a") as log:
+                log.write(json.dumps({"step": step, "loss": 1.0, "seconds": float(step)}) + "\n")
+            shares.append(run.progress().share)
+    assert 0 < shares[0] < shares[1] < shares[2] == shares[3] < shares[4] < shares[5] == 1

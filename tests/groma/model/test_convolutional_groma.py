@@ -169,6 +169,18 @@ def test_a_drawn_box_takes_the_name_of_what_it_covers_or_none(model):
     assert max(said(model, far, "names"), key=abs) == pytest.approx(0, abs=1e-3)
 
 
+def test_what_is_found_about_a_drawn_box_votes_for_its_name(model):
+    wide, narrow = [0.1, 0.1, 0.5, 0.56], [0.1, 0.1, 0.5, 0.44]
+    # The best overlap is with a cat; two dogs fit it nearly as well.
+    cat = [0.1, 0.1, 0.5, 0.52]
+    found = findings_of((cat, [0.0, 0.3, 0.35]), (wide, [0.0, 0.3, 0.0]), (narrow, [0.0, 0.3, 0.0]))
+    (token,) = encode(model, found, torch.tensor([[0.1, 0.1, 0.5, 0.5]]))
+    names = said(model, token, "names")
+    assert names.index(max(names)) == NOUNS.index("dog")
+    level = said(model, token, "certainties")
+    assert level.index(max(level)) == SURE
+
+
 def test_colour_is_told_of_things_that_have_one(model):
     red = torch.tensor([0.9, 0.1, 0.1])
     pixels = model.region_encoder.colourless.new_tensor([0.485, 0.456, 0.406], dtype=torch.float32)

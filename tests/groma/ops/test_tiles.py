@@ -87,7 +87,7 @@ def test_only_an_edge_inside_the_picture_cuts(window: tuple, in_tile: tuple, cut
 @given(found(), st.integers(1, 12))
 def test_what_is_merged_repeats_nothing_of_another_view(drawn: tuple, limit: int) -> None:
     boxes, scores, is_whole = drawn
-    kept = merge(boxes, scores, is_whole, limit)
+    kept = merge(boxes, scores, is_whole, 0.3, limit)
     assert 1 <= len(kept) <= limit
     assert (scores[kept].diff() <= 0).all()
     area = box_area(boxes[kept])
@@ -100,8 +100,8 @@ def test_what_is_merged_repeats_nothing_of_another_view(drawn: tuple, limit: int
 @given(found())
 def test_merging_what_is_merged_changes_nothing(drawn: tuple) -> None:
     boxes, scores, is_whole = drawn
-    kept = merge(boxes, scores, is_whole, len(boxes))
-    again = merge(boxes[kept], scores[kept], is_whole[kept], len(boxes))
+    kept = merge(boxes, scores, is_whole, 0.3, len(boxes))
+    again = merge(boxes[kept], scores[kept], is_whole[kept], 0.3, len(boxes))
     assert again.tolist() == list(range(len(kept)))
 
 
@@ -110,16 +110,24 @@ def test_the_order_of_what_is_merged_decides_nothing(drawn: tuple, random) -> No
     order = list(range(len(drawn[0])))
     random.shuffle(order)
     turned = [part[order] for part in drawn]
-    first, second = merge(*drawn, limit=5), merge(*turned, limit=5)
+    first, second = merge(*drawn, 0.3, limit=5), merge(*turned, 0.3, limit=5)
     for part, turned_part in zip(drawn, turned, strict=True):
         assert torch.equal(part[first], turned_part[second])
 
 
-def test_the_whole_picture_suppresses_none_of_its_own_and_a_part_is_no_repetition() -> None:
-    boxes = torch.tensor([[0, 0, 0.4, 0.4], [0, 0, 0.4, 0.38], [0, 0, 0.4, 0.36], [0, 0, 0.1, 0.1]])
-    scores = torch.tensor([0.9, 0.8, 0.7, 0.6])
-    is_whole = torch.tensor([True, True, False, False])
-    assert merge(boxes, scores, is_whole, 10).tolist() == [0, 1, 3]
+def test_the_whole_picture_suppresses_none_of_its_own() -> None:
+    boxes = torch.tensor([[0, 0, 0.4, 0.4], [0, 0, 0.4, 0.39], [0, 0, 0.4, 0.38]])
+    scores, is_whole = torch.tensor([0.7, 0.8, 0.9]), torch.tensor([True, True, False])
+    assert merge(boxes, scores, is_whole, 0.3, 10).tolist() == [1, 0]
+    # What the whole picture hardly shows loses to a tile that shows it better.
+    assert merge(boxes, scores, is_whole, 0.8, 10).tolist() == [2]
+    assert merge(boxes / 8, scores, is_whole, 0.3, 10).tolist() == [2]
+
+
+def test_a_tile_adds_no_parts_but_small_things_in_front() -> None:
+    boxes = torch.tensor([[0, 0, 0.4, 0.4], [0, 0, 0.2, 0.2], [0.1, 0.1, 0.2, 0.2]])
+    scores, is_whole = torch.tensor([0.7, 0.8, 0.9]), torch.tensor([True, False, False])
+    assert merge(boxes, scores, is_whole, 0.3, 10).tolist() == [2, 0]
 
 
 @given(SEVERAL, boxes_of())

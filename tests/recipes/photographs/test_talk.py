@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,27 @@ def test_regions_come_from_left_to_right_with_their_certainty():
             else:
                 doubt = seen.doubts[source - len(seen.things)]
                 assert level == (UNSURE if doubt.nouns else FAINT)
+
+
+def test_what_is_faint_bears_the_names_of_what_is_there_and_of_what_is_doubted():
+    dog, cat = (50.0, 50.0, 450.0, 450.0), (500.0, 50.0, 900.0, 450.0)
+    seen = scene(Thing("dog", None, "large", dog))
+    seen = replace(seen, doubts=(Doubt(("cat",), cat),))
+    names = np.concatenate(
+        [seen_regions(seen, Dice.of("val", 5, i, stream=13), ("boat",)).names for i in range(40)]
+    )
+    counts = {noun: int((names[:, NOUNS.index(noun)] > 0).sum()) for noun in NOUNS}
+    assert {"dog", "cat", "boat"} <= set(sorted(NOUNS, key=lambda noun: -counts[noun])[:3])
+    # Most of the list is faint.
+    assert len(names) / 40 > 30
+
+
+def test_a_name_that_is_sure_is_not_doubted_elsewhere():
+    for index in range(200):
+        there = {thing.noun for thing in SCENES[index].things}
+        assert not any(
+            doubt.nouns[:1] and doubt.nouns[0] in there for doubt in SCENES[index].doubts
+        )
 
 
 def test_sizes_follow_the_box():
