@@ -7,6 +7,7 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from groma.data.sources.items import BrokenItem
+from groma.foreign import to_identifier
 
 _XYWH = tuple[float, float, float, float]
 
@@ -71,9 +72,15 @@ def area_of(annotation: Mapping[str, Any]) -> float:
         raise BrokenItem("an annotation has neither an area nor a box") from error
 
 
+def is_crowd(annotation: Mapping[str, Any]) -> bool:
+    """Whether a COCO annotation is of many things at once; some tools write its 0 or 1 as text."""
+    value = annotation.get("iscrowd")
+    return value is True or to_identifier(value) == 1
+
+
 def without_idle_crowds(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Annotations without `iscrowd` where all have it: some mask tools set it everywhere."""
-    if annotations and all(annotation.get("iscrowd") for annotation in annotations):
+    if annotations and all(map(is_crowd, annotations)):
         return [{**annotation, "iscrowd": 0} for annotation in annotations]
     return list(annotations)
 

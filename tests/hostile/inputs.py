@@ -343,9 +343,10 @@ INPUTS: dict[str, Input] = {
     "vg-pictures": _plain(VG / "image_data.json", vg.read_pictures),
     "vg-questions": _plain(VG / "region_descriptions.json", _read_questions),
     "captions": _plain(_INSTANCES, lambda path: _read_captions(path, VG / "image_data.json")),
-    "refs": _source(
+    # Not counted: a ref of another split is no loss.
+    "refs": _plain(
         PUBLIC / "refcocog/refs(umd).json",
-        partial(refer.open_refer, instances=REFCOCO / "instances.json"),
+        lambda path: _all(refer.open_refer(path, None, instances=REFCOCO / "instances.json")),
     ),
     "refs-pickle": _source(
         REFCOCO / "refs(unc).p", partial(refer.open_refer, instances=REFCOCO / "instances.json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from groma.data.geometry import area_of, box_around
+from groma.data.geometry import area_of, box_around, is_crowd
 from groma.eval.benchmarks.coco_file import CocoFile
 from groma.eval.benchmarks.detection_benchmark import Detection
 from groma.eval.benchmarks.lvis_ground import LvisGround
@@ -79,3 +79,11 @@ def test_the_area_that_is_said_counts() -> None:
 
 def _corners(box: list[float]) -> list[float]:
     return [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [(1, True), (True, True), ("1", True), (0, False), ("0", False), (None, False), ([], False)],
+)
+def test_a_crowd_is_told_from_a_thing_however_it_is_written(written: object, meant: bool) -> None:
+    assert is_crowd({"iscrowd": written}) is meant

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from groma.data.geometry import box_of
+from groma.data.geometry import box_of, is_crowd
 from groma.data.records.indexed_files import JsonTables
 from groma.data.sample import QA, GroundedSample, Mention, Phrase
 from groma.data.sources.items import (
@@ -91,7 +91,7 @@ def _parse_detection(
     """Boxes of whole objects; crowds and broken boxes are left out."""
     image, annotations = record
     size = picture_size(image)
-    single = [annotation for annotation in annotations if not annotation.get("iscrowd")]
+    single = [annotation for annotation in annotations if not is_crowd(annotation)]
     boxes, names = _read_instances(single, size, classes, lost)
     return DetectionSample(words(image["file_name"]), size, boxes, names, head)
 
@@ -104,7 +104,7 @@ def _parse_classes(record: _Record, lost: Counter[str], classes: _Classes) -> Gr
     """
     image, annotations = record
     size = picture_size(image)
-    crowds = {to_identifier(a.get("category_id")) for a in annotations if a.get("iscrowd")}
+    crowds = {to_identifier(a.get("category_id")) for a in annotations if is_crowd(a)}
     single = [a for a in annotations if to_identifier(a.get("category_id")) not in crowds]
     boxes, names = _read_instances(single, size, classes, lost)
     regions: dict[str, list[int]] = {}

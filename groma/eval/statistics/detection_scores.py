@@ -17,6 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.sparse import csr_array
 
+from groma.data.geometry import is_crowd
 from groma.eval.statistics.intervals import Figure, Floats, divide
 
 _AREAS: Mapping[str, tuple[float, float]] = {
@@ -78,7 +79,7 @@ def match_shapes(
         Matches per unit, by name of the range of areas.
     """
     there = [
-        [{field: a[field], "area": a["area"], "iscrowd": int(bool(a.get("iscrowd")))} for a in each]
+        [{field: a[field], "area": a["area"], "iscrowd": int(is_crowd(a))} for a in each]
         for each in truth
     ]
     seen = [

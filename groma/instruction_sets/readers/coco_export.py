@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from groma.data.geometry import box_around_rotated, box_of, without_idle_crowds
+from groma.data.geometry import box_around_rotated, box_of, is_crowd, without_idle_crowds
 from groma.data.sample import QA
 from groma.data.sources.items import BrokenItem, refused
 from groma.data.sources.spans import grounded_pieces
@@ -54,7 +54,7 @@ def _read_picture(
     classes: Mapping[Any, str],
     missed: Counter[str],
 ) -> LabelledPicture:
-    crowds = {to_identifier(a.get("category_id")) for a in annotations if a.get("iscrowd")}
+    crowds = {to_identifier(a.get("category_id")) for a in annotations if is_crowd(a)}
     missed["crowd"] += sum(to_identifier(a.get("category_id")) in crowds for a in annotations)
     kept = [a for a in annotations if to_identifier(a.get("category_id")) not in crowds]
     caption = read_text(image.get("caption"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from groma.chat.conversation import GroundedReply
+from groma.data.geometry import is_crowd
 from groma.data.sources.items import BrokenItem, box_from_xywh
 from groma.dice import Dice
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
@@ -164,5 +165,5 @@ def _read_things(
         except BrokenItem as error:
             broken[str(error)] += 1
         else:
-            things[bool(each.get("iscrowd"))].append(thing)
+            things[is_crowd(each)].append(thing)
     return tuple(things[0]), tuple(things[1])
