@@ -64,10 +64,14 @@ class SymbolicEyes(nn.Module):
         self.code = code
 
     def forward(
-        self, feature_maps: list[Tensor], boxes: list[Tensor], masks: None = None
+        self,
+        feature_maps: list[Tensor],
+        boxes: list[Tensor],
+        masks: None = None,
+        in_maps: None = None,
     ) -> list[Tensor]:
-        """Look up (N, 4) boxes of one picture, without masks; see `RegionEncoder`."""
-        assert masks is None
+        """Look up (N, 4) boxes of one picture without masks or tiles; see `RegionEncoder`."""
+        assert masks is in_maps is None
         table = feature_maps[0][0]
         rows = table[pairwise_iou(boxes[0], table[:, :4]).argmax(dim=1)]
         weights = rows[:, 4:].split(list(PARTS.values()), dim=1)

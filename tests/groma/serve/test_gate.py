@@ -1,5 +1,7 @@
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +21,12 @@ async def answer(request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
 
 
+def finish(work: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread of its own: browser tests leave a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 APP = Starlette(routes=[Route("/", answer, methods=["POST"])])
 
 
@@ -30,7 +38,7 @@ def post(gate: Gate, body: bytes = b"", key: str = "", sender: str = "1.2.3.4") 
                 "/", content=body, headers={"Authorization": f"Bearer {key}"} if key else {}
             )
 
-    return asyncio.run(send())
+    return finish(send())
 
 
 @pytest.mark.parametrize("keys", [(), ("sesame", "open")])
@@ -82,7 +90,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def fetch(url: str) -> bytes:
-    return asyncio.run(fetch_public(url, MOST))
+    return finish(fetch_public(url, MOST))
 
 
 def test_a_picture_comes_from_the_address_that_was_checked(fetched: list[str]) -> None:
