@@ -79,6 +79,8 @@ def _read_results(task: Mapping[str, Any], missed: Counter[str]) -> list[Mapping
         if isinstance(value := result.get("value"), Mapping):
             region = regions.setdefault(str(result.get("id") or number), {})
             region |= {**value, **{name: result.get(name) for name in _SIZE}}
+        elif result.get("type") != "relation":  # which joins regions, and has no value
+            missed["object"] += 1
     return list(regions.values())
 
 
