@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from groma.data.augment import Augmentation
 from groma.data.batches import Example
 from groma.data.file_names import find_picture
+from groma.data.geometry import is_same_shape
 from groma.data.order import Order, Place, hash_numbers
 from groma.data.questions import pose
 from groma.data.sample import GroundedSample
@@ -29,7 +30,7 @@ from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.image import load_image
 from groma.text.template import Template
-from groma.types import GromaError, Size
+from groma.types import GromaError
 
 _MOST_BROKEN = 1000
 """So many broken items in a row mean that it is not the items: pictures lie elsewhere, say."""
@@ -56,7 +57,7 @@ class Source:
         except GromaError as error:
             raise BrokenItem("a picture that cannot be read") from error
         size = image.height, image.width
-        if sample.size != UNKNOWN_SIZE and not _same_shape(sample.size, size):
+        if sample.size != UNKNOWN_SIZE and not is_same_shape(sample.size, size):
             raise BrokenItem("a picture of another shape than its annotations say")
         return replace(sample, size=size), image
 
@@ -172,11 +173,6 @@ class Examples(Dataset):
 def make_dice(*numbers: int) -> Dice:
     """Randomness that depends on these numbers alone."""
     return Dice(np.random.SeedSequence(numbers))
-
-
-def _same_shape(annotated: Size, found: Size) -> bool:
-    """Whether two sizes (H, W) differ in scale alone, give or take a pixel in thirty."""
-    return abs(annotated[0] * found[1] / (annotated[1] * found[0]) - 1) < 1 / 30
 
 
 def _to_tensor(image: Image.Image) -> Tensor:

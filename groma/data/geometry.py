@@ -8,6 +8,7 @@ from pycocotools import mask as coco_mask
 
 from groma.data.sources.items import BrokenItem
 from groma.foreign import to_identifier
+from groma.types import Size
 
 _XYWH = tuple[float, float, float, float]
 
@@ -70,6 +71,11 @@ def area_of(annotation: Mapping[str, Any]) -> float:
         return float(width) * float(height)
     except (TypeError, ValueError) as error:
         raise BrokenItem("an annotation has neither an area nor a box") from error
+
+
+def is_same_shape(one: Size, other: Size) -> bool:
+    """Whether two sizes (H, W) differ in scale alone, give or take a pixel in thirty."""
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < 1 / 30
 
 
 def is_crowd(annotation: Mapping[str, Any]) -> bool:

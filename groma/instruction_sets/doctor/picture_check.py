@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from groma.data.geometry import is_same_shape
 from groma.instruction_sets.doctor.box_layouts import fits_picture
 from groma.instruction_sets.doctor.edits import rescale
 from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
@@ -12,7 +13,6 @@ from groma.instruction_sets.readers.set_items import (
     InstructionSet,
     Item,
     PictureFile,
-    is_same_shape,
 )
 from groma.types import Size
 

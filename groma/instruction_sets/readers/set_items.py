@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from groma.data.geometry import is_same_shape
 from groma.data.sample import GroundedSample
 from groma.data.sources.groma_instruct import GPT, HUMAN, Message, make_sample
 from groma.data.sources.items import BrokenItem
@@ -160,11 +161,6 @@ def left_out(instructions: InstructionSet) -> dict[int, str]:
     """Numbers of the items that cannot be used, and what each has wrong."""
     made = zip(instructions.items, _try_all(instructions), strict=True)
     return {item.number: reason for item, reason in made if isinstance(reason, str)}
-
-
-def is_same_shape(one: Size, other: Size) -> bool:
-    """Whether two sizes (H, W) differ in scale alone, give or take a pixel in thirty."""
-    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < 1 / 30
 
 
 def _try_all(instructions: InstructionSet) -> Iterator[GroundedSample | str]:
