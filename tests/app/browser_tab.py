@@ -1,10 +1,11 @@
 """A page of the application in a browser, and what people do with it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import FloatRect, Locator, Page, Request, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, expect
 
 from tests.app.scripted import SIZE
 
@@ -84,3 +85,16 @@ class Tab:
 
     def box(self, key: str) -> Locator:
         return self.page.locator(f'.groma-box[data-key="{key}"]')
+
+
+@contextmanager
+def on_a_phone(browser: Browser, url: str, scene: Path) -> Iterator[Tab]:
+    """The page on a small dark screen that is touched, with a picture."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    tab = Tab(context.new_page(), url)
+    tab.open(scene)
+    yield tab
+    assert tab.problems == []
+    context.close()

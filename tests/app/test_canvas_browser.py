@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.app.browser_tab import IDLE, Tab
+from tests.app.browser_tab import IDLE, Tab, on_a_phone
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL
 
@@ -46,14 +46,8 @@ def tab(opened: Tab) -> Iterator[Tab]:
 
 @pytest.fixture(scope="module")
 def phone(browser: Browser, url: str, scene: Path) -> Iterator[Tab]:
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
-    )
-    tab = Tab(context.new_page(), url)
-    tab.open(scene)
-    yield tab
-    assert tab.problems == []
-    context.close()
+    with on_a_phone(browser, url, scene) as tab:
+        yield tab
 
 
 def draw_line(tab: Tab, line: Line) -> None:

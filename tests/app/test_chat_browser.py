@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.chat.example_strip import examples_of
 from app.shared.picture_files import MOST_BYTES
-from tests.app.browser_tab import BUSY, IDLE, Tab
+from tests.app.browser_tab import BUSY, IDLE, Tab, on_a_phone
 from tests.app.composing import Composing
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, ScriptedGroma, picture
@@ -22,14 +22,8 @@ pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium
 
 @pytest.fixture
 def phone(browser: Browser, url: str, scene: Path) -> Iterator[Tab]:
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
-    )
-    tab = Tab(context.new_page(), url)
-    tab.open(scene)
-    yield tab
-    assert tab.problems == []
-    context.close()
+    with on_a_phone(browser, url, scene) as tab:
+        yield tab
 
 
 @pytest.fixture
