@@ -18,6 +18,12 @@ settings.load_profile("groma")
 _NO_BROWSER = "no chromium"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep each test process's uploads apart: applications that end take theirs away."""
+    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     """Say last how many browser tests were not run; where they are required, that is a failure."""

@@ -31,7 +31,7 @@ def groma() -> ScriptedGroma:
 
 
 @pytest.fixture(scope="session")
-def url(groma: ScriptedGroma, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(groma: ScriptedGroma) -> Iterator[str]:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
@@ -43,11 +43,8 @@ def url(groma: ScriptedGroma, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
     others = {"groma-photo": lambda: ScriptedGroma(score_threshold=0.75), "<i>broken</i>": fail}
     models = Models("groma-mini", groma, others)
-    with pytest.MonkeyPatch.context() as patch:
-        # Else the application of another test process, when it ends, takes the same upload away.
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        yield launch(models, keys=(), prevent_thread_lock=True, quiet=True)
-        gr.close_all()
+    yield launch(models, keys=(), prevent_thread_lock=True, quiet=True)
+    gr.close_all()
 
 
 @pytest.fixture(scope="session")
