@@ -40,18 +40,22 @@ class ConvolutionalEncoder(nn.Module):
         """
         # The same numbers in another order: on a CPU a fifth less time, for the pools above all.
         by_pixel = pixel_values.contiguous(memory_format=torch.channels_last)
-        seen = look_twice(self.detector, by_pixel, self.config)
+        # There one picture after another is quicker than all together, too: less leaves the caches.
+        at_once = 1 if by_pixel.device.type == "cpu" else len(by_pixel)
+        looks = [look_twice(self.detector, some, self.config) for some in by_pixel.split(at_once)]
         found = [
             torch.cat([boxes, probabilities], dim=1)[
                 nms(boxes, scores, self.nms_threshold, _MOST_FOUND)
             ]
+            for seen in looks
             for boxes, probabilities, scores in zip(
                 seen.boxes, seen.class_probabilities, seen.objectness, strict=True
             )
         ]
         # Pictures hold different numbers of things; rows of zeros are no thing, see `propose`.
         stacked = nn.utils.rnn.pad_sequence(found, batch_first=True)
-        return [stacked, seen.levels[1].features, pixel_values]
+        features = torch.cat([seen.levels[1].features for seen in looks])
+        return [stacked, features, pixel_values]
 
 
 class DenseProposer(nn.Module):
