@@ -6,7 +6,6 @@ import ipaddress
 import logging
 import math
 import os
-import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.embedded import DEFAULT_MODEL
+from groma.serve.host_names import host_names
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -148,8 +148,8 @@ def build_parser(program: str = "app.py") -> argparse.ArgumentParser:
     add("--port", type=_port, default=port, help="the first free one from 7860")
     add(
         "--hosts",
-        type=_names,
-        default=default("GROMA_HOSTS", (), _names),
+        type=host_names,
+        default=default("GROMA_HOSTS", (), host_names),
         metavar="NAMES",
         help="names under which the page is reached, as through a proxy ($GROMA_HOSTS)",
     )
@@ -178,13 +178,6 @@ def _gigabytes(said: str) -> float:
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number of gigabytes, not {said}")
     return number
-
-
-def _names(said: str) -> tuple[str, ...]:
-    names = tuple(name.strip().lower() for name in said.split(",") if name.strip())
-    if not all(re.fullmatch(r"(\*\.)?[\w.-]+", name) for name in names):
-        raise argparse.ArgumentTypeError(f"must be names of hosts with commas, not {said}")
-    return names
 
 
 def _port(said: str) -> int:

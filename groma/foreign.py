@@ -7,6 +7,7 @@ the same everywhere or nowhere, and no text can stop a run or a page.
 import json
 import math
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, Literal
@@ -52,6 +53,14 @@ def load_json(data: bytes | str) -> Any:
     text = decode_text(data) if isinstance(data, bytes) else data
     try:
         return json.loads(clean_json(text))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def load_toml(data: bytes) -> dict[str, Any]:
+    """The tables of TOML text; raises `ValueError` if it is none, or nested too deeply."""
+    try:
+        return tomllib.loads(decode_text(data))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

@@ -2,44 +2,31 @@
 
 import os
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groma.foreign import clean_json, decode_text
 from groma.serve.gate import TOO_MUCH, bounded
+from groma.serve.own_site import own_site
 from groma.types import GromaError
-
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-"""Names of this machine that no other one can have."""
-
-FOREIGN = "Another website asked for this; open the page itself, or name that site in GROMA_HOSTS."
 
 
 class Borders:
-    """Middleware that turns away requests of other websites, and those that bring too much.
+    """Middleware that turns away requests that bring too much, before anybody reads them.
 
     Of texts that programs and keyboards send, what is no character is replaced (`clean_json`).
 
-    Browsers tell the website that asks (`Origin`); it must be this one. What is too long is refused
-    before anybody reads it.
-
     Args:
         app: what lies behind.
-        friends: names of other websites that may ask; None asks nobody.
         most_bytes: of a request that brings no file.
         most_upload: of one that brings files.
     """
 
-    def __init__(
-        self, app: ASGIApp, friends: Sequence[str] | None, most_bytes: int, most_upload: int
-    ) -> None:
+    def __init__(self, app: ASGIApp, most_bytes: int, most_upload: int) -> None:
         self._app = app
-        self._friends = friends
         self._most = most_bytes
         self._most_upload = most_upload
 
@@ -51,9 +38,7 @@ class Borders:
         headers = Headers(scope=scope)
         most = self._most_upload if scope["path"].rstrip("/").endswith("/upload") else self._most
         said = headers.get("content-length", "0")
-        if self._friends is not None and _is_foreign(headers, self._friends):
-            await JSONResponse({"detail": FOREIGN}, 403)(scope, receive, send)
-        elif scope["path"].startswith("/v1/"):  # it has a gate of its own
+        if scope["path"].startswith("/v1/"):  # it has a gate of its own
             await self._app(scope, receive, send)
         elif not said.isdecimal() or int(said) > most:
             await JSONResponse({"detail": TOO_MUCH}, 413)(scope, receive, send)
@@ -71,12 +56,8 @@ def borders(hosts: Sequence[str] | None, most_bytes: int, most_upload: int) -> l
         most_bytes: see `Borders`.
         most_upload: see `Borders`.
     """
-    asking = Middleware(Borders, hosts, most_bytes, most_upload)
-    if hosts is None:
-        return [asking]
-    # Whoever owns another name that leads here is not to read the page (DNS rebinding).
-    known = [*LOOPBACK, *hosts]
-    return [Middleware(TrustedHostMiddleware, known, www_redirect=False), asking]
+    own = own_site(hosts) if hosts is not None else []
+    return [*own, Middleware(Borders, most_bytes, most_upload)]
 
 
 def is_allowed(variable: str, is_public: bool) -> bool:
@@ -93,15 +74,6 @@ def is_allowed(variable: str, is_public: bool) -> bool:
     if said not in ("", "0", "1", "false", "true"):
         raise GromaError(f"{variable} must be 1 or 0, not {said}.")
     return said in ("1", "true") if said else not is_public
-
-
-def _is_foreign(headers: Headers, friends: Sequence[str]) -> bool:
-    """Whether a browser says that another website asks; programs say nothing."""
-    origin = headers.get("origin")
-    if origin is None:
-        return False
-    asking = urlsplit(origin)
-    return asking.netloc != headers.get("host") and asking.hostname not in friends
 
 
 def _cleaned(receive: Receive) -> Receive:

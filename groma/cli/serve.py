@@ -6,6 +6,7 @@ from typing import Any
 
 from groma.cli.mask_options import add_masks_option
 from groma.cli.model_options import add_adapter_option, add_at_once_option, add_model_options
+from groma.serve.host_names import host_names
 from groma.types import GromaError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -16,6 +17,13 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("serve", help="answer programs, as OpenAI's endpoints do")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="%(default)s by default")
+    parser.add_argument(
+        "--hosts",
+        type=host_names,
+        default=os.environ.get("GROMA_HOSTS", ""),
+        metavar="NAMES",
+        help="names under which it is reached, as through a proxy ($GROMA_HOSTS)",
+    )
     parser.add_argument("--name", metavar="NAME", help="what programs call the model")
     add_at_once_option(parser, default=16)
     parser.add_argument(
@@ -61,7 +69,8 @@ def _run_here(options: argparse.Namespace, keys: tuple[str, ...]) -> None:
     from groma.serve.serve_settings import ServeSettings
 
     service = ServeSettings.model_validate(vars(options)).service()
-    app = make_app(service, keys, options.requests_per_minute)
+    hosts = options.hosts if options.hosts or options.host in _LOOPBACK else None
+    app = make_app(service, keys, options.requests_per_minute, hosts)
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
 
 

@@ -24,7 +24,6 @@
 training stays in the validation. Other tables of the file are none of this module's business.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,6 +39,7 @@ from groma.data.order import Order
 from groma.data.records.left_out import read_left_out
 from groma.data.sources.formats import FORMATS, read_options
 from groma.data.sources.items import Kind
+from groma.foreign import load_toml
 from groma.text.template import Template
 from groma.types import GromaError
 
@@ -165,7 +165,7 @@ def read_mixture(path: Path, root: Path | None = None) -> Mixture:
     Raises `GromaError` if it is not TOML, or an entry is missing, unknown or wrong.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = load_toml(path.read_bytes())
     except FileNotFoundError as error:
         raise GromaError(f"There is no file {path}.") from error
     except ValueError as error:

@@ -7,7 +7,6 @@ model know what its phrases meant.
 """
 
 import base64
-import binascii
 import time
 import uuid
 from collections.abc import Sequence
@@ -201,7 +200,7 @@ def read_data_url(url: str) -> bytes:
         raise GromaError(f"The picture's file is larger than {MOST_BYTES / 1e6:.0f} MB.")
     try:
         return base64.b64decode(body, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error too, and what is no ASCII
         raise GromaError("The picture is no valid base64.") from None
 
 

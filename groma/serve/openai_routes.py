@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -35,6 +35,7 @@ from groma.serve.openai_messages import (
     read_question,
     usage_of,
 )
+from groma.serve.own_site import own_site
 from groma.serve.public_address import fetch_public
 from groma.types import Detail, GromaError
 
@@ -243,15 +244,22 @@ class Service:
         yield "data: [DONE]\n\n"
 
 
-def make_app(service: Service, keys: tuple[str, ...] = (), per_minute: int = 0) -> FastAPI:
+def make_app(
+    service: Service,
+    keys: tuple[str, ...] = (),
+    per_minute: int = 0,
+    hosts: Sequence[str] | None = None,
+) -> FastAPI:
     """The application that answers programs.
 
     Args:
         service: what the endpoints do.
         keys: any of these opens them; without keys everybody may ask.
         per_minute: requests of one caller; 0 is any number.
+        hosts: see `own_site`; None where others may use it.
     """
-    app = FastAPI(title="Groma", docs_url=None, redoc_url=None)
+    own = own_site(hosts) if hosts is not None else []
+    app = FastAPI(title="Groma", docs_url=None, redoc_url=None, middleware=own)
     app.add_middleware(Gate, keys=keys, most_bytes=MOST_REQUEST_BYTES, per_minute=per_minute)
     app.post("/v1/chat/completions", response_model=None)(service.chat)
     app.post("/v1/regions")(service.regions)

@@ -6,7 +6,6 @@ recipe has a folder of its own, and tables of its own in a class derived from `C
 
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import field, fields, is_dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from groma.foreign import load_toml
 from groma.train.stages import TABLE, Stage
 from groma.types import GromaError
 
@@ -94,7 +94,7 @@ def read_configuration(
     Raises `GromaError` if it is no TOML, or a setting is unknown, missing or wrong.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = load_toml(path.read_bytes())
     except ValueError as error:
         raise GromaError(f"{path} is not valid TOML: {error}.") from error
     own = {name: table for name, table in tables.items() if name not in kind.others}

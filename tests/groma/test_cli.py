@@ -2,9 +2,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from groma.chat.conversation import GroundedReply
 from groma.cli import main as cli
@@ -250,6 +252,30 @@ def test_nothing_is_served_to_everybody_by_accident(
         with pytest.raises(SystemExit):
             run("serve", option, said, *model)
         assert f"must be {'1 or more' if said == 0 else 'like 2 or 1-8'}" in capsys.readouterr().err
+
+
+def test_other_websites_ask_nothing_of_a_server_of_this_machine(
+    model: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages in the same browser (`Origin`), and other names of this machine (DNS rebinding)."""
+    monkeypatch.delenv("GROMA_HOSTS", raising=False)
+    started: list[Any] = []
+    monkeypatch.setattr("uvicorn.run", lambda app, **_: started.append(app))
+    site = "groma.example.org"
+    assert run("serve", *model) == 0
+    assert run("serve", "--hosts", site, *model) == 0
+    assert run("serve", "--host", "0.0.0.0", "--no-key", *model) == 0
+    asked = [
+        {"host": "127.0.0.1:8000"},
+        {"host": "localhost", "origin": "http://localhost"},
+        {"host": "localhost", "origin": "http://evil.example"},
+        {"host": site, "origin": f"https://{site}"},
+        {"host": "evil.example"},
+    ]
+    answers = [[TestClient(app).get("/v1/models", headers=h) for h in asked] for app in started]
+    codes = [[answer.status_code for answer in each] for each in answers]
+    assert codes == [[200, 200, 403, 400, 400], [200, 200, 403, 200, 400], [200] * 5]
+    assert "Another website" in answers[0][2].json()["error"]["message"]
 
 
 def test_replicas_say_what_they_need(

@@ -226,6 +226,16 @@ def test_mistakes_are_sentences(url: str, change: dict, status: int, sentence: s
             {
                 "role": "user",
                 "content": [
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,é"}},
+                    {"type": "text", "text": "What?"},
+                ],
+            },
+            "no valid base64",
+        ),
+        (
+            {
+                "role": "user",
+                "content": [
                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
                     {"type": "text", "text": "What?"},
                 ],

@@ -97,6 +97,7 @@ DATA = "[[sources]]\nname = 'coco'\n"
         ("lr = 3e-3\n", "", "lacks lr"),
         ("lr = 3e-3", 'schedule = "square"\nlr = 3e-3', "'square', not one of 'flat', 'cosine'"),
         ("[stage]", "[stage", "not valid TOML"),
+        ("[stage]", "deep = " + "[" * 9000 + "\n[stage]", "nested too deeply"),
         ('name = "detection"', 'name = "symbolic"', "of the stage symbolic, not of detection"),
     ],
 )
