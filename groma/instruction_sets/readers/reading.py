@@ -63,14 +63,10 @@ def read_set(
 
 
 def parse_set(data: Any, images: Iterable[Path]) -> InstructionSet:
-    """Make a set of what JSON holds, and look at every picture of it.
+    """Make a set of what JSON holds, in any format, and look at every picture of it.
 
-    Args:
-        data: of any format that is known.
-        images: folders of the pictures, first the likeliest.
-
-    Raises:
-        GromaError: if it is of no such format, empty, or too large.
+    `images` are folders of the pictures, first the likeliest. Raises `GromaError` if it is of no
+    known format, empty, or too large.
     """
     return _look_up(recognise(data, PurePosixPath("set.json")), images)
 
