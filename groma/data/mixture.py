@@ -136,16 +136,10 @@ class Mixture:
     ) -> Examples:
         """Examples of conversations, as `ConversationEncoder` makes them, for `ExampleCollator`.
 
-        Args:
-            template: of the language model.
-            image_size: S, side of the pictures in pixels.
-            batch_size: examples in a row that come from one source: of one process's batch.
-            ranks: batches in a row that come from one source: the number of processes.
-            passes: how often the mixture is gone through.
-            limit: most tokens, before image and regions are expanded.
-
-        Raises:
-            GromaError: if the sources are for something else, or cannot be opened.
+        `batch_size` is how many examples in a row come from one source, those of one process's
+        batch; `ranks` how many such batches, the number of processes; `passes` how often the
+        mixture is gone through. Raises `GromaError` if the sources are for something else, or
+        cannot be opened.
         """
         encoder = ConversationEncoder(template, image_size, limit, self.augmentation)
         return self._examples("conversation", encoder, batch_size, ranks, passes)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from groma.data.questions import pose
-from groma.data.sample import QA, GroundedSample, Mention, Phrase
+from groma.data.sample import QA, GroundedSample, Mention, Phrase, regions_of
 from groma.data.sources.groma_instruct import format_turns
 from groma.data.sources.items import UNKNOWN_SIZE
 from groma.dice import Dice
@@ -171,7 +171,7 @@ def make_items(pictures: Iterable[LabelledPicture]) -> Iterator[Item]:
 
 
 def _make_item(picture: LabelledPicture, turns: Sequence[QA], number: int) -> Item:
-    used = sorted({region for turn in turns for region in _regions(turn)})
+    used = sorted({i for turn in turns for i in regions_of((*turn.question, *turn.answer))})
     row = {region: index for index, region in enumerate(used)}
     sample = GroundedSample(picture.name, UNKNOWN_SIZE, (), (), tuple(turns))
     messages = tuple(
@@ -204,9 +204,3 @@ def _name(groups: Mapping[str, Sequence[int]]) -> list[QA]:
         QA((Mention(boxes[0]),), (label,), "region_caption", grounding=False)
         for label, boxes in groups.items()
     ]
-
-
-def _regions(turn: QA) -> list[int]:
-    asked = [piece.region for piece in turn.question if isinstance(piece, Mention)]
-    meant = [i for piece in turn.answer if isinstance(piece, Phrase) for i in piece.regions]
-    return asked + meant
