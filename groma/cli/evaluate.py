@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli import evaluate_adapter, evaluate_rec_mean
-from groma.cli.mask_options import add_masks_option
-from groma.cli.model_options import add_at_once_option, add_model_options, load_model
-from groma.cli.picture_options import add_detail_option
+from groma.cli.options import (
+    add_at_once_option,
+    add_detail_option,
+    add_masks_option,
+    add_model_options,
+    load_model,
+)
 from groma.cli.terminal import show
 from groma.types import GromaError
 

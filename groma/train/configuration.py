@@ -105,9 +105,11 @@ def read_configuration(
     return configuration
 
 
-def change(table: _Table, **changes: Any) -> _Table:
-    """A dataclass with those fields replaced whose new value is not None."""
-    return replace(table, **{name: value for name, value in changes.items() if value is not None})  # ty: ignore[invalid-argument-type]
+def change(table: _Table, given: Mapping[str, Any]) -> _Table:
+    """A dataclass with those of its fields replaced that are given, and not as None."""
+    names = {item.name for item in fields(table)}  # ty: ignore[invalid-argument-type]
+    new = {name: value for name, value in given.items() if name in names and value is not None}
+    return replace(table, **new)  # ty: ignore[invalid-argument-type]
 
 
 def _from_table(cls: type[_Table], table: Any, where: str) -> _Table:

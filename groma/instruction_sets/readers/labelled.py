@@ -154,6 +154,11 @@ class BoxFormat(NamedTuple):
     is_split: bool = False  # whether every picture has a file of its own
 
 
+def has_fields(*names: str) -> Callable[[Any], bool]:
+    """Tells a format by an object of JSON that has all of these fields."""
+    return lambda data: isinstance(data, Mapping) and {*names} <= data.keys()
+
+
 def make_items(pictures: Iterable[LabelledPicture]) -> Iterator[Item]:
     """Ask about labelled boxes: finding in one item, naming in another, for one tells the other.
 
