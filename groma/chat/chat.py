@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
@@ -26,7 +26,6 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
-from groma.masks.maker import MaskMaker, PictureMasks, load_maker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
@@ -45,6 +44,9 @@ from groma.types import (
     PixelInput,
     Size,
 )
+
+if TYPE_CHECKING:
+    from groma.masks.maker import MaskMaker, PictureMasks
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""
@@ -70,7 +72,7 @@ class Groma:
     _step: Step | None = None
     adapter: str = ""
     _encode: Callable[[PixelInput], EncodedImage] | None = None
-    mask_maker: MaskMaker | None = None
+    mask_maker: "MaskMaker | None" = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -114,7 +116,7 @@ class Groma:
         helped._step, helped._encode = step, encode
         return helped
 
-    def with_masks(self, maker: MaskMaker) -> "Groma":
+    def with_masks(self, maker: "MaskMaker") -> "Groma":
         """This model with a maker of masks, which sees every picture that is encoded from now on.
 
         Args:
@@ -151,8 +153,10 @@ class Groma:
         masks = self.look_for_masks(picture) if self.mask_maker else None
         return replace(encoded, masks=masks)
 
-    def look_for_masks(self, image: ImageSource) -> PictureMasks:
+    def look_for_masks(self, image: ImageSource) -> "PictureMasks":
         """A picture as this model's maker of masks sees it, or GrabCut if it has none."""
+        from groma.masks.maker import load_maker  # late: few talks need masks
+
         return (self.mask_maker or load_maker()).look(load_image(image))
 
     def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
@@ -411,7 +415,7 @@ class Chat:
         self._conversation = before
         return last
 
-    def make_masks(self, source: PictureMasks | None = None) -> Conversation:
+    def make_masks(self, source: "PictureMasks | None" = None) -> Conversation:
         """Make the masks of all regions that answers mean, where they have none yet.
 
         Args:

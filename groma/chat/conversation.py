@@ -14,7 +14,6 @@ from groma.limits import (
     MOST_NEW_TOKENS,
     MOST_TURNS,
 )
-from groma.masks.maker import MaskMaker, PictureMasks
 from groma.named_regions import GroundedSpan, Region, RegionRef
 from groma.shapes import Box as DrawnBox
 from groma.shapes import Shape, read_shape
@@ -24,6 +23,8 @@ from groma.types import Box, GromaError, Size, to_size
 if TYPE_CHECKING:
     from PIL.Image import Image
     from supervision import Detections
+
+    from groma.masks.maker import MaskMaker, PictureMasks
 
 Finish = Literal["stop", "length", "cancelled", "streaming"]
 
@@ -57,7 +58,7 @@ class GroundedReply:
         """The words of a span; empty where the model gave regions without a phrase."""
         return self.text[span.start : span.end]
 
-    def with_masks(self, picture: "Image", maker: MaskMaker) -> Self:
+    def with_masks(self, picture: "Image", maker: "MaskMaker") -> Self:
         """This answer with a mask for every region.
 
         Args:
@@ -70,7 +71,7 @@ class GroundedReply:
         self._check_picture(picture)
         return self.masked(maker.look(picture))
 
-    def masked(self, source: PictureMasks) -> Self:
+    def masked(self, source: "PictureMasks") -> Self:
         """This answer with a mask for every region that has none yet.
 
         Args:
@@ -252,7 +253,7 @@ class Conversation:
             raise GromaError("There is no question yet.")
         return replace(self, turns=self.turns[:-1])
 
-    def masked(self, source: PictureMasks) -> Self:
+    def masked(self, source: "PictureMasks") -> Self:
         """This conversation with a mask for every region that an answer means."""
         turns = [replace(turn, reply=turn.reply.masked(source)) for turn in self.turns]
         return replace(self, turns=tuple(turns))

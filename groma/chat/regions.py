@@ -6,19 +6,21 @@ left out of the list, where non-maximum suppression would drop it, without givin
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from groma.image import boxes_to_pixels, normalise_boxes
-from groma.masks.maker import PictureMasks
 from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.named_regions import Region
 from groma.ops.boxes import box_area, pairwise_iou
 from groma.shapes import Box as DrawnBox
 from groma.shapes import Mask, Point, Shape, read_shapes
 from groma.types import Box, EncodedImage, GromaError
+
+if TYPE_CHECKING:
+    from groma.masks.maker import PictureMasks
 
 USER_SLOTS = 10
 """Names kept free for user regions, so that a crowded picture leaves some."""
