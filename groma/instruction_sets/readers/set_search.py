@@ -74,7 +74,7 @@ def find_in_file(path: Path, images: Path | str | None) -> FoundSet:
         files = files_below(path.parent, DATA_ENDINGS)
         if found := _read_yolo(path.parent, files, images):
             return found
-    return recognise(_load(path), PurePosixPath(path.name))
+    return _recognise(_load(path), PurePosixPath(path.name))
 
 
 def find_in_folder(folder: Path, path: Path, images: Path | str | None) -> FoundSet:
@@ -121,7 +121,7 @@ def _scan(
     return sets, mistakes, others
 
 
-def recognise(data: Any, file: PurePosixPath) -> FoundSet:
+def _recognise(data: Any, file: PurePosixPath) -> FoundSet:
     """The set that a file holds; raises `GromaError` if it is of no known format, or empty."""
     if isinstance(data, list) and not data:
         raise GromaError("The set is empty.")
