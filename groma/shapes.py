@@ -21,7 +21,7 @@ from groma.types import GromaError, Size, to_box, to_size
 BoolArray = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 """(H, W), True where a thing is."""
 
-XY = tuple[float, float]
+_XY = tuple[float, float]
 
 _WIDTH = 0.02
 """Of a scribble that has none, as a share of the picture's shorter side."""
@@ -89,7 +89,7 @@ class Scribble:
         width: of the pen in pixels; None is a fiftieth of the picture's shorter side.
     """
 
-    strokes: tuple[tuple[XY, ...], ...]
+    strokes: tuple[tuple[_XY, ...], ...]
     width: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Scribble:
 class Polygon:
     """A closed outline; the last place is joined to the first."""
 
-    points: tuple[XY, ...]
+    points: tuple[_XY, ...]
 
     def to_json(self) -> dict[str, Any]:
         """`{"polygon": [[x, y], …]}`; the inverse of `parse_shape`."""
@@ -357,7 +357,7 @@ def _is_inside(shape: Shape, image_size: Size) -> bool:
     return bool(shape.mask(image_size).any())
 
 
-def _read_places(values: Any, least: int) -> tuple[XY, ...]:
+def _read_places(values: Any, least: int) -> tuple[_XY, ...]:
     """Places x, y, at least as many as told.
 
     Raises:

@@ -22,10 +22,10 @@ from groma.types import Box, EncodedImage, GromaError
 if TYPE_CHECKING:
     from groma.masks.maker import PictureMasks
 
-USER_SLOTS = 10
+_USER_SLOTS = 10
 """Names kept free for user regions, so that a crowded picture leaves some."""
 
-SURE_SHARE = 0.5
+_SURE_SHARE = 0.5
 """Of the objectness of the surest proposal under a point: what the model is as sure of counts."""
 
 
@@ -131,7 +131,7 @@ def _thing_under(point: Point, image: EncodedImage, policy: SelectionPolicy) -> 
         )
     boxes, scores = boxes[around], scores[around]
     # How high scores are differs between models, so that the best one here is the measure.
-    boxes = boxes[scores >= SURE_SHARE * scores.max()]
+    boxes = boxes[scores >= _SURE_SHARE * scores.max()]
     return boxes[box_area(boxes).argmin()]
 
 
@@ -139,7 +139,7 @@ def _new_proposals(
     named: Sequence[Region], image: EncodedImage, policy: SelectionPolicy, capacity: int
 ) -> list[Region]:
     """Proposals that pass the policy and lie apart from every region that has a name."""
-    slots = min(USER_SLOTS, max(1, capacity // 5))
+    slots = min(_USER_SLOTS, max(1, capacity // 5))
     limit = max(1, capacity - slots)
     boxes, scores = image.proposals.boxes.float(), image.proposals.scores.float()
     chosen = select_regions(boxes, scores, replace(policy, limit=min(policy.limit, limit)))

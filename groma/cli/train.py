@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="Configuration")
 
-STAGES = {
+_STAGES = {
     "detection": "stage 1 of the paper: find every region",
     "alignment": "stage 2 of the paper: connect what is seen with a frozen language model",
     "instruction": "stage 3 of the paper: follow instructions, the language model learning along",
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     stages = parser.add_subparsers(title="stages", metavar="STAGE", required=True)
-    for name, meaning in STAGES.items():
+    for name, meaning in _STAGES.items():
         stage = stages.add_parser(name, help=meaning, description=f"{name}: {meaning}.")
         stage.add_argument(
             "config",

@@ -83,7 +83,7 @@ DOCUMENTED = Layout()
 _UNITS: tuple[_Unit, ...] = ("fractions", "pixels", "thousandths")
 """The smallest first: whole pixels are larger than fractions."""
 _ORDERS: tuple[_Order, ...] = ("xywh", "xyxy", "cxcywh")
-LAYOUTS = tuple(Layout(order, unit) for unit in _UNITS for order in _ORDERS)
+_LAYOUTS = tuple(Layout(order, unit) for unit in _UNITS for order in _ORDERS)
 
 
 def find_layout(name: str, items: Sequence[Framed]) -> Layout:
@@ -92,7 +92,7 @@ def find_layout(name: str, items: Sequence[Framed]) -> Layout:
     Of several units it is the one in which most boxes fit. Raises `GromaError` if there is no such
     layout.
     """
-    if found := [layout for layout in LAYOUTS if name in (layout.order, layout.name)]:
+    if found := [layout for layout in _LAYOUTS if name in (layout.order, layout.name)]:
         return max(found, key=lambda layout: _share(items, layout))
     raise GromaError(
         f"{name!r} is no layout of boxes; it must be xywh, xyxy or cxcywh, alone or with -pixels, "
@@ -122,7 +122,7 @@ def possible_layouts(
 
 def fitting_layouts(items: Sequence[Framed], unit: _Unit) -> tuple[Layout, ...]:
     """The layouts of a unit in which nearly all boxes fit their pictures."""
-    layouts = (layout for layout in LAYOUTS if layout.unit == unit)
+    layouts = (layout for layout in _LAYOUTS if layout.unit == unit)
     return tuple(layout for layout in layouts if _share(items, layout) >= _NEARLY_ALL)
 
 

@@ -158,7 +158,7 @@ def _read_yolo(folder: Path, files: Sequence[Path], images: Path | str | None) -
     return found
 
 
-def read_json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     r"""What a file of JSON, or of JSON lines, holds; a line ends at \n alone.
 
     A line that is no JSON becomes None, so that its item is known to be broken. Raises `GromaError`
@@ -183,7 +183,7 @@ def read_json(path: Path) -> Any:
 def _load(path: Path) -> Any:
     """What a file of JSON or XML holds."""
     if path.suffix.lower() != ".xml":
-        return read_json(path)
+        return _read_json(path)
     try:
         return ElementTree.fromstring(_read_bytes(path, _MOST_XML))
     except (ElementTree.ParseError, ValueError, LookupError) as error:
