@@ -36,14 +36,7 @@ from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import (
-    Detail,
-    EncodedImage,
-    GromaError,
-    ObjectnessMix,
-    PixelInput,
-    Size,
-)
+from groma.types import Detail, EncodedImage, GromaError, ObjectnessMix, PixelInput, Size
 
 if TYPE_CHECKING:
     from groma.masks.maker import MaskMaker, PictureMasks

@@ -28,14 +28,7 @@ from groma.eval.benchmarks.photos.photo_questions import (
     find_companions,
 )
 from groma.eval.harness.asker import Asker, Protocol, Wording
-from groma.eval.harness.benchmark import (
-    Answers,
-    Benchmark,
-    Case,
-    Score,
-    read_boxes,
-    rescale,
-)
+from groma.eval.harness.benchmark import Answers, Benchmark, Case, Score, read_boxes, rescale
 from groma.eval.statistics.intervals import Figure, divide, sums
 from groma.run_journal import Fields
 from groma.types import GromaError, Size
