@@ -41,21 +41,9 @@ def load(
     dtype: str | torch.dtype = "auto",
     device_map: str | dict[str, Any] | None = None,
 ) -> tuple[GromaForConditionalGeneration, Any]:
-    """Load a model and its tokenizer, ready to answer.
+    """Load a model in eval mode, and its tokenizer of plain text; arguments as in `groma.load`.
 
-    Args:
-        source: a folder, or the id of a model on the Hugging Face Hub; the released layout or ours.
-        quantization: of the language model's linear layers; None keeps what the folder holds.
-        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
-        dtype: "auto" is 16 bit where the device computes in it, else fp32, which a small language
-            model always gets.
-        device_map: as in transformers, instead of `device`.
-
-    Returns:
-        The model in eval mode and the tokenizer of plain text.
-
-    Raises:
-        GromaError: if the source is no Groma checkpoint, is incomplete, or cannot run here.
+    Raises `GromaError` if the source is no Groma checkpoint, is incomplete, or cannot run here.
     """
     folder = resolve(source)
     config = read_config(folder)

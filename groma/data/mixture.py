@@ -33,13 +33,12 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from groma.data.augment import Augmentation
-from groma.data.checked_tables import Table, check_table
+from groma.data.checked_tables import Table, check_table, read_tables
 from groma.data.dataset import ConversationEncoder, DetectionEncoder, Encoder, Examples, Source
 from groma.data.order import Order
 from groma.data.records.left_out import read_left_out
 from groma.data.sources.formats import FORMATS, read_options
 from groma.data.sources.items import Kind
-from groma.foreign import load_toml
 from groma.text.template import Template
 from groma.types import GromaError
 
@@ -158,12 +157,7 @@ def read_mixture(path: Path, root: Path | None = None) -> Mixture:
 
     Raises `GromaError` if it is not TOML, or an entry is missing, unknown or wrong.
     """
-    try:
-        data = load_toml(path.read_bytes())
-    except FileNotFoundError as error:
-        raise GromaError(f"There is no file {path}.") from error
-    except ValueError as error:
-        raise GromaError(f"{path} is not TOML: {error}.") from error
+    data = read_tables(path)
     try:
         return _read_mixture(data, path.parent, root)
     except GromaError as error:

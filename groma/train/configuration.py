@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from groma.foreign import load_toml
+from groma.data.checked_tables import read_tables
 from groma.train.stages import TABLE, Stage
 from groma.types import GromaError
 
@@ -93,11 +93,7 @@ def read_configuration(
 
     Raises `GromaError` if it is no TOML, or a setting is unknown, missing or wrong.
     """
-    try:
-        tables = load_toml(path.read_bytes())
-    except ValueError as error:
-        raise GromaError(f"{path} is not valid TOML: {error}.") from error
-    own = {name: table for name, table in tables.items() if name not in kind.others}
+    own = {name: table for name, table in read_tables(path).items() if name not in kind.others}
     configuration = _from_table(kind, own, str(path))
     found = configuration.stage.name
     if stage not in (None, found):
