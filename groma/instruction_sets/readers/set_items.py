@@ -4,11 +4,11 @@ Items are lenient where `GroundedSample` is strict: a box may lie outside its pi
 name boxes that do not exist. `to_sample` is the border between the two.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from groma.data.geometry import is_same_shape
 from groma.data.sample import GroundedSample
@@ -45,6 +45,11 @@ class Item:
             for asked, answered in zip(self.messages[::2], self.messages[1::2], strict=False)
             if (asked.role, answered.role) == (HUMAN, GPT)
         )
+
+    def edited(self, edit: Callable[[Message], Message], role: str = "") -> Self:
+        """With its messages, all or those of a role, changed."""
+        changed = (m if role and m.role != role else edit(m) for m in self.messages)
+        return replace(self, messages=tuple(changed))
 
     def to_dict(self, size: Size | None = None) -> dict[str, Any]:
         """As Groma-Instruct has it, with this size of the picture where none is annotated."""
