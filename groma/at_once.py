@@ -14,10 +14,7 @@ def as_finished(
 ) -> Iterator[Result]:
     """Results in the order in which they are ready, from threads.
 
-    Args:
-        work: done for every item.
-        items: of which no more are taken than are worked on.
-        at_once: how many those are.
+    No more items are taken than are worked on `at_once`.
     """
     rest = iter(items)
     with ThreadPoolExecutor(at_once) as pool:

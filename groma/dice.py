@@ -24,8 +24,7 @@ class Dice:
     def of(cls, split: Split, seed: int, index: int, stream: int = 0) -> "Dice":
         """The dice of one scene; streams keep pictures, symbols and language independent.
 
-        Raises:
-            ValueError: if `split` is unknown or a number is negative.
+        Raises `ValueError` if `split` is unknown or a number is negative.
         """
         if split not in _SPLITS or seed < 0 or index < 0:
             raise ValueError(f"No scene {split}/{seed}/{index}: use {_SPLITS} and numbers >= 0.")

@@ -278,11 +278,7 @@ class _Answers:
 
 
 def _open_table(path: Path) -> sqlite3.Connection:
-    """The table of a file, which is made where there is none.
-
-    Raises:
-        sqlite3.DatabaseError: if the file is damaged.
-    """
+    """The table of a file, made where there is none; raises `DatabaseError` if it is damaged."""
     table = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     table.execute("CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT)")
     ((check,), (pages,), (size,)) = (

@@ -83,17 +83,10 @@ def load_image(source: ImageSource) -> Image.Image:
 
 
 def load_mask(source: str | Path | bytes) -> np.ndarray:
-    """Read a mask from a file of any size: what is opaque, or else what is bright.
+    """Read a mask (H, W) from a file of any size: what is opaque, or else what is bright.
 
-    Args:
-        source: a path or the bytes of a file. Where nothing of it is transparent, the thing is
-            what is brighter than half of the brightest.
-
-    Returns:
-        (H, W) bool.
-
-    Raises:
-        GromaError: as `load_image`.
+    Where nothing is transparent, the thing is what is brighter than half of the brightest. Raises
+    as `load_image`.
     """
     name = _name(source)
     with _open(source) as image:
@@ -112,10 +105,8 @@ def is_shown_alike(source: str | Path | bytes) -> bool:
     """Whether every browser shows a file just as `load_image` reads it: upright, and one frame.
 
     Browsers turn a JPEG as its EXIF block says. What else may turn a picture (XMP, EXIF in other
-    formats) some of them heed and some do not, and animations they play.
-
-    Raises:
-        GromaError: as `load_image`, of a file that does not open.
+    formats) some of them heed and some do not, and animations they play. Raises as `load_image`, of
+    a file that does not open.
     """
     with _open(source) as image:
         _check_size(image, _name(source))
@@ -161,13 +152,9 @@ def to_pixels(image: Image.Image, image_size: int, windows: Tensor | None = None
 
 
 def normalise_pixels(pixels: Tensor) -> Tensor:
-    """Apply the ImageNet statistics.
+    """Apply the ImageNet statistics to (..., 3, H, W) values from 0 to 255.
 
-    Args:
-        pixels: (..., 3, H, W), values from 0 to 255.
-
-    Returns:
-        The same shape in float32, as the image encoder wants it.
+    Returns the same shape in float32, as the image encoder wants it.
     """
     mean, std = (
         torch.tensor(values, device=pixels.device)[:, None, None]
@@ -198,28 +185,18 @@ def check_boxes(boxes_px: Sequence[Sequence[float]], size: Size, limit: int) -> 
 
 
 def normalise_boxes(boxes_px: Sequence[Sequence[float]], size: Size) -> Tensor:
-    """Map boxes in pixels to the frame every tensor uses.
+    """Map boxes xyxy in pixels of a picture (H, W) to the frame every tensor uses.
 
-    Args:
-        boxes_px: N boxes xyxy in pixels of the picture, checked by `check_boxes`.
-        size: (H, W) of the picture.
-
-    Returns:
-        (N, 4) float32 xyxy in [0, 1].
+    `check_boxes` has checked them. Returns (N, 4) float32 xyxy in [0, 1].
     """
     boxes = torch.tensor(boxes_px, dtype=torch.float64).reshape(-1, 4)
     return (boxes / _scale(size)).float()
 
 
 def boxes_to_pixels(boxes: Tensor, size: Size) -> list[Box]:
-    """Map boxes back to pixels; what a prediction has beyond the picture's edge is cut.
+    """Map (N, 4) boxes xyxy in [0, 1] back to pixels of a picture (H, W), also xyxy.
 
-    Args:
-        boxes: (N, 4) xyxy in [0, 1].
-        size: (H, W) of the picture.
-
-    Returns:
-        N boxes xyxy in pixels of the picture.
+    What a prediction has beyond the picture's edge is cut.
     """
     boxes_px = boxes.detach().cpu().double().clamp(0, 1) * _scale(size)
     return [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes_px.tolist()]

@@ -55,12 +55,7 @@ Stream = Generator[GroundedReply]
 
 
 class Groma:
-    """A model and its tokenizer: pictures in, grounded conversations out.
-
-    Args:
-        model: in eval mode.
-        tokenizer: of the language model's base vocabulary.
-    """
+    """A model in eval mode and its tokenizer: pictures in, grounded conversations out."""
 
     _step: Step | None = None
     adapter: str = ""
@@ -225,11 +220,7 @@ class Groma:
 class Chat:
     """A conversation about one picture; made by `Groma.chat`.
 
-    Args:
-        groma: the model.
-        image: the picture.
-        conversation: what was said so far.
-        settings: what `ask` and `stream` use where they are not told otherwise.
+    The settings are what `ask` and `stream` use where they are not told otherwise.
     """
 
     def __init__(

@@ -50,24 +50,16 @@ class GroundedReply:
         return self.text[span.start : span.end]
 
     def with_masks(self, picture: "Image", maker: "MaskMaker") -> Self:
-        """This answer with a mask for every region.
+        """This answer with a mask for every region; see `groma.masks.maker.load_maker`.
 
-        Args:
-            picture: the one that the reply speaks of, as `groma.image.load_image` returns it.
-            maker: see `groma.masks.maker.load_maker`.
-
-        Raises:
-            GromaError: if the picture has another size.
+        `picture` is the one that it speaks of, as `groma.image.load_image` returns it. Raises
+        `GromaError` if that has another size.
         """
         self._check_picture(picture)
         return self.masked(maker.look(picture))
 
     def masked(self, source: "PictureMasks") -> Self:
-        """This answer with a mask for every region that has none yet.
-
-        Args:
-            source: the picture as a maker of masks sees it.
-        """
+        """This answer with a mask for every region that has none yet."""
         missing = {region.id: region for region in self.regions if region.mask is None}
         if not missing:
             return self
@@ -85,25 +77,18 @@ class GroundedReply:
     def to_detections(self) -> "Detections":
         """Every region mentioned as supervision knows it, in the order of `regions`.
 
-        Returns:
-            Boxes xyxy in pixels of the original picture, masks where there are any; see
-            `regions_to_detections`. A region's `class_name` is the phrase of its first mention.
+        Boxes are xyxy in pixels of the original picture, with masks where there are any; see
+        `regions_to_detections`. A region's `class_name` is the phrase of its first mention.
         """
         from groma.drawing.boxes import regions_to_detections  # late: most replies are only read
 
         return regions_to_detections(self.regions, [phrase for _, phrase in self._mentions()])
 
     def draw(self, image: "Image") -> "Image":
-        """Mark every region mentioned with its phrase and score.
+        """Mark every region mentioned with its phrase and score, on a new picture.
 
-        Args:
-            image: the picture the reply speaks of, as `groma.image.load_image` returns it.
-
-        Returns:
-            A new picture.
-
-        Raises:
-            GromaError: if the picture has another size.
+        `image` is the one that it speaks of, as `groma.image.load_image` returns it. Raises
+        `GromaError` if that has another size.
         """
         self._check_picture(image)
         labels = [
@@ -301,12 +286,8 @@ def question_pieces(
 ) -> list[Piece]:
     """A question of a conversation, ready for a prompt.
 
-    Args:
-        template: of the model.
-        text: as typed, with `[K]` for user regions.
-        known: regions that had a name before.
-        new: regions that get their name with this question.
-        grounding: ask for boxes.
+    The text is as typed, with `[K]` for user regions; `known` had a name before, and `new` get
+    theirs with this question.
     """
     drawn = [region.id for region in new if region.user is not None]
     users = [region.id for region in known if region.user is not None] + drawn
@@ -315,14 +296,10 @@ def question_pieces(
 
 
 def check_question(text: Any, *drawn: Any) -> None:
-    """Refuse a question that is empty, too long or of another kind, before any work is done.
+    """Refuse, by `GromaError`, a question that is empty, too long or of another kind.
 
-    Args:
-        text: what is asked.
-        drawn: lists of what was drawn with it; that itself is checked with the picture.
-
-    Raises:
-        GromaError: saying what is wrong.
+    Called before any work is done; what was drawn, in several lists, is counted here and checked
+    with the picture.
     """
     if not isinstance(text, str) or not text.strip():
         raise GromaError("The question is empty; please ask something.")

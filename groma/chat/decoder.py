@@ -30,11 +30,8 @@ _LEAST_ROOM = 64
 class PrefixDecoder:
     """A language model that remembers the last sequence it read (KV cache).
 
-    A new sequence costs only what follows the longest common beginning.
-
-    Args:
-        language_model: of the LLaMA family.
-        step: how tokens are read; None reads them alone.
+    A new sequence costs only what follows the longest common beginning. `step` is how tokens are
+    read; None reads them alone.
     """
 
     def __init__(self, language_model: LlamaForCausalLM, step: Step | None = None) -> None:
@@ -89,11 +86,7 @@ class PrefixDecoder:
 
     @torch.inference_mode()
     def extend(self, token: int) -> Tensor:
-        """Read one more token.
-
-        Returns:
-            (V,) float32 logits of the next token.
-        """
+        """Read one more token, and return (V,) float32 logits of the next."""
         cache, held = self._cache, self._held
         self.release()
         embeddings = self._model.get_input_embeddings()

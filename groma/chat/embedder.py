@@ -22,13 +22,7 @@ MASK_SIDE = 84
 
 
 class PromptEmbedder:
-    """Turns the tokens of a prompt into embeddings, visual tokens spliced in.
-
-    Args:
-        model: whose embeddings and region encoder are used.
-        image: the picture.
-        tokens: ids of the new tokens.
-    """
+    """Turns the tokens of a prompt into embeddings, visual tokens spliced in."""
 
     def __init__(
         self, model: GromaForConditionalGeneration, image: EncodedImage, tokens: TokenIds
@@ -48,11 +42,9 @@ class PromptEmbedder:
         return sum(token.nbytes for token in self._region_tokens.values())
 
     def keys(self, ids: Sequence[int], regions: Sequence[Region]) -> list[int | Seen]:
-        """What stands at each position: a token, or what the region token spliced in is of.
+        """What stands at each of T positions: a token, or what the region token spliced in is of.
 
-        Args:
-            ids: T expanded tokens.
-            regions: row N is `<rN>`.
+        Row N of the regions is `<rN>`.
         """
         keys: list[int | Seen] = list(ids)
         for at, region in self._spliced(ids).items():
@@ -60,15 +52,9 @@ class PromptEmbedder:
         return keys
 
     def embed(self, ids: Sequence[int], regions: Sequence[Region], start: int) -> Tensor:
-        """Embed a prompt from a position on.
+        """Embed a prompt of T expanded tokens from a position on; row N of the regions is `<rN>`.
 
-        Args:
-            ids: T expanded tokens.
-            regions: row N is `<rN>`.
-            start: first position wanted.
-
-        Returns:
-            (T - start, D).
+        Returns (T - start, D).
         """
         embeddings = self._model.get_input_embeddings()
         rest = torch.tensor(ids[start:], device=next(embeddings.parameters()).device)

@@ -116,8 +116,7 @@ def _drawn_region(shape: Shape, image: EncodedImage, policy: SelectionPolicy) ->
 def _thing_under(point: Point, image: EncodedImage, policy: SelectionPolicy) -> Tensor:
     """(4,) xyxy in [0, 1]: the smallest proposal around a point that the model is sure of.
 
-    Raises:
-        GromaError: if there is none.
+    Raises `GromaError` if there is none.
     """
     boxes, scores = image.proposals.boxes.float(), image.proposals.scores.float()
     chosen = select_regions(boxes, scores, policy)

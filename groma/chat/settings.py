@@ -70,8 +70,7 @@ class GenerationSettings:
     def from_dict(cls, data: Any) -> Self:
         """Settings as a program or a file gives them: values by name.
 
-        Raises:
-            GromaError: naming what is no setting, of another kind or out of range.
+        Raises `GromaError`, naming what is no setting, of another kind or out of range.
         """
         if not isinstance(data, Mapping):
             raise GromaError('The settings must be values by name, such as {"temperature": 0.5}.')

@@ -42,13 +42,9 @@ def _relative_luminance(colour: str) -> float:
 def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) -> sv.Detections:
     """Regions as supervision knows them; one without a mask has its box's, where others have one.
 
-    Args:
-        regions: N of them.
-        names: N names or phrases.
-
-    Returns:
-        N boxes xyxy in pixels; `confidence` is the score, `class_id` the region id, and `data` has
-        `class_name`, `objectness` and `user` (0 for a proposal).
+    `names` are N names or phrases. Returns N boxes xyxy in pixels; `confidence` is the score,
+    `class_id` the region id, and `data` has `class_name`, `objectness` and `user` (0 for a
+    proposal).
     """
     sizes = [region.mask.size for region in regions if region.mask is not None]
     shapes = [region.mask or Box(*region.box) for region in regions]

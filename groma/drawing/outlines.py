@@ -11,12 +11,8 @@ _FINER = 2
 def outlines(mask: Mask) -> list[list[list[float]]]:
     """Polygons around a mask, one for each of its pieces; those of holes come as well.
 
-    Args:
-        mask: of a picture.
-
-    Returns:
-        Each at least three places [x, y] in pixels of the picture; filled, with the holes left
-        out, they cover the mask again.
+    Each is at least three places [x, y] in pixels of the picture; filled, with the holes left out,
+    they cover the mask again.
     """
     from supervision import mask_to_polygons  # late: it takes a second
 

@@ -23,9 +23,7 @@ class LoggedTrainer(Trainer):
     def __init__(self, count: Callable[[Any, dict], Tensor] | None = None, **kwargs: Any) -> None:
         """Arguments as in `Trainer`, and one more.
 
-        Args:
-            count: (model, batch) -> (B, K) counts that `compute_metrics` turns into metrics.
-            kwargs: of `Trainer`.
+        `count`: (model, batch) -> (B, K) counts that `compute_metrics` turns into metrics.
         """
         self.count = count
         self._terms: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))

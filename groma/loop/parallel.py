@@ -9,14 +9,8 @@ def share_of(loss: Tensor, count: Tensor | int) -> Tensor:
     """Weight a mean over this process's items by how many there are.
 
     Processes average their gradients. With this, the average over processes is the mean over the
-    items of all of them, however unevenly they are spread.
-
-    Args:
-        loss: () mean over the items of this process.
-        count: how many items that is.
-
-    Returns:
-        () the loss itself where there is one process.
+    items of all of them, however unevenly they are spread. `loss` is the () mean over the `count`
+    items of this process; returns () the loss itself where there is one process.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return loss

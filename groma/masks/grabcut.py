@@ -19,8 +19,7 @@ _ROUNDS = 5
 class GrabCut:
     """Parts what is in a box from what is around it by their colours.
 
-    Raises:
-        GromaError: if OpenCV is not installed.
+    Raises `GromaError` if OpenCV is not installed.
     """
 
     def __init__(self) -> None:
@@ -37,11 +36,7 @@ class GrabCut:
 
 
 class _GrabCutPicture:
-    """One picture.
-
-    Args:
-        pixels: (H, W, 3) RGB, 8 bit.
-    """
+    """One picture, (H, W, 3) RGB, 8 bit."""
 
     maker = "GrabCut (rough)"
     takes_points = False

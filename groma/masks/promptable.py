@@ -19,9 +19,7 @@ from groma.types import GromaError, Size
 class PromptableSegmenter:
     """A model that finds the thing in a box, or at a point.
 
-    Args:
-        model: Sam2Model or EdgeTamModel, in eval mode.
-        name: for people.
+    `model` is a Sam2Model or EdgeTamModel in eval mode; the name is for people.
     """
 
     def __init__(self, model: Any, name: str) -> None:
@@ -30,14 +28,10 @@ class PromptableSegmenter:
 
     @classmethod
     def load(cls, source: str, device: str = "auto") -> Self:
-        """Load a segmenter.
+        """Load a segmenter from a folder, or by its id on the Hugging Face Hub.
 
-        Args:
-            source: folder, or id on the Hugging Face Hub.
-            device: see `groma.machine.resolve_device`.
-
-        Raises:
-            GromaError: if it cannot be loaded, or is another model.
+        `device` as in `groma.machine.resolve_device`. Raises `GromaError` if it cannot be loaded,
+        or is another model.
         """
         from transformers import AutoModelForMaskGeneration, EdgeTamModel, Sam2Model
 
@@ -59,12 +53,9 @@ class PromptableSegmenter:
 
 
 class _EmbeddedPicture:
-    """One picture; its embedding is computed when the first mask is asked for, and kept.
+    """One RGB picture; its embedding is computed when the first mask is asked for, and kept.
 
-    Args:
-        model: the segmenter.
-        maker: its name.
-        picture: RGB.
+    `maker` is the name of the segmenter.
     """
 
     takes_points = True

@@ -15,10 +15,7 @@ _STARTS_WORD = frozenset("¿¡")
 class ReplyBuilder:
     """Grows a reply token by token; any sequence of tokens is understood as well as can be.
 
-    Args:
-        plain: the base vocabulary.
-        tokens: ids of the new tokens.
-        regions: every region of the conversation; row N is `<rN>`.
+    `regions` are all of the conversation; row N is `<rN>`.
     """
 
     def __init__(self, plain: PlainText, tokens: TokenIds, regions: Sequence[Region]) -> None:
