@@ -87,6 +87,15 @@ class GroundedSample:
         """Regions the user points at, in order of first mention: place K - 1 is `[K]`."""
         return tuple(dict.fromkeys(i for turn in self.turns for i in regions_of(turn.question)))
 
+    @property
+    def drawn(self) -> list[tuple[int, ...]]:
+        """For every turn the regions that the user points at for the first time."""
+        found: dict[int, int] = {}
+        for number, turn in enumerate(self.turns):
+            found = dict.fromkeys(regions_of(turn.question), number) | found
+        places = range(len(self.turns))
+        return [tuple(i for i in self.user_regions if found[i] == number) for number in places]
+
     def in_pixels(self, regions: Iterable[int]) -> tuple[Box, ...]:
         """Boxes of some regions, xyxy in pixels."""
         return tuple(scale_box(self.boxes[region], self.size) for region in regions)

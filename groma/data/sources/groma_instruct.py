@@ -130,11 +130,7 @@ def format_turns(sample: GroundedSample) -> list[Message]:
     """What is said about a sample, in tags; the inverse of what `make_sample` does."""
     users = sample.user_regions
     said: list[Message] = []
-    pointed: set[int] = set()
-    for turn in sample.turns:
-        mentioned = dict.fromkeys(regions_of(turn.question))
-        new = tuple(region for region in mentioned if region not in pointed)
-        pointed.update(new)
+    for turn, new in zip(sample.turns, sample.drawn, strict=True):
         question = escape_question(plain_text(turn.question, users))
         said += [Message(HUMAN, question, new, turn.grounding), _format_answer(turn.answer)]
     return said
