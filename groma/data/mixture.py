@@ -192,11 +192,7 @@ class _Source(Table):
     annotations: str = Field(description="text")
     images: str = Field(description="text")
     ratio: float = Field(
-        1.0,
-        strict=True,
-        gt=0,
-        lt=1e6,
-        description="a number from 0 to a million, and more than 0",
+        1.0, strict=True, gt=0, lt=1e6, description="a number from 0 to a million, and more than 0"
     )
     without: tuple[str, ...] = _PATHS
 

@@ -20,11 +20,7 @@ _COLUMNS = ("caption", "ref_exps", "key", "width", "height")
 
 
 def open_grit(
-    annotations: Path,
-    cache: Path | None,
-    *,
-    task: _Task = "rec",
-    turns: int = 5,
+    annotations: Path, cache: Path | None, *, task: _Task = "rec", turns: int = 5
 ) -> Samples:
     """Where a phrase's things are, or whole captions with their phrases grounded.
 

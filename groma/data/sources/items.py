@@ -126,10 +126,7 @@ def refused() -> Generator[None]:
 
 
 def read_parts(
-    entries: Iterable[Any],
-    read: Callable[[Any], _Part],
-    lost: Counter[str],
-    needed: bool = True,
+    entries: Iterable[Any], read: Callable[[Any], _Part], lost: Counter[str], needed: bool = True
 ) -> list[_Part]:
     """Read the boxes of an item, or other parts of it, without those that are broken.
 

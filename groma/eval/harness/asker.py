@@ -143,11 +143,7 @@ class _TaggedTemplate(Template):
         return made
 
     def question(
-        self,
-        text: str,
-        names: Sequence[int] = (),
-        drawn: int = 0,
-        grounding: bool = True,
+        self, text: str, names: Sequence[int] = (), drawn: int = 0, grounding: bool = True
     ) -> list[Piece]:
         """A user's message; see `Template.question`."""
         pieces: list[Piece] = []

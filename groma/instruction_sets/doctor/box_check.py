@@ -54,12 +54,7 @@ def check_use(item: Item) -> Iterator[Finding]:
 
 
 def _complain(
-    item: Item,
-    code: str,
-    bad: Sequence[int],
-    what: str,
-    fix: Fix,
-    severity: Severity = "error",
+    item: Item, code: str, bad: Sequence[int], what: str, fix: Fix, severity: Severity = "error"
 ) -> Iterator[Finding]:
     """One finding about all boxes of an item that have the same wrong."""
     if bad:

@@ -46,10 +46,7 @@ def find_labels(files: Iterable[Path], pictures: Iterable[PurePosixPath]) -> lis
 
 
 def read_pictures(
-    folder: Path,
-    files: Sequence[Path],
-    pictures: Sequence[PurePosixPath],
-    missed: Counter[str],
+    folder: Path, files: Sequence[Path], pictures: Sequence[PurePosixPath], missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
     """Read labels of boxes or polygons on pictures.
 

@@ -49,10 +49,7 @@ class Question:
 
 
 def ask(
-    things: Sequence[Thing],
-    crowds: Sequence[Thing],
-    companions: Mapping[str, set[str]],
-    dice: Dice,
+    things: Sequence[Thing], crowds: Sequence[Thing], companions: Mapping[str, set[str]], dice: Dice
 ) -> Iterator[Question]:
     """All questions about a photograph.
 
