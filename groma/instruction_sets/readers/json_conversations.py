@@ -16,6 +16,8 @@ _PLAIN = ("conversations", "messages")
 """Fields of others, in which texts mean boxes only if the item has some."""
 _BOXES = ("boxes", "bboxes", "bbox")
 """What people call the field of boxes; the first is right."""
+_PICTURES = ("file_name", "image", "images", "picture")
+_PLAIN_PICTURES = ("image", "images", "file_name")
 _SHOWN = ("image", "image_url", "path", "url", "file_name")
 """Fields of a part of a message, or of an entry of `images`, that name a picture."""
 
@@ -46,19 +48,26 @@ def _is_plain(item: Any) -> bool:
     return isinstance(item, Mapping) and any(field in item for field in _PLAIN)
 
 
-def _has_boxes(item: Any) -> bool:
-    """Whether boxes are beside its conversation."""
-    return isinstance(item, Mapping) and bool(_find_boxes(item))
-
-
 def _read_item(item: Any, number: int) -> Item:
     """Read one item of either kind; `number` is its position in the file, from 0."""
-    if _is_grounded(item) or (_is_plain(item) and _has_boxes(item)):
-        return _read_grounded(item, number)
-    if _is_plain(item):
-        return _read_plain(item, number)
-    what = "has no conversation" if isinstance(item, Mapping) else "is no JSON object"
-    return Item(number, flaws=(f"it {what}",))
+    if not (_is_grounded(item) or _is_plain(item)):
+        what = "has no conversation" if isinstance(item, Mapping) else "is no JSON object"
+        return Item(number, flaws=(f"it {what}",))
+    is_tagged = _is_grounded(item) or bool(_find_boxes(item))
+    flaws: list[str] = []
+    said = _said(_conversation(item), flaws)
+    read = [_read_message(message, flaws) for message in said]
+    # The mark of the picture only says where it goes.
+    texts = [(role, text if i else _without_image(text)) for i, (role, text) in enumerate(read)]
+    messages = _tagged(item, texts, said, flaws) if is_tagged else map(_plain, texts)
+    return Item(
+        number,
+        messages=tuple(messages),
+        picture=_read_picture(item, _PICTURES if is_tagged else _PLAIN_PICTURES, flaws),
+        size=read_size(item),
+        boxes=_read_boxes(item, flaws) if is_tagged else (),
+        flaws=tuple(dict.fromkeys(flaws)),
+    )
 
 
 def _note_names(items: Sequence[Any]) -> Iterator[Note]:
@@ -70,47 +79,30 @@ def _note_names(items: Sequence[Any]) -> Iterator[Note]:
             yield Note(f"field-{name}", sentence, "note")
 
 
-def _read_grounded(item: Mapping[str, Any], number: int) -> Item:
-    flaws: list[str] = []
-    said = _said(_conversation(item), flaws)
-    texts = [_read_message(message, flaws) for message in said]
+def _tagged(
+    item: Mapping[str, Any],
+    texts: Sequence[tuple[str, str]],
+    said: Sequence[Mapping[str, Any]],
+    flaws: list[str],
+) -> list[Message]:
+    """Messages in which tags mean boxes."""
     # Others do not say of a question whether it asks for boxes.
     asks = _is_grounded(item) or any(GROUND_BOX in text for _, text in texts)
-    messages = [
+    return [
         Message(
             role,
-            text if i else _without_image(text),
+            text,
             _read_indices(message.get("box_inds"), flaws),
             message.get("grounding", asks) is not False,
         )
-        for i, ((role, text), message) in enumerate(zip(texts, said, strict=True))
+        for (role, text), message in zip(texts, said, strict=True)
     ]
-    return Item(
-        number,
-        _read_picture(item, ("file_name", "image", "images", "picture"), flaws),
-        read_size(item),
-        _read_boxes(item, flaws),
-        tuple(messages),
-        tuple(dict.fromkeys(flaws)),
-    )
 
 
-def _read_plain(item: Mapping[str, Any], number: int) -> Item:
-    """No text of these formats means a box; `<image>` only says where the picture goes."""
-    flaws: list[str] = []
-    messages = []
-    for said in _said(_conversation(item), flaws):
-        role, text = _read_message(said, flaws)
-        text = text if messages else _without_image(text)
-        text = escape_question(text) if role == HUMAN else escape(text)
-        messages.append(Message(role, text, grounding=False))
-    return Item(
-        number,
-        _read_picture(item, ("image", "images", "file_name"), flaws),
-        read_size(item),
-        messages=tuple(messages),
-        flaws=tuple(dict.fromkeys(flaws)),
-    )
+def _plain(message: tuple[str, str]) -> Message:
+    """A message of formats in which no text means a box."""
+    role, text = message
+    return Message(role, escape_question(text) if role == HUMAN else escape(text), grounding=False)
 
 
 def _conversation(item: Mapping[str, Any]) -> Any:
