@@ -5,20 +5,20 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def as_finished(
-    work: Callable[[Item], Result], items: Iterable[Item], at_once: int
-) -> Iterator[Result]:
+    work: Callable[[_Item], _Result], items: Iterable[_Item], at_once: int
+) -> Iterator[_Result]:
     """Results in the order in which they are ready, from threads.
 
     No more items are taken than are worked on `at_once`.
     """
     rest = iter(items)
     with ThreadPoolExecutor(at_once) as pool:
-        running: set[Future[Result]] = set()
+        running: set[Future[_Result]] = set()
         while True:
             fresh = islice(rest, at_once - len(running))
             running |= {pool.submit(work, item) for item in fresh}

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 Split = Literal["train", "val", "test"]
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -38,11 +38,11 @@ class Dice:
         """A whole number in [0, limit)."""
         return int(self.chance() * limit)
 
-    def choice(self, items: Sequence[T]) -> T:
+    def choice(self, items: Sequence[_T]) -> _T:
         """One of the items."""
         return items[int(self.chance() * len(items))]
 
-    def pick(self, weights: Mapping[T, float]) -> T:
+    def pick(self, weights: Mapping[_T, float]) -> _T:
         """One of the keys, as likely as its weight says."""
         mark = self.chance() * sum(weights.values())
         for item, weight in weights.items():
@@ -51,10 +51,10 @@ class Dice:
                 return item
         return next(iter(weights))
 
-    def sample(self, items: Sequence[T], count: int) -> list[T]:
+    def sample(self, items: Sequence[_T], count: int) -> list[_T]:
         """`count` different items in random order, or all of them if there are fewer."""
         return self._scalars.sample(items, min(count, len(items)))
 
-    def shuffled(self, items: Sequence[T]) -> list[T]:
+    def shuffled(self, items: Sequence[_T]) -> list[_T]:
         """All items in random order."""
         return self._scalars.sample(items, len(items))

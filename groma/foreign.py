@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, Literal
 
-UNKNOWN = "\ufffd"  # stands where a character was that is none
+_UNKNOWN = "\ufffd"  # stands where a character was that is none
 
 _HALF = re.compile("[\ud800-\udfff]")
 _NO_UTF8 = re.compile("[\udc80-\udcff]")
@@ -27,7 +27,7 @@ def clean_text(text: str) -> str:
     """Text in which every character is one: halves of characters (lone surrogates) and NUL go."""
     if _HALF.search(text):
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.replace("\0", UNKNOWN)
+    return text.replace("\0", _UNKNOWN)
 
 
 def clean_json(text: str) -> str:

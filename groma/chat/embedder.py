@@ -14,7 +14,7 @@ from groma.shapes import Mask, box_around
 from groma.tokens import IMAGE, REFER_FEATURE, REGION, TokenIds
 from groma.types import Box, EncodedImage
 
-Seen = tuple[Box, Mask | None]
+_Seen = tuple[Box, Mask | None]
 """What a region token is of: xyxy in [0, 1], and its pixels where not all of them count."""
 
 MASK_SIDE = 84
@@ -30,7 +30,7 @@ class PromptEmbedder:
         self._model = model
         self._image = image
         self._tokens = tokens
-        self._region_tokens: dict[Seen, Tensor] = {}
+        self._region_tokens: dict[_Seen, Tensor] = {}
 
     def release(self) -> None:
         """Forget the region tokens."""
@@ -41,12 +41,12 @@ class PromptEmbedder:
         """Memory that the region tokens take."""
         return sum(token.nbytes for token in self._region_tokens.values())
 
-    def keys(self, ids: Sequence[int], regions: Sequence[Region]) -> list[int | Seen]:
+    def keys(self, ids: Sequence[int], regions: Sequence[Region]) -> list[int | _Seen]:
         """What stands at each of T positions: a token, or what the region token spliced in is of.
 
         Row N of the regions is `<rN>`.
         """
-        keys: list[int | Seen] = list(ids)
+        keys: list[int | _Seen] = list(ids)
         for at, region in self._spliced(ids).items():
             keys[at] = _seen(regions[region])
         return keys
@@ -109,5 +109,5 @@ def mask_coverage(mask: Mask) -> Tensor:
     return F.adaptive_avg_pool2d(inside[None], MASK_SIDE)[0]
 
 
-def _seen(region: Region) -> Seen:
+def _seen(region: Region) -> _Seen:
     return region.extent, region.mask

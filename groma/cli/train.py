@@ -12,7 +12,7 @@ from groma.cli.terminal import log_progress
 if TYPE_CHECKING:
     from groma.train.configuration import Configuration
 
-C = TypeVar("C", bound="Configuration")
+_C = TypeVar("_C", bound="Configuration")
 
 _STAGES = {
     "detection": "stage 1 of the paper: find every region",
@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> None:
     run_stage(configuration, read_mixture(path, root=options.data), options.resume)
 
 
-def changed(configuration: C, options: argparse.Namespace) -> C:
+def changed(configuration: _C, options: argparse.Namespace) -> _C:
     """A configuration with what the command line changes; see `add_stage_arguments`."""
     from groma.train.configuration import change
 

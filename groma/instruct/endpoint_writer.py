@@ -27,7 +27,7 @@ _INSTRUCTIONS = (_FOLDER / "prompt_instructions.txt").read_text(encoding="utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class _Example:
     """Something to write about, and what was written; both made for this project."""
 
     material: Material  # its picture exists in words only
@@ -40,7 +40,7 @@ class Example:
         return json.dumps({"conversation": self.conversation}, indent=1, ensure_ascii=False)
 
 
-_EXAMPLES = TypeAdapter(tuple[Example, ...]).validate_json(
+_EXAMPLES = TypeAdapter(tuple[_Example, ...]).validate_json(
     (_FOLDER / "prompt_examples.json").read_bytes()
 )
 """Conversations that show a writer what is wanted."""

@@ -24,7 +24,7 @@ _HIDING, _CLASHING, _STRANGE, _OUTSIDE = 100.0, 1000.0, 3.0, 2.0
 
 
 @dataclass(frozen=True)
-class Mark:
+class _Mark:
     """One number on the picture."""
 
     number: int  # from 1
@@ -67,7 +67,7 @@ def draw_marks(image: Image.Image, boxes_px: Sequence[Box]) -> Image.Image:
     return marked
 
 
-def _place_marks(boxes_px: Sequence[Box], size: Size) -> list[Mark]:
+def _place_marks(boxes_px: Sequence[Box], size: Size) -> list[_Mark]:
     """Find a place for every number on a picture of size (H, W); boxes are xyxy in its pixels.
 
     Returns marks inside the picture, in the order of the boxes. As far as there is room no two
@@ -142,11 +142,11 @@ def _shared(a: NDArray, b: NDArray) -> NDArray:
     return np.prod(np.maximum(high - low, 0), axis=2)
 
 
-def _mark(index: int, place: NDArray, box: NDArray) -> Mark:
+def _mark(index: int, place: NDArray, box: NDArray) -> _Mark:
     left, top, right, bottom = (float(value) for value in place)
     x, y = (left + right) / 2, (top + bottom) / 2
     near = (float(np.clip(x, box[0], box[2])), float(np.clip(y, box[1], box[3])))
-    return Mark(index + 1, (left, top, right, bottom), None if near == (x, y) else near)
+    return _Mark(index + 1, (left, top, right, bottom), None if near == (x, y) else near)
 
 
 def _centre(box: Box) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from groma.data.checked_tables import read_tables
 from groma.train.stages import TABLE, Stage
 from groma.types import GromaError
 
-FOLDER = Path(__file__).parent / "configs"
+_FOLDER = Path(__file__).parent / "configs"
 _Table = TypeVar("_Table")
 _Configuration = TypeVar("_Configuration", bound="Configuration")
 
@@ -64,7 +64,7 @@ class Configuration:
     run: Run = field(default_factory=Run)  # how it runs
 
 
-def shipped(folder: Path = FOLDER) -> list[str]:
+def shipped(folder: Path = _FOLDER) -> list[str]:
     """Names of all configurations in a folder."""
     return [
         file.relative_to(folder).with_suffix("").as_posix()
@@ -72,7 +72,7 @@ def shipped(folder: Path = FOLDER) -> list[str]:
     ]
 
 
-def find(name: str, folder: Path = FOLDER) -> Path:
+def find(name: str, folder: Path = _FOLDER) -> Path:
     """The file of a shipped configuration by its name, or of another by its path.
 
     Raises `GromaError` if there is neither.

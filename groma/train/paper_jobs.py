@@ -48,7 +48,7 @@ def batches_of_a_pass(configuration: Configuration, mixture: Mixture, processes:
     return len(mixture.order(batch, processes)) // (batch * processes)
 
 
-def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
+def _detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
     """Detection pretraining (paper 3.3, stage 1)."""
     mixture, passes = _data(c, mixture, processes)
     model = starting.detector(c.model)
@@ -67,7 +67,7 @@ def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> 
     )
 
 
-def conversation_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
+def _conversation_job(c: Configuration, mixture: Mixture | None, processes: int) -> Job:
     """Alignment pretraining or instruction finetuning (paper 3.3, stages 2 and 3)."""
     mixture, passes = _data(c, mixture, processes)
     model, tokenizer = starting.whole_model(c.model)
@@ -106,8 +106,8 @@ def _data(c: Configuration, mixture: Mixture | None, processes: int) -> tuple[Mi
 
 
 PAPER_JOBS: Mapping[str, JobMaker] = {
-    "detection": detection_job,
-    "alignment": conversation_job,
-    "instruction": conversation_job,
+    "detection": _detection_job,
+    "alignment": _conversation_job,
+    "instruction": _conversation_job,
 }
 """What makes the job of each stage."""

@@ -28,7 +28,7 @@ from groma.types import GromaError
 _INDEXING = timedelta(hours=24)
 """How long processes wait while one indexes public data: tens of millions of items take hours."""
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def run_stage(
@@ -54,22 +54,23 @@ def run_stage(
     stage, out = configuration.stage, configuration.out
     if all_checkpoints(out) and not resume:
         raise GromaError(f"{out} holds a run already; --resume goes on with it.")
-    reached = _where_it_stands(out)
-    if (out / "model").is_dir() and reached is not None and reached[0] >= stage.steps:
-        logger.info("%s is finished: %s.", stage.name, out / "model")
+    last = last_checkpoint(out)
+    is_trained = last is not None and step_of(last) >= stage.steps
+    if (out / "model").is_dir() and is_trained:
+        _logger.info("%s is finished: %s.", stage.name, out / "model")
         return out / "model"
     set_seed(configuration.run.seed)
     job = jobs[stage.name](configuration, mixture, process.num_processes)
     trainer = _make_trainer(job, configuration)
-    if reached is not None and reached[0] >= stage.steps:
-        job.objective.load_state_dict(load_file(reached[1] / SAFE_WEIGHTS_NAME))
+    if last is not None and is_trained:
+        job.objective.load_state_dict(load_file(last / SAFE_WEIGHTS_NAME))
     else:
-        trainer.train(resume_from_checkpoint=None if reached is None else str(reached[1]))
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
         if trainer.state.global_step < stage.steps:
             raise GromaError(f"{stage.name} was broken off; --resume goes on with it.")
     _leave_model(job, out / "model", trainer.is_world_process_zero())
     process.wait_for_everyone()
-    logger.info("The model is in %s.", out / "model")
+    _logger.info("The model is in %s.", out / "model")
     return out / "model"
 
 
@@ -81,12 +82,6 @@ def _with_steps(configuration: Configuration, mixture: Mixture, processes: int) 
     batches = stage.epochs * batches_of_a_pass(configuration, mixture, processes)
     steps = max(1, batches // stage.accumulation)
     return replace(configuration, stage=replace(stage, steps=steps, epochs=None))
-
-
-def _where_it_stands(out: Path) -> tuple[int, Path] | None:
-    """Steps of a run's last whole checkpoint and its folder; None where there is none."""
-    last = last_checkpoint(out)
-    return None if last is None else (step_of(last), last)
 
 
 def _make_trainer(job: Job, configuration: Configuration) -> StageTrainer:

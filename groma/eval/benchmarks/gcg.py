@@ -93,7 +93,7 @@ class GroundedGeneration(Benchmark[_Description]):
     def measure(self, cases: Sequence[_Description], answers: Answers) -> Score:
         """All five figures, as far as their tools are here."""
         shown = [
-            read_shapes(answers[case.key], case.key, self._overlap) if case.key in answers else []
+            _read_shapes(answers[case.key], case.key, self._overlap) if case.key in answers else []
             for case in cases
         ]
         score = Score([])
@@ -199,7 +199,7 @@ def _overlaps(shapes: Sequence[Shape], truth: Sequence[Entry], field: ShapeField
     return coco_mask.iou(list(shapes), [a[field] for a in truth], [0] * len(truth))
 
 
-def read_shapes(answer: Fields, key: str, overlap: _Overlap) -> list[Shape]:
+def _read_shapes(answer: Fields, key: str, overlap: _Overlap) -> list[Shape]:
     """The boxes xywh or masks of an answer; masks are as good as their boxes, not the reverse.
 
     Raises `GromaError`, naming the case, if there are none of that kind.
@@ -210,7 +210,7 @@ def read_shapes(answer: Fields, key: str, overlap: _Overlap) -> list[Shape]:
         )
     if overlap == "boxes" and "boxes" in answer:
         return [to_xywh(box) for box in read_boxes(answer, key)]
-    masks = [to_run_lengths(mask, (0, 0)) for mask in answer["masks"]]
+    masks = [_to_run_lengths(mask, (0, 0)) for mask in answer["masks"]]
     return masks if overlap == "masks" else [coco_mask.toBbox(mask).tolist() for mask in masks]
 
 
@@ -235,7 +235,7 @@ def read_folder(folder: Path) -> Answers:
     return answers
 
 
-def to_run_lengths(segmentation: Any, size: Size) -> Mapping[str, Any]:
+def _to_run_lengths(segmentation: Any, size: Size) -> Mapping[str, Any]:
     """Run lengths, or polygons on a picture of size (H, W), as compressed run lengths."""
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
@@ -308,7 +308,7 @@ def _read(captions: CocoFile, masks: CocoFile) -> Iterator[_Description]:
 
 def _with_shapes(annotation: Entry, size: Size) -> Entry:
     """An annotation that has both shapes."""
-    mask = to_run_lengths(annotation["segmentation"], size)
+    mask = _to_run_lengths(annotation["segmentation"], size)
     box = annotation.get("bbox") or coco_mask.toBbox(mask).tolist()
     area = annotation.get("area", float(coco_mask.area(mask)))
     return {**annotation, "segmentation": mask, "bbox": box, "area": area}

@@ -13,7 +13,7 @@ import numpy as np
 from groma.eval.statistics.intervals import Figure, Floats, Measure, divide, mean, sums
 from groma.types import GromaError
 
-Captions = Mapping[str, Sequence[str]]  # key of a case -> captions
+_Captions = Mapping[str, Sequence[str]]  # key of a case -> captions
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _STAGES = np.array([1.0, 0.6, 0.8, 0.6])
@@ -21,14 +21,14 @@ _STAGES = np.array([1.0, 0.6, 0.8, 0.6])
 _CHUNKS = 20  # column of the number of runs of words that stand in the same order on both sides
 
 
-def measure_captions(references: Captions, captions: Mapping[str, str]) -> list[Measure]:
+def measure_captions(references: _Captions, captions: Mapping[str, str]) -> list[Measure]:
     """METEOR and CIDEr of one caption per case; raises `GromaError` if a tool is missing."""
     check_java()
     truth = tokenize(references)
     return _measure_words(truth, tokenize({key: [captions[key]] for key in references}))
 
 
-def _measure_words(references: Captions, captions: Captions) -> list[Measure]:
+def _measure_words(references: _Captions, captions: _Captions) -> list[Measure]:
     """METEOR and CIDEr of what `tokenize` returns; one caption per case."""
     meteor = Figure("meteor", "METEOR", len(references))
     cider = Figure("cider", "CIDEr", len(references))
@@ -52,7 +52,7 @@ def check_java() -> None:
         )
 
 
-def tokenize(captions: Captions) -> dict[str, list[str]]:
+def tokenize(captions: _Captions) -> dict[str, list[str]]:
     """Lower-case words without punctuation, as the Penn Treebank splits them."""
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
@@ -65,7 +65,7 @@ def tokenize(captions: Captions) -> dict[str, list[str]]:
     }
 
 
-def _meteor_counts(references: Captions, captions: Captions) -> Floats:
+def _meteor_counts(references: _Captions, captions: _Captions) -> Floats:
     """What METEOR counts in each tokenized caption, against the reference that fits it best.
 
     Returns (N, 23) lengths, matches and chunks in the order of METEOR 1.5.
@@ -99,7 +99,7 @@ def _meteor_score(counts: Floats) -> Floats:
     return np.nan_to_num(mean * (1 - _GAMMA * fragments**_BETA))[..., None]
 
 
-def _cider_scores(references: Captions, captions: Captions) -> Floats:
+def _cider_scores(references: _Captions, captions: _Captions) -> Floats:
     """(N,) CIDEr of each caption, not in percent; arguments as in `_meteor_counts`."""
     from pycocoevalcap.cider.cider import Cider
 

@@ -19,9 +19,9 @@ from groma.eval.benchmarks.gcg import (
     TextEncoder,
     _count_pairs,
     _pair_up,
+    _read_shapes,
+    _to_run_lengths,
     read_folder,
-    read_shapes,
-    to_run_lengths,
 )
 from groma.eval.harness.asker import Protocol
 from groma.image import load_image
@@ -148,7 +148,7 @@ def test_boxes_are_compared_where_there_are_no_masks(monkeypatch):
     score = benchmark.score(benchmark.cases, answers)
     assert shown(score) == pytest.approx({"ap_50": 1, "miou": 1})
     assert any("text encoder" in note for note in score.notes)
-    masks = read_shapes(read_folder(files.GCG_ANSWERS)[benchmark.cases[4].key], "x", "boxes")
+    masks = _read_shapes(read_folder(files.GCG_ANSWERS)[benchmark.cases[4].key], "x", "boxes")
     assert all(len(box) == 4 for box in masks)
     with pytest.raises(GromaError, match="has no masks; say --mask-maker"):
         open_benchmark().score(benchmark.cases, answers)
@@ -169,11 +169,11 @@ def test_pairs():
 
 def test_masks_in_every_form():
     polygon = [[10, 10, 50, 10, 50, 40, 10, 40]]
-    mask = to_run_lengths(polygon, files.SIZE)
+    mask = _to_run_lengths(polygon, files.SIZE)
     assert coco_mask.area(mask) == 40 * 30
     counts = {"size": [4, 5], "counts": [3, 4, 13]}
-    assert coco_mask.area(to_run_lengths(counts, (0, 0))) == 4
-    assert to_run_lengths(mask, (0, 0)) is mask
+    assert coco_mask.area(_to_run_lengths(counts, (0, 0))) == 4
+    assert _to_run_lengths(mask, (0, 0)) is mask
 
 
 def test_phrases_are_compared_by_a_text_encoder(tmp_path):
