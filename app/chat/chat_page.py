@@ -113,6 +113,8 @@ class Page:
             with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
                 self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
                 self.ticket = gr.Textbox(visible=False)
+                help_text = (HERE / "keyboard.html").read_text(encoding="utf-8")
+                gr.HTML(help_text, js_on_load=starting("chat/keyboard.js"), **PLAIN)
                 self.former = gr.HTML("", **PLAIN)
                 self.strip = gr.HTML(strip_of(self.models.given), **PLAIN)
             with gr.Column(scale=5, min_width=300):
