@@ -85,7 +85,8 @@ class Page:
                         self._build_chat()
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
-                        page.build(blocks, tabs, [self.correct.click, self.talk.edit])
+                        correct = [self.correct.click, self.talk.edit]
+                        page.build(blocks, tabs, self.ticket, correct)
             self.desk = Kept(None) if self.finetune is None else page.desk
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks)

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
-from tests.app.browser_tab import IDLE, Tab, on_a_phone
+from tests.app.browser_tab import IDLE, Tab, on_a_phone, serious, small_targets
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL
 
@@ -245,17 +244,6 @@ def test_a_new_picture_can_be_undone_and_an_example_forgets_its_question(
     page.locator("[data-do=explore]", has_text="3").wait_for()
 
 
-def serious(page: Page) -> list[str]:
-    """What axe-core finds that keeps people out."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{rule['id']}: {node['target']}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
-
-
 def test_nothing_keeps_people_out(tab: Tab, phone: Tab) -> None:
     for one in (tab, phone):
         one.draw((300, 100, 350, 150))
@@ -298,20 +286,7 @@ def test_a_phone_is_for_fingers(phone: Tab) -> None:
             page.click(f"text={section} >> nth=0")
     page.click("text=Make files of this talk")
     page.locator("a[download]").first.wait_for()
-    targets = "button, select, textarea, summary, a[download], label:has(input), "
-    targets += "input:not([type=file], [type=checkbox], [type=radio])"
-    small = page.evaluate(
-        """(targets) => [...document.querySelectorAll(targets)]
-            .filter((one) => one.checkVisibility({ visibilityProperty: true }))
-            .filter((one) => {
-                const { width, height } = one.getBoundingClientRect();
-                const cut = one.parentElement.clientHeight || height;
-                return width && Math.min(width, height, cut) < 43.5;
-            })
-            .map((one) => one.outerHTML.slice(0, 90))""",
-        targets,
-    )
-    assert small == [], small
+    assert small_targets(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     slider = page.get_by_label("range slider for Certain from")
     slider.tap(position={"x": 100, "y": 40})
