@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces, join_pieces
+from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces, listing
 from groma.dice import Dice
 from groma.finetune.wording import Fields, Wording
 from groma.instruction_sets.readers.set_items import GROMA, InstructionSet, to_samples
@@ -220,7 +220,7 @@ class LabelTalks:
             rows.append((_a(name) if count == 1 else several(name, count), places_left))
         ordered = [(phrase, _left_to_right(boxes, regions)) for phrase, regions in rows]
         ordered.sort(key=lambda row: _centre(boxes[row[1][0]]))
-        listed = _listing([Phrase(phrase, regions) for phrase, regions in ordered])
+        listed = listing([Phrase(phrase, regions) for phrase, regions in ordered])
         turn = self._wording.ask("describe", {"list": listed}, dice)
         names_of_all = (*sample.names, *("thing",) * (len(boxes) - len(sample.boxes)))
         return replace(sample, boxes=tuple(boxes), names=names_of_all), turn
@@ -266,13 +266,3 @@ def _many(name: str) -> str:
 def _says(phrase: str, name: str) -> bool:
     """Whether words for things are about this kind of thing."""
     return any(re.search(rf"\b{re.escape(form)}\b", phrase) for form in (name, plural_of(name)))
-
-
-def _listing(phrases: Sequence[Phrase]) -> Pieces:
-    """As in "a dog, two cars and a cat"."""
-    pieces: list[Piece] = []
-    for place, phrase in enumerate(phrases):
-        if place:
-            pieces.append(" and " if place == len(phrases) - 1 else ", ")
-        pieces.append(phrase)
-    return join_pieces(pieces)
