@@ -15,7 +15,7 @@ export function start({ element, trigger, props, upload, watch }) {
   const findQuestion = () => element.querySelector("[data-question]") || document.querySelector("#groma-question textarea");
   const question = questionBox(findQuestion);
   const canvas = regionCanvas({ element, props, trigger }, question);
-  const { root, view, image, layer, local, size, regions, render, placeMenu, showLinks, say, sayHint, select, take, ask, deleteShape, undoStroke } = canvas;
+  const { root, view, stage, image, layer, local, size, regions, render, placeMenu, showLinks, say, sayHint, select, take, ask, deleteShape, undoStroke } = canvas;
   const zoom = zoomable(canvas, drawAgain);
 
   async function takePicture(file) {
@@ -119,6 +119,15 @@ export function start({ element, trigger, props, upload, watch }) {
     if (dataset.show) showAs(dataset.show);
     if (dataset.select) select(dataset.select);
   });
+  /** Go on with an earlier talk. Of a double click once is enough; a key loses the button that it pressed. */
+  function goBack({ target, detail }) {
+    const former = target.closest("[data-former]");
+    if (!former || detail > 1 || !root.checkVisibility()) return;
+    trigger("former", { key: former.dataset.former });
+    if (!detail) stage.focus({ preventScroll: true });
+  }
+
+  document.addEventListener("click", goBack);
   document.addEventListener("click", (event) => {
     // Of several canvases only that in sight is meant.
     if (!root.checkVisibility()) return;

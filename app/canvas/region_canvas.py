@@ -74,7 +74,9 @@ class Canvas(gr.HTML):
             value,
             html_template=_read(self.templates),
             css_template=(HERE / "region_canvas.css").read_text(encoding="utf-8"),
-            js_on_load=starting(self.script, "picture", "quick", "withdraw", "example", "masks"),
+            js_on_load=starting(
+                self.script, "picture", "quick", "withdraw", "example", "former", "masks"
+            ),
             apply_default_css=False,
             shown=shown or shown_boxes(None),
             ticket=ticket,

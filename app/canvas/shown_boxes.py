@@ -203,11 +203,12 @@ def _shown(
 ) -> dict[str, Any]:
     colour = colour_of(region, twins)
     twin = twins.get(region.user or 0)
+    mask = shape if isinstance(shape, Mask) else region.mask
     return {
         "key": region_key(region),
         "twin": "" if twin is None else f"r{twin}",
         "box": list(region.box),
-        "polygons": region.mask and _contours(region.mask),
+        "polygons": mask and _contours(mask),
         "shape": None if shape is None or isinstance(shape, DrawnBox) else shape.to_json(),
         "user": region.user or 0,
         "colour": colour,

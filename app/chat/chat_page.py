@@ -21,6 +21,7 @@ from . import named_endpoints as api
 from . import talk_files as export
 from .chat_tab import ChatTab, Settings, View
 from .example_strip import examples_of, pick, strip_of
+from .former_strip import render_former
 from .talk_html import render_talk
 
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
@@ -112,6 +113,7 @@ class Page:
             with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
                 self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
                 self.ticket = gr.Textbox(visible=False)
+                self.former = gr.HTML("", **PLAIN)
                 self.strip = gr.HTML(strip_of(self.models.given), **PLAIN)
             with gr.Column(scale=5, min_width=300):
                 self._build_talk()
@@ -148,6 +150,7 @@ class Page:
         with gr.Accordion("Settings", open=False):
             self._build_settings()
         with gr.Accordion("Save and load", open=False):
+            self.least = _slider("Leave out below", "Boxes, by their score", 0, 1, 0, 0.05)
             self.save = gr.Button("Make files of this talk", size="sm")
             self.files = gr.File(label="Files", file_count="multiple", visible=False)
             self.load = SendButton("Load a saved talk", file_types=[".json"], size="sm")
@@ -181,7 +184,7 @@ class Page:
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
         outputs = [self.canvas, self.talk, self.question, self.header, self.status]
         work: dict[str, Any] = {"outputs": outputs} | model
-        self.canvas.picture(self._once(chat.open), [self.canvas, *settings], **work)
+        opened = self.canvas.picture(self._once(chat.open), [self.canvas, *settings], **work)
         asking = [self.canvas, self.question, *settings]
         for event in (self.question.submit, self.regenerate.click, self.canvas.quick):
             event(None, None, self.question, js=STOPPABLE, **quick)
@@ -195,27 +198,32 @@ class Page:
         # An answer is stopped, and stays; a question that still waits is taken out of the line.
         self.canvas.withdraw(_askable, None, self.question, cancels=answering, **quick)
         self.undo.click(self._once(chat.undo), [self.canvas, *settings], **work)
-        self.talk.rewrite(told(self._rewrite), [self.canvas, *settings], **work)
-        self.talk.restore(self._once(chat.restore), settings, **work)
-        self.clear.click(self._once(chat.clear), [self.canvas, *settings], **work)
+        rewritten = self.talk.rewrite(told(self._rewrite), [self.canvas, *settings], **work)
+        restored = self.talk.restore(self._once(chat.restore), [self.canvas, *settings], **work)
+        chosen = self.canvas.former(told(self._choose), [self.canvas, *settings], **work)
+        cleared = self.clear.click(self._once(chat.clear), [self.canvas, *settings], **work)
         for setting in settings[-4:]:
             setting.change(self._once(chat.redraw), settings, **work)
         unseen = work | {"show_progress": "hidden"}
         self.canvas.masks(self._once(chat.make_masks), settings, **unseen)
-        self.save.click(_save(chat), None, self.files, **PRIVATE)
-        self.load.upload(self._once(self._load), [self.load, *settings], **work)
-        self.canvas.example(told(self._open_example), [self.header, *settings], **work)
+        self.save.click(_save(chat), [self.least, settings[-1]], self.files, **PRIVATE)
+        loaded = self.load.upload(self._once(self._load), [self.load, *settings], **work)
+        example = self.canvas.example(told(self._open_example), [self.header, *settings], **work)
         switching = [self.desk, self.canvas, *settings]
-        self.header.switch(told(self._switch), switching, trigger_mode="always_last", **work)
-        # Whatever changed who answers, also a page that was loaded again.
-        own = [*settings[4:6], self.strip]
-        self.header.change(told(self._begin_with), self.header, own, **quick)
-        # Files of another talk would mislead.
-        anew = (self.canvas.picture, self.canvas.example, self.header.switch)
-        for event in (*anew, self.load.upload, self.clear.click, self.talk.restore):
-            event(_no_files, None, self.files, **quick)
+        switched = self.header.switch(
+            told(self._switch), switching, trigger_mode="always_last", **work
+        )
         returning = [self.canvas, self.question, self.ticket, *settings]
-        blocks.load(self._once(chat.come_back), returning, outputs, js=RETURNING, **quick)
+        returned = blocks.load(
+            self._once(chat.come_back), returning, outputs, js=RETURNING, **quick
+        )
+        others = (opened, example, loaded, switched, cleared, rewritten, restored, chosen, returned)
+        for event in others:
+            event.then(told(self._other_talk), None, [self.files, self.former], **quick)
+        # Whatever changed who answers, also a page that was loaded again.
+        own = [*settings[:-1], self.strip]
+        for event in (self.header.change, restored.then, chosen.then):
+            event(told(self._begin_with), self.header, own, **quick)
         blocks.unload(_leave(chat))
 
     def _wire_adapters(self, page: FinetunePage, blocks: gr.Blocks) -> None:
@@ -256,12 +264,28 @@ class Page:
         for view in self.chat.switch(tab, drawing, str(data.get("name", "")), settings):
             yield self._updates(tab, view)
 
-    def _begin_with(self, model: str) -> tuple:
-        """Thresholds and examples of a model."""
+    def _choose(self, request: gr.Request, event: gr.EventData, *values: Any) -> tuple:
+        drawing, settings = _with_settings(values)
+        data = event._data if isinstance(event._data, dict) else {}
+        tab = tab_of(request)
+        view = self.chat.restore(tab, drawing, settings, str(data.get("key", "")))
+        return self._updates(tab, view)
+
+    def _other_talk(self, request: gr.Request) -> tuple:
+        """Files of another talk would mislead; that one is now among the former ones."""
+        return _no_files(), render_former(self.chat.sessions.peek(tab_of(request)).former)
+
+    def _begin_with(self, request: gr.Request, model: str) -> tuple:
+        """Settings to go on with, of the last answer or the model's own, and its examples."""
         config = self.models.get(model).config
         limit = config.max_regions
-        regions = gr.update(value=limit, maximum=limit)
-        return gr.update(value=config.score_threshold), regions, strip_of(model)
+        own = {"score_threshold": config.score_threshold, "max_regions": limit}
+        said = self.chat.sessions.peek(tab_of(request)).settings
+        known = own | {name: value for name, value in said.items() if value is not None}
+        parts = zip(self.settings[:-1], Settings.__dataclass_fields__, strict=False)
+        limits = {"max_regions": limit}
+        updates = [_set(part, known.get(name), limits.get(name)) for part, name in parts]
+        return *updates, strip_of(model)
 
     def _adapters(self, desk: Desk) -> Any:
         """Those that can be chosen in the header."""
@@ -324,6 +348,15 @@ def _slider(label: str, info: str, low: float, high: float, value: float, step: 
     return gr.Slider(low, high, value, step=step, label=label, info=info, min_width=200)
 
 
+def _set(part: gr.components.Component, value: Any, maximum: int | None = None) -> Any:
+    """A value of the settings panel, within its bounds; None leaves it as it is."""
+    if value is None:
+        return gr.skip()
+    if isinstance(part, gr.Slider):
+        value = max(part.minimum, min(value, maximum or part.maximum))
+    return _update({"value": value, "maximum": maximum})
+
+
 def _update(changes: dict[str, Any]) -> Any:
     known = {name: value for name, value in changes.items() if value is not None}
     return gr.update(**known) if known else gr.skip()
@@ -343,12 +376,12 @@ def _at_tab(action: Callable[[str], None]) -> Callable[..., None]:
 
 
 def _save(chat: ChatTab) -> Callable[..., Any]:
-    def save(request: gr.Request) -> Any:
+    def save(request: gr.Request, least: float, certain: float) -> Any:
         session = chat.sessions.get(tab_of(request))
         if session.picture is None or not session.conversation or not session.conversation.turns:
             warn("There is nothing to save yet.")
             return _no_files()
-        files = export.write_files(session.picture, session.conversation)
+        files = export.write_files(session.picture, session.conversation, certain, least)
         return gr.update(value=[str(file) for file in files], visible=True)
 
     return told(save)

@@ -310,9 +310,16 @@ class ChatTab:
         return View(talk, self._shown(session, settings), drawn, turn.question)
 
     @_told
-    def restore(self, tab: str, settings: Settings) -> View:
-        """Bring the talk back that a new picture, Clear, another model or an edit replaced."""
-        drawn = self.sessions.restore(tab).drawn
+    def restore(self, tab: str, drawing: Drawing, settings: Settings, key: str = "") -> View:
+        """Bring a talk back that a new picture, Clear, another model or an edit replaced.
+
+        Args:
+            tab: id of the browser tab.
+            drawing: what was drawn and not yet asked about in the talk that it replaces.
+            settings: of the page.
+            key: of the talk; "" is the one that the last change replaced.
+        """
+        drawn = self.sessions.restore(tab, key, drawing.regions).drawn
         session = self.sessions.get(tab)
         assert session.picture is not None
         drawing = Drawing(displayable(session.picture), drawn)

@@ -3,83 +3,119 @@
 import base64
 import json
 import shutil
+import zipfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from html import escape
-from io import BytesIO
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from groma.chat.conversation import Conversation
+from groma.chat.conversation import Conversation, GroundedReply
 from groma.data.sources.groma_instruct import format_item
 from groma.drawing.boxes import draw_boxes, regions_to_detections
 from groma.drawing.outlines import outlines
+from groma.eval.benchmarks.photos.photo_names import SYNONYMS
 from groma.foreign import load_json
 from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
 from groma.named_regions import RegionRef
 from groma.shapes import Mask
+from groma.text.grammar import noun_of
 from groma.types import GromaError
 
-from ..canvas.shown_boxes import colour_id, find_twins, region_key, shown_boxes
+from ..canvas.shown_boxes import colour_id, doubts, find_twins, region_key, shown_boxes
 from ..shared.picture_files import add_folder, read_picture
-from ..shared.style_sheets import read_styles
-from .talk_html import render_talk
+from .talk_page import to_page
 
-HERE = Path(__file__).parent
+COMPOUNDS = frozenset(n for name, more in SYNONYMS.items() for n in (name, *more) if " " in n)
+"""Names of more than one word."""
 
 
-def write_files(picture: Path, conversation: Conversation) -> list[Path]:
+def write_files(
+    picture: Path, conversation: Conversation, certain: float = 0.0, least: float = 0.0
+) -> list[Path]:
     """Write a talk in every form.
 
     Args:
         picture: the file it is about.
         conversation: what was said, at least one turn.
+        certain: what has a lower score is marked as uncertain.
+        least: what has a lower score is left out, but for the talk itself.
 
     Returns:
-        The marked picture, COCO and Groma-Instruct annotations, a web page and the talk itself,
-        in a new folder.
+        In a new folder a zip with the picture and all that follows; the marked picture, COCO and
+        Groma-Instruct annotations, a web page and the talk itself.
     """
     image = read_picture(picture)
-    name = picture.name
+    name, sure = picture.name, surer(conversation, least)
     texts = {
-        "coco.json": _dump(to_coco(name, conversation)),
-        "groma_instruct.json": _dump([to_instruct(name, conversation)]),
-        "talk.html": to_page(picture, image, conversation),
+        "coco.json": _dump(to_coco(name, sure)),
+        "groma_instruct.json": _dump([to_instruct(name, sure)]),
+        "talk.html": to_page(picture, image, sure, certain),
         "talk.json": _dump(to_talk(picture, conversation)),
     }
     with _whole_folder() as folder:
         for file_name, text in texts.items():
             (folder / file_name).write_text(text, encoding="utf-8")
-        mark(image, conversation).save(folder / "marked.png")
-    return [folder / "marked.png", *(folder / file_name for file_name in texts)]
+        mark(image, sure, certain).save(folder / "marked.png")
+        files = [folder / file_name for file_name in ("marked.png", *texts)]
+        whole = folder / f"{picture.stem}.zip"
+        with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+            archive.write(picture, f"images/{name}")
+            for file in files:
+                archive.write(file, file.name)
+    return [whole, *files]
 
 
-def mark(image: Image.Image, conversation: Conversation) -> Image.Image:
-    """The picture with every region that was drawn or meant, each box once."""
-    twins = find_twins(conversation)
+def surer(conversation: Conversation, least: float) -> Conversation:
+    """A talk without the regions that answers give with a lower score; all its words stay."""
+
+    def surer_reply(reply: GroundedReply) -> GroundedReply:
+        kept = [(span, set(span.regions) - set(doubts(span, least))) for span in reply.spans]
+        spans = [
+            replace(s, regions=tuple(filter(sure.__contains__, s.regions))) for s, sure in kept
+        ]
+        return replace(reply, spans=tuple(span for span in spans if span.regions))
+
+    turns = [replace(turn, reply=surer_reply(turn.reply)) for turn in conversation.turns]
+    return replace(conversation, turns=tuple(turns))
+
+
+def mark(image: Image.Image, conversation: Conversation, certain: float = 0.0) -> Image.Image:
+    """The picture with every region that was drawn or meant, each box once.
+
+    What has a lower score than `certain` gets a question mark.
+    """
+    shown = shown_boxes(conversation, certain=certain)["regions"]
+    doubted = {region["key"] for region in shown if region["uncertain"]}
+    mentions = _mentions(conversation)
+    ids = {region.id for region, _ in mentions}
+    twins = {number: twin for number, twin in find_twins(conversation).items() if twin in ids}
     numbers = {twin: number for number, twin in twins.items()}
-    found = [mention for mention in _mentions(conversation) if mention[0].user not in twins]
+    found = [mention for mention in mentions if mention[0].user not in twins]
     regions = [region for region, _ in found]
     detections = regions_to_detections(regions, [phrase for _, phrase in found])
     detections.class_id = np.array([colour_id(region) for region in regions])
     users = [region.user or numbers.get(region.id) for region in regions]
-    labels = [_label(*mention, user) for mention, user in zip(found, users, strict=True)]
+    labels = [
+        _label(region, phrase + "?" * (region_key(region) in doubted), user)
+        for (region, phrase), user in zip(found, users, strict=True)
+    ]
     return draw_boxes(image, detections, labels)
 
 
 def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
     """Regions as COCO annotations: boxes x, y, width, height in pixels.
 
-    The phrase is the category, the certainty the score. A mask is there twice: `segmentation` has
-    its outlines, which know no holes, `mask` its run lengths.
+    The phrase's noun is the category, the certainty the score. A mask is there twice:
+    `segmentation` has its outlines, which know no holes, `mask` its run lengths.
     """
     height, width = conversation.image_size
-    found = [(region, phrase or "region") for region, phrase in _mentions(conversation)]
-    names = list(dict.fromkeys(phrase for _, phrase in found))
+    found = [(*one, noun_of(one[1], COMPOUNDS) or "region") for one in _mentions(conversation)]
+    names = list(dict.fromkeys(noun for *_, noun in found))
     return {
         "info": {"description": "A talk with Groma"},  # pycocotools before 2.0.11 needs it
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
@@ -88,7 +124,8 @@ def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
             {
                 "id": number,
                 "image_id": 1,
-                "category_id": 1 + names.index(phrase),
+                "category_id": 1 + names.index(noun),
+                "phrase": phrase,
                 "bbox": _to_xywh(region.box),
                 "area": _to_xywh(region.box)[2] * _to_xywh(region.box)[3],
                 "iscrowd": 0,
@@ -96,7 +133,7 @@ def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
                 "score": region.score,
             }
             | ({} if region.mask is None else _to_segmentation(region.mask))
-            for number, (region, phrase) in enumerate(found, start=1)
+            for number, (region, phrase, noun) in enumerate(found, start=1)
         ],
     }
 
@@ -145,27 +182,6 @@ def read_talk(file: Path) -> tuple[Path, Conversation]:
     return folder / "picture.png", conversation
 
 
-def to_page(picture: Path, image: Image.Image, conversation: Conversation) -> str:
-    """A web page in one file: the picture, the talk, and both lit by the other."""
-    page = (HERE / "talk_page.html").read_text(encoding="utf-8")
-    said = [region for turn in conversation.turns for region in turn.reply.regions]
-    masks = {region_key(region): region.mask for region in said}
-    parts = {
-        "STYLE": read_styles(),
-        "BOXES": "".join(
-            _page_box(region, image, masks.get(region["key"]) or masks.get(region["twin"]))
-            for region in shown_boxes(conversation)["regions"]
-        ),
-        "TALK": render_talk(conversation),
-        "NAME": escape(picture.name),
-        "RATIO": f"{image.width / image.height:.5f}",
-        "PICTURE": _data_uri(image),
-    }
-    for name, content in parts.items():
-        page = page.replace(f"@@{name}@@", content)
-    return page
-
-
 @contextmanager
 def _whole_folder() -> Generator[Path]:
     """A new folder, of which nothing is left if it cannot be filled."""
@@ -175,35 +191,6 @@ def _whole_folder() -> Generator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _page_box(region: dict[str, Any], image: Image.Image, mask: Mask | None) -> str:
-    x1, y1, x2, y2 = region["box"]
-    outline = ""
-    if mask is not None:
-        lines = (" ".join(f"{x:g},{y:g}" for x, y in polygon) for polygon in outlines(mask))
-        outline = (
-            f'<svg viewBox="{x1:g} {y1:g} {x2 - x1:g} {y2 - y1:g}" preserveAspectRatio="none">'
-            f'<path d="{"".join(f"M{line}Z" for line in lines)}"/></svg>'
-        )
-    left, top = 100 * x1 / image.width, 100 * y1 / image.height
-    width, height = 100 * (x2 - x1) / image.width, 100 * (y2 - y1) / image.height
-    label = " · ".join(str(part) for part in (region["user"], region["label"]) if part)
-    return (
-        f'<div class="groma-box latest" tabindex="0" data-key="{region["key"]}" '
-        f'data-twin="{region["twin"]}" '
-        f'style="left:{left:.3f}%;top:{top:.3f}%;width:{width:.3f}%;height:{height:.3f}%;'
-        f'--colour:{region["colour"]};--ink:{region["ink"]}">'
-        f'{outline}<span class="groma-label">{escape(label)}</span></div>'
-    )
-
-
-def _data_uri(image: Image.Image) -> str:
-    file = BytesIO()
-    small = image.copy()
-    small.thumbnail((2048, 2048))
-    small.save(file, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _mentions(conversation: Conversation) -> list[tuple[RegionRef, str]]:

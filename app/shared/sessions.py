@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from groma.chat.chat import Chat, Drawn, Groma
 from groma.chat.conversation import Conversation, GroundedReply, Turn
@@ -16,7 +17,7 @@ from groma.types import Detail, GromaError
 
 from .gpu_memory import free_memory, retrying, stream_retrying
 from .models_at_hand import Models
-from .picture_files import keep_file, read_picture
+from .picture_files import keep_file, read_picture, to_thumbnail
 from .tickets import Tickets
 
 Clock = Callable[[], float]
@@ -24,6 +25,9 @@ Clock = Callable[[], float]
 
 MOST_FORGOTTEN = 10_000
 """Tabs of which it is known that they had a talk."""
+
+MOST_FORMER = 8
+"""Talks that a browser tab can go back to; the oldest is forgotten for one more."""
 
 SECONDS_TO_STOP = 5.0
 """At most, from when a page is closed until its answer has ended."""
@@ -59,8 +63,10 @@ class Session:
         adapter: what that one is called.
         is_forgotten: whether the tab had a talk that was left alone for too long.
         is_left: whether the tab was closed, until it asks for anything again.
-        before: the talk that the last change replaced, as a session of its own.
-        drawn: in `before`, what was drawn and not yet asked about, as the page had it.
+        former: talks that others replaced, as sessions of their own by their keys, newest last.
+        before: key of the one that the last change replaced, "" if it replaced none.
+        drawn: of a former talk, what was drawn and not yet asked about, as the page had it.
+        thumbnail: of a former talk, its picture as a data URI, "" if its file was gone.
     """
 
     model: str
@@ -76,13 +82,25 @@ class Session:
     adapter: str = ""
     is_forgotten: bool = False
     is_left: bool = False
-    before: "Session | None" = None
+    former: "dict[str, Session]" = field(default_factory=dict)
+    before: str = ""
     drawn: tuple[Any, ...] = ()
+    thumbnail: str = ""
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What was said, oldest first."""
+        return self.conversation.turns if self.conversation else ()
 
     @property
     def has_turns(self) -> bool:
         """Whether anything was said."""
-        return self.conversation is not None and bool(self.conversation.turns)
+        return bool(self.turns)
+
+    @property
+    def settings(self) -> Fields:
+        """How the last answer was made; empty before there is one."""
+        return vars(self.turns[-1].settings) if self.turns else {}
 
     @property
     def num_bytes(self) -> int:
@@ -96,6 +114,10 @@ class Session:
         self.proposals, self.model = former.proposals, former.model
         self.detail = former.detail
         self.adapted, self.adapter = former.adapted, former.adapter
+
+    def begins(self, other: "Session") -> bool:
+        """Whether another session's talk is this one, perhaps with more turns."""
+        return self.picture == other.picture and self.turns == other.turns[: len(self.turns)]
 
 
 class Sessions:
@@ -153,8 +175,9 @@ class Sessions:
                 self._make_room()
             self._sessions[tab] = session
             session.last_used, session.is_left = self._clock(), False
-            if session.picture:
-                keep_file(session.picture)
+            for talk in (session, *session.former.values()):
+                if talk.picture:
+                    keep_file(talk.picture)
             return session
 
     def require(self, tab: str) -> Session:
@@ -200,6 +223,7 @@ class Sessions:
         if session.picture is not None:
             return None  # Its owner was faster.
         session.follow(former)
+        session.former = dict(former.former)
         return self.get(tab)
 
     def open(
@@ -302,25 +326,37 @@ class Sessions:
             drawn: and not yet asked about, as the page has it.
         """
         session = self.get(tab)
-        session.before = None
+        session.before = ""
         if session.has_turns:
-            session.before = Session(session.model, drawn=drawn)
-            session.before.follow(session)
+            session.before = uuid4().hex
+            session.former[session.before] = _kept(session, drawn)
+        while len(session.former) > MOST_FORMER:
+            del session.former[next(iter(session.former))]
 
-    def restore(self, tab: str) -> Session:
-        """Give a tab the talk back that was kept last, and return it as it was then.
+    def restore(self, tab: str, key: str = "", drawn: tuple[Any, ...] = ()) -> Session:
+        """Give a tab a former talk back, and return it as it was then.
+
+        The talk that the tab has meanwhile is kept for it, unless the former one begins with it.
+
+        Args:
+            tab: id of the browser tab.
+            key: of the former talk; "" is the one that the last change replaced.
+            drawn: as `keep`.
 
         Raises:
             GromaError: if there is none, or the tab is still answering.
         """
         session = self.get(tab)
-        before = session.before
-        if before is None:
+        key = key or session.before
+        if key not in session.former:
             raise GromaError("There is nothing to bring back.")
         with _exclusive(session):
-            session.follow(before)
-            session.chat = session.before = None
-        return before
+            former = session.former.pop(key)
+            if not session.begins(former):
+                self.keep(tab, drawn)
+            session.follow(former)
+            session.chat, session.before = None, ""
+        return former
 
     def clear(self, tab: str) -> None:
         """Forget everything that was said in a tab, but not its picture.
@@ -532,6 +568,15 @@ def _exclusive(session: Session) -> Generator[None]:
         yield
     finally:
         session.busy.release()
+
+
+def _kept(session: Session, drawn: tuple[Any, ...]) -> Session:
+    """A session's talk as it is."""
+    kept = Session(session.model, drawn=drawn)
+    kept.follow(session)
+    with suppress(GromaError):
+        kept.thumbnail = to_thumbnail(read_picture(session.picture)) if session.picture else ""
+    return kept
 
 
 def _free(session: Session) -> int:

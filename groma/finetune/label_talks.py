@@ -17,7 +17,6 @@ from groma.types import Box
 _LABEL = "label"
 """Kind of a turn that is no talk but says what boxes are called."""
 _CONVERSATIONS = (GROMA, "LLaVA", "Grounded LLaVA")
-_SAME_THING = 0.5
 _ABSENT = 0.3
 _NEW_FIRST = 0.75
 _LONGEST_CLASS = 3

@@ -1,7 +1,10 @@
-"""English for things: articles, plurals, measure words, numbers."""
+"""English for things: articles, plurals, measure words, numbers, and the nouns of phrases."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from groma.foreign import load_json
@@ -16,6 +19,20 @@ NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "ei
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 _LIKE_CONSONANTS = ("uni", "one")
 _IRREGULAR: dict[str, str] = _NOUNS["irregular"]
+_SINGULAR_OF = {many: one for one, many in _IRREGULAR.items()} | _NOUNS["phrases"]["odd_plurals"]
+_NO_PLURAL = ALWAYS_PLURAL | {*_NOUNS["phrases"]["no_plural"]}
+_FIRST = frozenset((*NUMBER_WORDS, *_NOUNS["phrases"]["first"]))
+"""Words that stand before a noun, or for it."""
+_PREPOSITIONS = frozenset(_NOUNS["phrases"]["prepositions"])
+_THEN = _PREPOSITIONS | {*_NOUNS["phrases"]["then"]}
+"""Words with which a phrase goes on after its noun; a phrase may begin with "left" or "sitting"."""
+_COUNTED_BY = frozenset(_NOUNS["phrases"]["counted_by"])
+_ENDINGS = (
+    *(("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("zzes", "zz")),
+    *(("ouses", "ouse"), ("uses", "us"), ("oes", "o"), ("ies", "y"), ("s", "")),
+)
+"""Of plurals, and what they are without."""
+_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +114,45 @@ def several(noun: str, count: int | None = None, colour: str | None = None) -> s
 def capitalised(text: str) -> str:
     """The same text with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def noun_of(phrase: str, compounds: Collection[str] = ()) -> str:
+    """The noun of a phrase, in small letters and the singular; "" if there is none.
+
+    By rules, not by a dictionary of English: the last word before a phrase says more of its noun.
+
+    Args:
+        phrase: such as "two brown dogs on a sofa", of which "dog" is the noun.
+        compounds: nouns of more words than one, such as "fire hydrant", that stay whole.
+    """
+    words = _WORD.findall(re.sub(r"['\u2019]s\b", "", phrase.lower()))
+    for place in range(len(words) - 2):
+        is_counted = _singular(words[place]) in _COUNTED_BY and words[place + 1] == "of"
+        if is_counted and words[place + 2] not in _FIRST:
+            words = words[place + 2 :]
+            break
+    while words and (words[0] in _FIRST or words[0].isdigit()):
+        words = words[1:]
+    if not words or words[0] in _PREPOSITIONS:
+        return ""
+    pairs = enumerate(pairwise([*words[1:], ""]), start=1)
+    end = next((place for place, pair in pairs if _ends(*pair)), len(words))
+    noun = _singular(words[end - 1])
+    whole = f"{words[end - 2]} {noun}"
+    return whole if end > 1 and whole in compounds else noun
+
+
+def _ends(word: str, following: str) -> bool:
+    """Whether a word ends what comes before; "a red and white bus" is one thing."""
+    return word in _THEN | _FIRST or (word in ("and", "or") and following in _FIRST)
+
+
+def _singular(word: str) -> str:
+    """The singular of a word, which may be one already."""
+    if word in _SINGULAR_OF:
+        return _SINGULAR_OF[word]
+    if word in _NO_PLURAL or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return word
+    if len(word) < 5:  # ties, toes
+        return word[:-1]
+    return next(word.removesuffix(end) + one for end, one in _ENDINGS if word.endswith(end))

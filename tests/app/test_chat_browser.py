@@ -1,8 +1,10 @@
 """The application in a real browser, from an uploaded picture to a coloured answer."""
 
 import gc
+import json
 import re
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -423,6 +425,50 @@ def test_another_model_keeps_picture_boxes_and_question(tab: Tab, model: Locator
     expect(settings.get_by_label("number input for Score threshold")).to_have_value("0.75")
 
 
+def test_earlier_talks_are_one_click_or_key_away(
+    tab: Tab, model: Locator, url: str, browser: Browser, tmp_path: Path
+) -> None:
+    page = tab.page
+    page.click("text=Settings >> nth=0")
+    threshold = page.get_by_label("number input for Score threshold")
+    threshold.fill("0.3")
+    threshold.press("Enter")
+    page.click("text=Settings >> nth=0")
+    tab.draw((100, 190, 290, 440))
+    tab.ask("Describe what is beside [1].")
+    model.select_option(PHOTO)
+    expect(page.locator(".groma-note")).to_contain_text("groma-photo answers now")
+    expect(threshold).to_have_value("0.75")
+    tab.ask("How many?")
+    Image.new("RGB", (64, 48), "white").save(tmp_path / "white.png")
+    page.set_input_files(".groma-canvas input[type=file]", tmp_path / "white.png")
+    former = page.locator("[data-former]")
+    expect(former.locator("span")).to_have_text(["How many?", "Describe what is beside [1]."])
+    expect(former.locator("img[alt='scene.png']")).to_have_count(2)
+    page.reload()
+    expect(former).to_have_count(2)
+    page.click("text=Settings >> nth=0")
+    former.last.click()
+    expect(tab.phrase("a red ball")).to_be_visible()
+    expect(model).to_have_value(MINI)
+    expect(threshold).to_have_value("0.3")
+    expect(tab.box("u1")).to_have_count(1)
+    page.wait_for_function("document.querySelector('.groma-stage img').naturalWidth === 640")
+    # Of the new picture nothing was said; what the talk goes on with is no earlier one.
+    expect(former).to_have_count(1)
+    tab.ask("Describe")
+    former.focus()
+    page.keyboard.press("Enter")
+    expect(tab.phrase("two things")).to_be_visible()
+    expect(model).to_have_value(PHOTO)
+    expect(former.locator("span")).to_have_text(["Describe what is beside [1]."])
+    expect(former).to_have_attribute("title", "2 questions, groma-mini")
+    expect(page.locator(".groma-stage")).to_be_focused()
+    other = Tab(browser.new_page(), url)
+    expect(other.page.locator("[data-former]")).to_have_count(0)
+    other.page.close()
+
+
 def test_examples_belong_to_the_model(tab: Tab, model: Locator) -> None:
     examples = tab.page.locator("[data-example]")
     num_scenes, num_photographs = (len(examples_of(f"groma-{name}")) for name in ("mini", "photo"))
@@ -661,7 +707,14 @@ def test_save_and_load(tab: Tab, tmp_path: Path) -> None:
     tab.click(200, 300)
     tab.ask("Describe [1].")
     tab.page.click("text=Save and load")
+    tab.page.get_by_label("number input for Leave out below").fill("0.5")
     tab.page.click("text=Make files of this talk")
+    with tab.page.expect_download() as download:
+        tab.page.locator("a[download='scene.zip']").first.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        known = json.loads(archive.read("coco.json"))["categories"]
+        assert archive.read("images/scene.png").startswith(b"\x89PNG")
+    assert [category["name"] for category in known] == ["dog", "ball"]
     with tab.page.expect_download() as download:
         tab.page.locator("a[download='talk.json']").first.click()
     saved = tmp_path / "talk.json"

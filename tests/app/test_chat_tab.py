@@ -22,7 +22,7 @@ from app.chat.status_line import describe
 from app.shared.error_border import UNFORESEEN
 from app.shared.models_at_hand import Models
 from app.shared.picture_files import MOST_BYTES
-from app.shared.sessions import Sessions
+from app.shared.sessions import MOST_FORMER, Sessions
 from groma.shapes import Mask
 from groma.types import Box, GromaError
 from tests.app.scripted import BALL, SIZE, ScriptedGroma, picture
@@ -204,7 +204,7 @@ def test_any_question_can_be_asked_anew(tab: ChatTab, drawing: Drawing) -> None:
     view = tab.rewrite("me", drawing, 1, Settings())
     assert (view.question, view.talk.count("groma-answer")) == ("Describe", 1)
     assert REWRITTEN.format(2) in view.talk
-    view = tab.restore("me", Settings())
+    view = tab.restore("me", drawing, Settings())
     assert view.talk.count("groma-answer") == 3
     assert tab.sessions.get("me").conversation == said
     assert ask(tab, drawing, "Where?")[-1].talk.count("groma-answer") == 4
@@ -226,18 +226,40 @@ def test_what_replaced_a_talk_can_be_undone(tab: ChatTab, drawing: Drawing, chan
         *_, view = tab.switch("me", drawn, "other", Settings())
     assert "data-restore" in view.talk
     assert "groma-answer" not in view.talk
-    view = tab.restore("me", Settings())
+    view = tab.restore("me", drawing, Settings())
     assert (view.shown, view.talk.count("groma-answer")) == (before.shown, 1)
     assert view.drawing == (drawing if change == "open" else drawn)
     assert tab.sessions.get("me").model == "mini"
-    assert "nothing to bring back" in tab.restore("me", Settings()).warning
+    assert "nothing to bring back" in tab.restore("me", drawing, Settings()).warning
     assert ask(tab, drawing, "How many?")[-1].talk.count("groma-answer") == 2
+
+
+def test_former_talks_are_few_and_every_one_can_be_chosen(tab: ChatTab, drawing: Drawing) -> None:
+    opened(tab, drawing)
+    questions = [f"Describe {number}" for number in range(MOST_FORMER + 2)]
+    for question in questions:
+        ask(tab, drawing, question, max_new_tokens=64)
+        tab.clear("me", Drawing(drawing.picture, (POINT,)), Settings())
+    session = tab.sessions.get("me")
+    first = [talk.turns[0].question for talk in session.former.values()]
+    assert first == questions[-MOST_FORMER:]
+    ask(tab, drawing, "How many?")
+    key = next(iter(session.former))
+    view = tab.restore("me", Drawing(drawing.picture, (BOX,)), Settings(), key)
+    assert view.drawing.regions == (POINT,)
+    assert questions[-MOST_FORMER] in view.talk
+    assert session.settings["max_new_tokens"] == 64
+    assert (len(session.former), key in session.former) == (MOST_FORMER, False)
+    *_, last = session.former.values()
+    assert (last.turns[0].question, last.drawn) == ("How many?", (BOX,))
+    assert "nothing to bring back" in tab.restore("me", drawing, Settings(), key).warning
+    assert tab.sessions.get("somebody else").former == {}
 
 
 def test_nothing_is_kept_of_a_talk_without_words(tab: ChatTab, drawing: Drawing) -> None:
     opened(tab, drawing)
     assert "data-restore" not in tab.clear("me", drawing, Settings()).talk
-    assert "nothing to bring back" in tab.restore("me", Settings()).warning
+    assert "nothing to bring back" in tab.restore("me", drawing, Settings()).warning
 
 
 @pytest.mark.parametrize("shape", [POINT, SCRIBBLE, LASSO, MASK])

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import gradio as gr
@@ -15,9 +16,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from app.chat import talk_files as export
+from app.chat.talk_page import to_page
 from groma.chat.conversation import Conversation
 from groma.drawing.outlines import outlines
 from groma.masks.grabcut import GrabCut
+from groma.shapes import Mask, parse_shape
 from groma.types import GromaError
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma, picture
@@ -40,6 +43,18 @@ def talk(file: Path) -> Conversation:
     return chat.conversation
 
 
+def drawn_talk(file: Path) -> Conversation:
+    chat = ScriptedGroma().chat(file)
+    shapes = [
+        {"point": [400.0, 380.0]},
+        {"scribble": [[[360, 350], [380, 400]], [[420, 390]]], "width": 9.6},
+        {"polygon": [[480, 260], [570, 260], [560, 400]]},
+        Mask.of(np.arange(480)[:, None] + np.arange(640) > 900).to_json(),
+    ]
+    chat.ask("Describe", [BOX], regions=[parse_shape(shape) for shape in shapes])
+    return chat.conversation
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where Gradio keeps files; it removes those that it has shown."""
@@ -54,8 +69,9 @@ def test_coco_boxes_are_xywh_pixels(talk: Conversation) -> None:
     names = {category["id"]: category["name"] for category in data["categories"]}
     found = {names[a["category_id"]]: a for a in data["annotations"]}
     x1, y1, x2, y2 = BALL
-    assert found["a red ball"]["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-3)
-    assert found["a red ball"]["area"] == pytest.approx((x2 - x1) * (y2 - y1), abs=0.1)
+    assert found["ball"]["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-3)
+    assert found["ball"]["area"] == pytest.approx((x2 - x1) * (y2 - y1), abs=0.1)
+    assert found["ball"]["phrase"] == "a red ball"
     assert [a["bbox"] for a in data["annotations"]].count([10, 20, 50, 80]) == 1
 
 
@@ -112,25 +128,73 @@ def test_an_adopted_proposal_is_drawn_once(file: Path, monkeypatch: pytest.Monke
     assert [label.startswith("[1] a brown dog") for label in labels].count(True) == 1
 
 
+def test_a_proposal_that_nothing_but_its_user_means_is_drawn(file: Path) -> None:
+    chat = ScriptedGroma().chat(file)
+    chat.ask("Where is nothing like [1]?", [BALL])
+    x1, y1, x2, _ = map(int, BALL)
+    marked = np.asarray(export.mark(picture(), chat.conversation)).astype(int)
+    changed = np.abs(marked - np.asarray(picture())).sum(axis=2) > 30
+    assert changed[y1 - 2 : y1 + 3, x1:x2].any(axis=0).mean() > 0.8
+
+
 def test_the_page_shows_the_outlines_of_masks(talk: Conversation, file: Path) -> None:
     masked = talk.masked(GrabCut().look(picture()))
-    page = export.to_page(file, picture(), masked)
-    assert "<path" not in export.to_page(file, picture(), talk)
+    page = to_page(file, picture(), masked)
+    assert "<path" not in to_page(file, picture(), talk)
     drawn = {
-        tuple(
-            tuple(tuple(map(float, place.split(","))) for place in line.split())
+        key: [
+            [place.split(",") for place in line.split()]
             for line in path.removesuffix("Z").removeprefix("M").split("ZM")
-        )
-        for path in re.findall(r'<path d="([^"]+)"/>', page)
+        ]
+        for key, path in re.findall(r'<path [^>]*data-key="(\w+)"[^>]* d="([^"]+)"/>', page)
     }
-    regions = [region for turn in masked.turns for region in turn.reply.regions]
     wanted = {
-        tuple(tuple(map(tuple, polygon)) for polygon in outlines(region.mask))
-        for region in regions
+        f"r{region.id}": outlines(region.mask)
+        for turn in masked.turns
+        for region in turn.reply.regions
         if region.mask
     }
-    assert drawn == wanted
-    assert len(wanted) == 3
+    assert len(wanted) == len(drawn) == 3
+    for key, polygons in wanted.items():
+        assert len(polygons) == len(drawn[key])
+        for polygon, line in zip(polygons, drawn[key], strict=True):
+            assert np.array(line, dtype=float) == pytest.approx(np.array(polygon), abs=0.06)
+
+
+def test_a_page_shows_what_was_drawn_as_it_was_drawn(file: Path) -> None:
+    page = to_page(file, picture(), drawn_talk(file))
+    paths = dict(re.findall(r'<path class="(\w+)" data-key="(u\d)"', page))
+    assert paths == {"stroke": "u3", "contour": "u5"}
+    stroke, lasso = re.findall(r'data-key="u[34]"[^>]* d="([^"]+)"', page)
+    assert stroke == "M360,350 380,400M420,390h.01"
+    assert lasso == "M480,260 570,260 560,400Z"
+    assert "stroke-width:9.6" in page
+    assert page.count('class="groma-dot"') == 1
+    # A box has no outline, all others have, but for the point of which the thing is boxed.
+    classes = re.findall(r'<div class="groma-box ([^"]+)"[^>]* data-key="u(\d)"', page)
+    assert sorted(number for look, number in classes if "outlined" in look) == ["3", "4", "5"]
+
+
+def test_what_is_uncertain_is_marked_and_what_is_too_uncertain_left_out(
+    talk: Conversation, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = next(r for turn in talk.turns for r in turn.reply.regions if r.id == 2)
+    assert tree.score < 0.5
+    page = to_page(file, picture(), talk, certain=0.5)
+    assert 'groma-uncertain" tabindex="0" role="mark" data-regions="[&quot;r2&quot;]' in page
+    assert "a tree?</span>" in page
+    assert "uncertain" not in to_page(file, picture(), talk).partition("</style>")[2]
+    labels: list[str] = []
+    monkeypatch.setattr(export, "draw_boxes", lambda *drawn: labels.extend(drawn[2]))
+    export.mark(picture(), talk, certain=0.5)
+    assert [label.partition("?")[0] for label in labels if "?" in label] == ["a tree"]
+    sure = export.surer(talk, 0.5)
+    assert [turn.reply.text for turn in sure.turns] == [turn.reply.text for turn in talk.turns]
+    names = [category["name"] for category in export.to_coco("scene.png", sure)["categories"]]
+    assert "thing" in names
+    assert "tree" not in names
+    assert export.surer(talk, 0) == talk
+    assert {r.user for r in sure.regions} >= {1}
 
 
 @pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium")
@@ -139,11 +203,11 @@ def test_a_page_shows_its_picture_and_masks_where_they_are(
 ) -> None:
     masked = talk.masked(GrabCut().look(picture()))
     shown = tmp_path / "page.html"
-    shown.write_text(export.to_page(file, picture(), masked), encoding="utf-8")
+    shown.write_text(to_page(file, picture(), masked), encoding="utf-8")
     page.goto(shown.as_uri())
     expect(page.locator(".groma-stage img")).to_be_visible()
     frame = page.locator(".groma-stage img").bounding_box()
-    drawn = page.locator('[data-key="r1"] path').evaluate(
+    drawn = page.locator('path[data-key="r1"]').evaluate(
         """path => {
           const { x, y, width, height } = path.getBBox(), { a, d, e, f } = path.getScreenCTM();
           return [a * x + e, d * y + f, a * (x + width) + e, d * (y + height) + f];
@@ -159,7 +223,7 @@ def test_a_page_shows_its_picture_and_masks_where_they_are(
 
 
 def test_page_is_self_contained_and_safe(talk: Conversation, file: Path) -> None:
-    page = export.to_page(file, picture(), talk)
+    page = to_page(file, picture(), talk)
     assert "@@" not in page
     assert "http" not in page
     assert "<b>" not in page
@@ -222,8 +286,15 @@ def test_files_go_when_gradio_clears_its_cache(
 
 
 def test_every_form_is_written(talk: Conversation, file: Path) -> None:
-    files = export.write_files(file, talk)
+    whole, *files = export.write_files(file, talk, least=0.5)
     assert {path.name for path in files} == {
         *("marked.png", "coco.json", "groma_instruct.json", "talk.html", "talk.json")
     }
     assert all(path.stat().st_size for path in files)
+    assert whole.name == "a <b> scene.zip"
+    with zipfile.ZipFile(whole) as archive:
+        packed = {name: archive.read(name) for name in archive.namelist()}
+    assert packed.pop("images/a <b> scene.png") == file.read_bytes()
+    assert packed == {path.name: path.read_bytes() for path in files}
+    # What goes on later goes on with all of it.
+    assert export.read_talk(whole.with_name("talk.json"))[1] == talk

@@ -69,7 +69,7 @@ def test_a_whole_talk(sessions: ZeroGpuSessions, drawing: Drawing) -> None:
     assert sessions.num_bytes == 0
     assert list(tab.regenerate("me", Settings()))[-1].talk.count("groma-answer") == 2
     assert tab.rewrite("me", drawing, 0, Settings()).question == "What is [1]?"
-    assert tab.restore("me", Settings()).talk.count("groma-answer") == 2
+    assert tab.restore("me", Drawing(), Settings()).talk.count("groma-answer") == 2
     assert tab.undo("me", drawing, Settings()).question == "How many are beside [1]?"
     assert tab.clear("me", drawing, Settings()).shown["regions"] == []
 

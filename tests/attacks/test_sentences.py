@@ -30,7 +30,9 @@ def begun(caller: Caller, scene: Path, tab: str) -> dict:
 def test_saving_after_the_picture_was_removed(caller: Caller, scene: Path) -> None:
     sent, save = begun(caller, scene, "removed"), caller.number("Make files of this talk", "click")
     Path(sent["path"]).unlink()
-    assert caller.warnings(save, tab="removed") == ["The picture is gone; please choose it again."]
+    assert caller.warnings(save, 0, 0.5, tab="removed") == [
+        "The picture is gone; please choose it again."
+    ]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
@@ -46,9 +48,8 @@ def test_saving_on_a_full_disk_leaves_nothing(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("app.chat.talk_files.mark", fail)
-    (warning,) = caller.warnings(
-        caller.number("Make files of this talk", "click"), tab=f"full{code}"
-    )
+    save = caller.number("Make files of this talk", "click")
+    (warning,) = caller.warnings(save, 0, 0.5, tab=f"full{code}")
     assert (
         warning
         == f"A file cannot be read or written here: {os.strerror(code)}; nothing was changed."
