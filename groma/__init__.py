@@ -19,13 +19,14 @@ def load(
     device_map: str | dict[str, Any] | None = None,
     adapter: "str | Path | None" = None,
 ) -> "Groma":
-    """Load a model that can talk about pictures; see `groma.checkpoint.load.load`.
+    """Load a model that can talk about pictures.
 
     Args:
         source: a folder, or the id of a model on the Hugging Face Hub; the released layout or ours.
         quantization: of the language model's linear layers; None keeps what the folder holds.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
-        dtype: "auto" is 16 bit where the device computes in it, else fp32.
+        dtype: "auto" is 16 bit where the device computes in it, else fp32, which a small language
+            model always gets.
         device_map: as in transformers, instead of `device`.
         adapter: folder of an adapter (LoRA) to answer with.
 

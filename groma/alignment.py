@@ -19,7 +19,7 @@ from transformers import AutoModel, AutoProcessor, CLIPModel
 from groma.named_regions import Region
 from groma.types import Box, GromaError, Size
 
-PROMPT = "a photo of a {}."
+_PROMPT = "a photo of a {}."
 _MOST_AT_ONCE = 64
 
 
@@ -132,7 +132,7 @@ def align_picture(
     objectness = objectness if parts else None
     scores, fits = {}, {}
     for label, texts in descriptions.items():
-        name, *said = clip.texts([PROMPT.format(label), *texts])
+        name, *said = clip.texts([_PROMPT.format(label), *texts])
         told = torch.stack(said) if said else name[None]
         scores[label] = float(align(whole, seen, name, told, settings, objectness))
         best = (told @ seen.T).max(dim=1)

@@ -9,23 +9,14 @@ from groma.types import Box, to_box
 
 @dataclass(frozen=True)
 class RegionRef:
-    """A region a phrase points to.
+    """A region a phrase points to."""
 
-    Attributes:
-        id: N of `<rN>`; stable for a whole conversation.
-        box: xyxy in pixels of the original picture.
-        score: probability of this region's token among all regions at that step.
-        objectness: the proposer's score; 1.0 for a user region.
-        user: number K of the user's region `[K]` (from 1), or None for a proposal.
-        mask: the pixels of the thing, where somebody asked for them.
-    """
-
-    id: int
-    box: Box
-    score: float
-    objectness: float
-    user: int | None = None
-    mask: Mask | None = None
+    id: int  # N of `<rN>`; stable for a whole conversation
+    box: Box  # xyxy in pixels of the original picture
+    score: float  # probability of this region's token among all regions at that step
+    objectness: float  # the proposer's score; 1.0 for a user region
+    user: int | None = None  # number K of the user's region `[K]` (from 1), or None for a proposal
+    mask: Mask | None = None  # the pixels of the thing, where somebody asked for them
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
@@ -42,25 +33,15 @@ class RegionRef:
 
 @dataclass(frozen=True)
 class Region:
-    """A box that has the name `<rN>` for as long as its conversation lasts.
+    """A box that has the name `<rN>` for as long as its conversation lasts."""
 
-    Attributes:
-        id: N of `<rN>`.
-        box: xyxy in pixels of the original picture, inside it.
-        extent: xyxy in [0, 1] as the region encoder sees it; a proposal may reach over the edge.
-        objectness: the proposer's score; 1.0 for a user region.
-        user: number K of the user's region `[K]` (from 1), or None for a proposal.
-        shape: what the user drew, where that is no box.
-        mask: the pixels that the region token is of, where that is not the whole box.
-    """
-
-    id: int
-    box: Box
-    extent: Box
-    objectness: float
-    user: int | None = None
-    shape: Shape | None = None
-    mask: Mask | None = None
+    id: int  # N of `<rN>`
+    box: Box  # xyxy in pixels of the original picture, inside it
+    extent: Box  # xyxy in [0, 1] as the region encoder sees it; a proposal may reach over the edge
+    objectness: float  # the proposer's score; 1.0 for a user region
+    user: int | None = None  # number K of the user's region `[K]` (from 1), or None for a proposal
+    shape: Shape | None = None  # what the user drew, where that is no box
+    mask: Mask | None = None  # the pixels that its token is of, where that is not the whole box
 
     def ref(self, score: float) -> RegionRef:
         """This region as something a phrase points to with probability `score`."""

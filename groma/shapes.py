@@ -21,7 +21,7 @@ from groma.types import GromaError, Size, to_box, to_size
 BoolArray = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 """(H, W), True where a thing is."""
 
-XY = tuple[float, float]
+_XY = tuple[float, float]
 
 _WIDTH = 0.02
 """Of a scribble that has none, as a share of the picture's shorter side."""
@@ -82,15 +82,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Scribble:
-    """Strokes of a pen.
+    """Strokes of a pen."""
 
-    Attributes:
-        strokes: each at least one place; neighbours are joined by a line.
-        width: of the pen in pixels; None is a fiftieth of the picture's shorter side.
-    """
-
-    strokes: tuple[tuple[XY, ...], ...]
-    width: float | None = None
+    strokes: tuple[tuple[_XY, ...], ...]  # each at least one place; lines join neighbours
+    width: float | None = None  # in pixels; None is a fiftieth of the picture's shorter side
 
     def to_json(self) -> dict[str, Any]:
         """`{"scribble": [[[x, y], …], …], "width": w}`; the inverse of `parse_shape`."""
@@ -122,7 +117,7 @@ class Scribble:
 class Polygon:
     """A closed outline; the last place is joined to the first."""
 
-    points: tuple[XY, ...]
+    points: tuple[_XY, ...]
 
     def to_json(self) -> dict[str, Any]:
         """`{"polygon": [[x, y], …]}`; the inverse of `parse_shape`."""
@@ -142,27 +137,18 @@ class Polygon:
 class Mask:
     """Pixels, as COCO's run lengths down the columns.
 
-    Attributes:
-        size: (H, W) of the picture.
-        counts: compressed, as pycocotools writes them.
-
-    Raises:
-        GromaError: if the run lengths are damaged, do not fill the size, or cover nothing.
+    Raises `GromaError` if the run lengths are damaged, do not fill the size, or cover nothing.
     """
 
-    size: Size
-    counts: str
+    size: Size  # (H, W) of the picture
+    counts: str  # compressed, as pycocotools writes them
 
     def __post_init__(self) -> None:
         _read_runs(self.size, self.counts)
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Self:
-        """A mask of (H, W) pixels that are not 0 where the thing is.
-
-        Raises:
-            GromaError: if none is.
-        """
+        """A mask of (H, W) pixels, not 0 where the thing is; raises `GromaError` if all are."""
         from supervision import mask_to_rle  # late: it takes a second, and most need no mask
 
         height, width = pixels.shape
@@ -174,8 +160,7 @@ class Mask:
     def from_json(cls, data: Any) -> Self:
         """Read `{"size": [h, w], "counts": …}`, compressed or a list of numbers.
 
-        Raises:
-            GromaError: if it is something else, or as the class says.
+        Raises `GromaError` if it is something else, or as the class says.
         """
         try:
             size, counts = to_size(data["size"]), data["counts"]
@@ -198,20 +183,12 @@ class Mask:
         return box_around(self.mask(image_size))
 
     def mask(self, image_size: Size) -> BoolArray:
-        """Its pixels.
-
-        Raises:
-            GromaError: if the picture (H, W) has another size.
-        """
+        """Its pixels; raises `GromaError` if the picture (H, W) has another size."""
         self.check_size(image_size)
         return _fill(self.size, _read_runs(self.size, self.counts))
 
     def check_size(self, image_size: Size) -> None:
-        """Refuse a picture (H, W) of another size.
-
-        Raises:
-            GromaError: if it has.
-        """
+        """Refuse, by `GromaError`, a picture (H, W) of another size."""
         if image_size != self.size:
             (height, width), (theirs, across) = self.size, image_size
             raise GromaError(
@@ -305,8 +282,7 @@ def _drawn(image_size: Size, draw: Callable[[ImageDraw.ImageDraw], None]) -> Boo
 def _read_runs(size: Size, counts: Any) -> np.ndarray:
     """Run lengths, of pixels outside and inside in turn, that a stranger may have written.
 
-    Raises:
-        GromaError: if they are too many, damaged, do not fill the size (H, W), or cover nothing.
+    Raises `GromaError` if they are too many, damaged, of another size (H, W), or cover nothing.
     """
     height, width = size
     if height * width > MAX_PIXELS:
@@ -357,11 +333,10 @@ def _is_inside(shape: Shape, image_size: Size) -> bool:
     return bool(shape.mask(image_size).any())
 
 
-def _read_places(values: Any, least: int) -> tuple[XY, ...]:
+def _read_places(values: Any, least: int) -> tuple[_XY, ...]:
     """Places x, y, at least as many as told.
 
-    Raises:
-        GromaError: if they are something else, too many, or too far away.
+    Raises `GromaError` if they are something else, too many, or too far away.
     """
     if isinstance(values, Sequence) and len(values) > MOST_POINTS:
         raise GromaError(f"It has more than {MOST_POINTS:,} points.")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
@@ -26,7 +26,6 @@ from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
 from groma.foreign import clean_text
 from groma.image import ImageSource, load_image, to_pixels
-from groma.masks.maker import MaskMaker, PictureMasks, load_maker
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy
 from groma.model.splice import expand_placeholders
@@ -37,14 +36,10 @@ from groma.text.constraints import GroundingGrammar
 from groma.text.grounding import ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
-from groma.types import (
-    Detail,
-    EncodedImage,
-    GromaError,
-    ObjectnessMix,
-    PixelInput,
-    Size,
-)
+from groma.types import Detail, EncodedImage, GromaError, ObjectnessMix, PixelInput, Size
+
+if TYPE_CHECKING:
+    from groma.masks.maker import MaskMaker, PictureMasks
 
 Picture = ImageSource | EncodedImage
 """A picture in any form, or what `Groma.encode_image` made of it."""
@@ -70,7 +65,7 @@ class Groma:
     _step: Step | None = None
     adapter: str = ""
     _encode: Callable[[PixelInput], EncodedImage] | None = None
-    mask_maker: MaskMaker | None = None
+    mask_maker: "MaskMaker | None" = None
 
     def __init__(
         self, model: GromaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
@@ -84,16 +79,11 @@ class Groma:
         return self.model.config
 
     def with_adapter(self, folder: str | Path) -> "Groma":
-        """This model with what an adapter (LoRA) has learnt.
+        """This model with what the adapter (LoRA) in a folder has learnt.
 
         The two share their weights and answer side by side; this one stays as it is. A picture
-        that one has encoded must be encoded anew for the other.
-
-        Args:
-            folder: of the adapter.
-
-        Raises:
-            GromaError: if it is no adapter, or was made for another model.
+        that one has encoded must be encoded anew for the other. Raises `GromaError` if it is no
+        adapter, or was made for another model.
         """
         # Late: peft takes a while, and most talks need none.
         from groma.checkpoint.adapters import attach, read_adapter
@@ -106,19 +96,17 @@ class Groma:
     def with_helpers(self, step: Step, encode: Callable[[PixelInput], EncodedImage]) -> "Groma":
         """This model with other ways to compute, such as together with other threads.
 
-        Args:
-            step: see `PrefixDecoder`.
-            encode: in the place of `encode_pixels`, where nothing is said of objectness.
+        `step` as in `PrefixDecoder`; `encode` takes the place of `encode_pixels`, where nothing is
+        said of objectness.
         """
         helped = copy.copy(self)
         helped._step, helped._encode = step, encode
         return helped
 
-    def with_masks(self, maker: MaskMaker) -> "Groma":
+    def with_masks(self, maker: "MaskMaker") -> "Groma":
         """This model with a maker of masks, which sees every picture that is encoded from now on.
 
-        Args:
-            maker: see `groma.masks.maker.load_maker`. It begins when a mask is asked for.
+        `groma.masks.maker.load_maker` makes one. It begins when a mask is asked for.
         """
         masking = copy.copy(self)
         masking.mask_maker = maker
@@ -151,8 +139,10 @@ class Groma:
         masks = self.look_for_masks(picture) if self.mask_maker else None
         return replace(encoded, masks=masks)
 
-    def look_for_masks(self, image: ImageSource) -> PictureMasks:
+    def look_for_masks(self, image: ImageSource) -> "PictureMasks":
         """A picture as this model's maker of masks sees it, or GrabCut if it has none."""
+        from groma.masks.maker import load_maker  # late: few talks need masks
+
         return (self.mask_maker or load_maker()).look(load_image(image))
 
     def to_pixels(self, image: ImageSource, detail: Detail = 1) -> PixelInput:
@@ -170,12 +160,7 @@ class Groma:
     def encode_pixels(
         self, pictures: Sequence[PixelInput], objectness_mix: ObjectnessMix | None = None
     ) -> list[EncodedImage]:
-        """Encode pictures together, and the tiles of each.
-
-        Args:
-            pictures: from `to_pixels`.
-            objectness_mix: see `encode_image`.
-        """
+        """Encode pictures from `to_pixels` together, and the tiles of each; see `encode_image`."""
         weight = next(self.model.image_encoder.parameters())
         pixels = torch.stack([picture.pixels for picture in pictures]).to(weight)
         sizes = [picture.original_size for picture in pictures]
@@ -192,9 +177,7 @@ class Groma:
     def regions(self, image: Picture, **settings: Unpack[SettingValues]) -> tuple[Region, ...]:
         """The regions a conversation about a picture starts with, best first.
 
-        Args:
-            image: see `encode_image`.
-            settings: fields of `GenerationSettings`.
+        `image` as in `encode_image`; `settings` are fields of `GenerationSettings`.
         """
         chosen = GenerationSettings(**settings)
         encoded = self.encode_image(image, detail=chosen.detail)
@@ -334,16 +317,9 @@ class Chat:
     ) -> Stream:
         """Ask, and see the answer grow; otherwise as `ask`, which joins this.
 
-        Args:
-            text: see `ask`.
-            boxes: see `ask`.
-            stop: asked before every token whether to end here. Closing the generator ends the
-                answer too; either way what was said so far is kept, marked "cancelled".
-            regions: see `ask`.
-            settings: see `ask`.
-
-        Returns:
-            Replies, each with more text or spans than the one before; the last is complete.
+        `stop` is asked before every token whether to end here. Closing the generator ends the
+        answer too; either way what was said so far is kept, marked "cancelled". Yields replies,
+        each with more text or spans than the one before; the last is complete.
         """
         check_question(text, boxes, regions)
         drawn, settings_now = [*boxes, *regions], replace(self.settings, **settings)
@@ -387,15 +363,9 @@ class Chat:
         return self._answer(request, stop)
 
     def say(self, text: str, drawn: Drawn, reply: GroundedReply) -> None:
-        """Add a turn that was said elsewhere, without computing anything.
+        """Add a turn that was said elsewhere, without computing anything; raises as `ask`.
 
-        Args:
-            text: see `ask`.
-            drawn: user regions drawn with it.
-            reply: what was answered.
-
-        Raises:
-            GromaError: as `ask`.
+        `drawn` are the user regions of the question.
         """
         request = self._request(self._conversation, text, drawn, self.settings)
         self._conversation = request.with_answer(reply, None)
@@ -403,15 +373,14 @@ class Chat:
     def undo(self) -> Turn:
         """Forget the last turn, its user regions included, and return it.
 
-        Raises:
-            GromaError: if there is no turn.
+        Raises `GromaError` if there is no turn.
         """
         self._check_idle()
         before, last = self._conversation.without_last(), self._conversation.turns[-1]
         self._conversation = before
         return last
 
-    def make_masks(self, source: PictureMasks | None = None) -> Conversation:
+    def make_masks(self, source: "PictureMasks | None" = None) -> Conversation:
         """Make the masks of all regions that answers mean, where they have none yet.
 
         Args:
@@ -527,29 +496,17 @@ class Chat:
 
 @dataclass(frozen=True)
 class _Request:
-    """One question, ready for the language model.
+    """One question, ready for the language model."""
 
-    Attributes:
-        asked_in: the conversation when the question was asked.
-        before: that part of it which the answer follows.
-        question: as typed.
-        settings: how to answer.
-        new: regions that get their names with this question.
-        listed: ids of the regions the model is shown.
-        ids: T tokens, all placeholders expanded.
-        limit: most tokens of the answer.
-        adapter: name of the adapter that answers, or "".
-    """
-
-    asked_in: Conversation
-    before: Conversation
-    question: str
-    settings: GenerationSettings
-    new: tuple[Region, ...]
-    listed: tuple[int, ...]
-    ids: tuple[int, ...]
-    limit: int
-    adapter: str
+    asked_in: Conversation  # the conversation when the question was asked
+    before: Conversation  # that part of it which the answer follows
+    question: str  # as typed
+    settings: GenerationSettings  # how to answer
+    new: tuple[Region, ...]  # regions that get their names with this question
+    listed: tuple[int, ...]  # ids of the regions the model is shown
+    ids: tuple[int, ...]  # T tokens, all placeholders expanded
+    limit: int  # most tokens of the answer
+    adapter: str  # name of the adapter that answers, or ""
 
     @property
     def regions(self) -> tuple[Region, ...]:

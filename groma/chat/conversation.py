@@ -14,7 +14,6 @@ from groma.limits import (
     MOST_NEW_TOKENS,
     MOST_TURNS,
 )
-from groma.masks.maker import MaskMaker, PictureMasks
 from groma.named_regions import GroundedSpan, Region, RegionRef
 from groma.shapes import Box as DrawnBox
 from groma.shapes import Shape, read_shape
@@ -25,28 +24,21 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from supervision import Detections
 
+    from groma.masks.maker import MaskMaker, PictureMasks
+
 Finish = Literal["stop", "length", "cancelled", "streaming"]
 
 
 @dataclass(frozen=True)
 class GroundedReply:
-    """One answer: plain text, and which of its phrases mean which regions (paper 3.2).
+    """One answer: plain text, and which of its phrases mean which regions (paper 3.2)."""
 
-    Attributes:
-        text: the answer without any tag.
-        spans: grounded phrases in order of their start; they do not overlap.
-        image_size: (H, W) of the original picture, the frame of all boxes.
-        finish: why the text ends; "streaming" while more may come.
-        masks_by: who made the masks of its regions; empty where nobody did.
-        adapter: name of the adapter that made it; empty of the model alone.
-    """
-
-    text: str
-    spans: tuple[GroundedSpan, ...]
-    image_size: Size
-    finish: Finish = "stop"
-    masks_by: str = ""
-    adapter: str = ""
+    text: str  # the answer without any tag
+    spans: tuple[GroundedSpan, ...]  # grounded phrases by their start; they do not overlap
+    image_size: Size  # (H, W) of the original picture, the frame of all boxes
+    finish: Finish = "stop"  # why the text ends; "streaming" while more may come
+    masks_by: str = ""  # who made the masks of its regions; empty where nobody did
+    adapter: str = ""  # name of the adapter that made it; empty of the model alone
 
     @property
     def regions(self) -> tuple[RegionRef, ...]:
@@ -57,7 +49,7 @@ class GroundedReply:
         """The words of a span; empty where the model gave regions without a phrase."""
         return self.text[span.start : span.end]
 
-    def with_masks(self, picture: "Image", maker: MaskMaker) -> Self:
+    def with_masks(self, picture: "Image", maker: "MaskMaker") -> Self:
         """This answer with a mask for every region.
 
         Args:
@@ -70,7 +62,7 @@ class GroundedReply:
         self._check_picture(picture)
         return self.masked(maker.look(picture))
 
-    def masked(self, source: PictureMasks) -> Self:
+    def masked(self, source: "PictureMasks") -> Self:
         """This answer with a mask for every region that has none yet.
 
         Args:
@@ -168,21 +160,14 @@ class GroundedReply:
 
 @dataclass(frozen=True)
 class Turn:
-    """A question and its answer.
+    """A question and its answer."""
 
-    Attributes:
-        question: as typed; `[K]` means the user's region number K.
-        regions: those that got their name in this turn, in order of their ids: proposals first,
-            then the user's.
-        settings: how the answer was made.
-        reply: the answer.
-        answer_ids: the answer's exact tokens; None where it was read from a file.
-    """
-
-    question: str
+    question: str  # as typed; `[K]` means the user's region number K
+    # Those that got their name in this turn, by their ids: proposals first, then the user's.
     regions: tuple[Region, ...]
-    settings: GenerationSettings
-    reply: GroundedReply
+    settings: GenerationSettings  # how the answer was made
+    reply: GroundedReply  # the answer
+    # The answer's exact tokens; None where it was read from a file.
     answer_ids: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -218,15 +203,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """All turns about one picture.
+    """All turns about one picture."""
 
-    Attributes:
-        image_size: (H, W) of the picture in pixels.
-        turns: oldest first.
-    """
-
-    image_size: Size
-    turns: tuple[Turn, ...] = ()
+    image_size: Size  # (H, W) of the picture in pixels
+    turns: tuple[Turn, ...] = ()  # oldest first
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -243,16 +223,12 @@ class Conversation:
         return replace(self, turns=(*self.turns, turn))
 
     def without_last(self) -> Self:
-        """This conversation before its last turn.
-
-        Raises:
-            GromaError: if there is no turn.
-        """
+        """This conversation before its last turn; raises `GromaError` if there is none."""
         if not self.turns:
             raise GromaError("There is no question yet.")
         return replace(self, turns=self.turns[:-1])
 
-    def masked(self, source: PictureMasks) -> Self:
+    def masked(self, source: "PictureMasks") -> Self:
         """This conversation with a mask for every region that an answer means."""
         turns = [replace(turn, reply=turn.reply.masked(source)) for turn in self.turns]
         return replace(self, turns=tuple(turns))
@@ -286,8 +262,7 @@ class Conversation:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`, but for the exact tokens of the answers.
 
-        Raises:
-            GromaError: if this is no saved conversation, or its parts contradict each other.
+        Raises `GromaError` if this is no saved conversation, or its parts contradict each other.
         """
         try:
             turns = tuple(Turn.from_dict(turn) for turn in data["turns"])

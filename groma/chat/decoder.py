@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +15,16 @@ from transformers import (
     TemperatureLogitsWarper,
     TopPLogitsWarper,
 )
+from transformers.cache_utils import DynamicLayer
 
 from groma.chat.settings import GenerationSettings
-from groma.model.growing_cache import GrowingLayer, growing_cache
 
 Step = Callable[[Tensor, Cache], Tensor]
 """From the embeddings (T, D) of some tokens and the cache of what stands before them to (V,)
 float32 logits of the next token; the cache grows by T positions."""
+
+_LEAST_ROOM = 64
+"""Positions that are kept free when memory is taken."""
 
 
 class PrefixDecoder:
@@ -40,7 +44,7 @@ class PrefixDecoder:
 
     def release(self) -> None:
         """Forget everything; the next sequence is read from its beginning."""
-        self._cache = growing_cache()
+        self._cache = Cache(layer_class_to_replicate=_GrowingLayer)
         self._held: list[Hashable] = []
 
     @property
@@ -52,7 +56,7 @@ class PrefixDecoder:
     def num_bytes(self) -> int:
         """Memory that the remembered sequence takes."""
         layers = self._cache.layers
-        return sum(layer.num_bytes for layer in layers if isinstance(layer, GrowingLayer))
+        return sum(layer.num_bytes for layer in layers if isinstance(layer, _GrowingLayer))
 
     @torch.inference_mode()
     def take_over(self, other: "PrefixDecoder") -> None:
@@ -167,3 +171,45 @@ def _pick(scores: Tensor, settings: GenerationSettings, generator: torch.Generat
         return int(scores.argmax())
     # On the CPU, so that a seed gives the same answer on every device.
     return int(torch.multinomial(scores.softmax(dim=0).cpu(), 1, generator=generator))
+
+
+class _GrowingLayer(DynamicLayer):
+    """Keys and values of one layer; one more position costs no copy of those before it.
+
+    `keys` and `values` are the part in use of memory that has room for a quarter more.
+    """
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        *args: Any,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """Add (B, H, T, d) keys and values, and return all."""
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._memory = key_states[..., :0, :], value_states[..., :0, :]
+        if end > self._memory[0].shape[-2]:
+            kept = (self.keys, key_states), (self.values, value_states)
+            self._memory = tuple(_larger(held, fresh, end) for held, fresh in kept)
+        self.keys, self.values = (memory[..., :end, :] for memory in self._memory)
+        self.keys[..., start:, :] = key_states
+        self.values[..., start:, :] = value_states
+        return self.keys, self.values
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory, the free part included."""
+        return sum(memory.nbytes for memory in self._memory) if self.is_initialized else 0
+
+
+def _larger(held: Tensor | None, fresh: Tensor, length: int) -> Tensor:
+    """Memory for (B, H, length, d) and more, which begins with what is held."""
+    room = length + max(_LEAST_ROOM, length // 4)
+    memory = fresh.new_empty(*fresh.shape[:-2], room, fresh.shape[-1])
+    if held is not None and held.numel():
+        memory[..., : held.shape[-2], :] = held
+    return memory

@@ -6,13 +6,12 @@ left out of the list, where non-maximum suppression would drop it, without givin
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from groma.image import boxes_to_pixels, normalise_boxes
-from groma.masks.maker import PictureMasks
 from groma.model.region_selection import SelectionPolicy, select_regions
 from groma.named_regions import Region
 from groma.ops.boxes import box_area, pairwise_iou
@@ -20,10 +19,13 @@ from groma.shapes import Box as DrawnBox
 from groma.shapes import Mask, Point, Shape, read_shapes
 from groma.types import Box, EncodedImage, GromaError
 
-USER_SLOTS = 10
+if TYPE_CHECKING:
+    from groma.masks.maker import PictureMasks
+
+_USER_SLOTS = 10
 """Names kept free for user regions, so that a crowded picture leaves some."""
 
-SURE_SHARE = 0.5
+_SURE_SHARE = 0.5
 """Of the objectness of the surest proposal under a point: what the model is as sure of counts."""
 
 
@@ -129,7 +131,7 @@ def _thing_under(point: Point, image: EncodedImage, policy: SelectionPolicy) -> 
         )
     boxes, scores = boxes[around], scores[around]
     # How high scores are differs between models, so that the best one here is the measure.
-    boxes = boxes[scores >= SURE_SHARE * scores.max()]
+    boxes = boxes[scores >= _SURE_SHARE * scores.max()]
     return boxes[box_area(boxes).argmin()]
 
 
@@ -137,7 +139,7 @@ def _new_proposals(
     named: Sequence[Region], image: EncodedImage, policy: SelectionPolicy, capacity: int
 ) -> list[Region]:
     """Proposals that pass the policy and lie apart from every region that has a name."""
-    slots = min(USER_SLOTS, max(1, capacity // 5))
+    slots = min(_USER_SLOTS, max(1, capacity // 5))
     limit = max(1, capacity - slots)
     boxes, scores = image.proposals.boxes.float(), image.proposals.scores.float()
     chosen = select_regions(boxes, scores, replace(policy, limit=min(policy.limit, limit)))

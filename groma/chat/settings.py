@@ -22,31 +22,21 @@ _KINDS: dict[type, tuple[type, str]] = {
 class GenerationSettings:
     """How an answer is made.
 
-    Attributes:
-        max_new_tokens: most tokens of the answer, `MOST_NEW_TOKENS` of them at most.
-        temperature: 0 takes the likeliest token; from 0.01 to `HIGHEST_TEMPERATURE`, tokens are
-            drawn at random.
-        top_p: draw only from the likeliest tokens that make up this much probability.
-        seed: makes random answers repeatable.
-        grounding: ask for boxes ("[grounding]" in front of the question).
-        score_threshold: proposals at or below this objectness are not shown to the model; None is
-            the model's own threshold.
-        max_regions: most proposals shown to the model; None is the model's own limit.
-        detail: how closely a picture is looked at when it is encoded; one that is encoded already
-            stays as it is. 2 and 3 find small things in 4 and 9 tiles besides the whole picture
-            and take 5 and 10 times as long; "auto" is as many as keep the picture's pixels.
-
-    Raises:
-        GromaError: naming the setting that is of another kind or out of range.
+    Raises `GromaError`, naming the setting that is of another kind or out of range.
     """
 
-    max_new_tokens: int = 512
+    max_new_tokens: int = 512  # most tokens of the answer, `MOST_NEW_TOKENS` of them at most
+    # 0 takes the likeliest token; from 0.01 to `HIGHEST_TEMPERATURE`, tokens are drawn at random.
     temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int | None = None
-    grounding: bool = True
+    top_p: float = 1.0  # draw only from the likeliest tokens that make up this much probability
+    seed: int | None = None  # makes random answers repeatable
+    grounding: bool = True  # ask for boxes ("[grounding]" in front of the question)
+    # Proposals at or below this objectness are not shown to the model; None is its own threshold.
     score_threshold: float | None = None
-    max_regions: int | None = None
+    max_regions: int | None = None  # most proposals shown to the model; None is its own limit
+    # How closely a picture is looked at when it is encoded; one that is encoded already stays as it
+    # is. 2 and 3 find small things in 4 and 9 tiles besides the whole picture and take 5 and 10
+    # times as long; "auto" is as many as keep the picture's pixels.
     detail: Detail = 1
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME = "adapter_config.json", "adapter_model.sa
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The language model's linear layers, which get low-rank matrices."""
 WHOLE_PARTS = ("projector", "region_encoder")  # parts that may be trained as a whole besides
-TAUGHT = "taught_names"  # the part that an adapter for new names has besides, see `TaughtNames`
+_TAUGHT = "taught_names"  # the part that an adapter for new names has besides, see `TaughtNames`
 
 _PREFIX = "base_model.model."
 _METADATA = "groma"
@@ -116,7 +116,7 @@ def read_adapter(folder: str | Path) -> Adapter:
         config = load_json((folder / CONFIG_NAME).read_bytes())
         with safe_open(folder / SAFETENSORS_WEIGHTS_NAME, framework="pt") as file:
             keys, metadata = list(file.keys()), file.metadata() or {}
-            taught = {file.get_slice(key).get_shape()[0] for key in keys if f"{TAUGHT}." in key}
+            taught = {file.get_slice(key).get_shape()[0] for key in keys if f"{_TAUGHT}." in key}
         described = load_json(metadata.get(_METADATA, "{}"))
     except (ValueError, SafetensorError, OSError) as error:
         raise GromaError(f"The adapter in {folder} is damaged: {error}.") from error
@@ -281,7 +281,7 @@ def _wrap(
         lora_alpha=alpha,  # ty: ignore[invalid-argument-type]
         lora_dropout=dropout,
         target_modules=list(linears),
-        modules_to_save=[*whole, *([TAUGHT] if names else ())] or None,
+        modules_to_save=[*whole, *([_TAUGHT] if names else ())] or None,
     )
     adapted = get_peft_model(model, config)
     assert isinstance(adapted, PeftModel)
@@ -298,8 +298,8 @@ def _describe(
     names = [key.removeprefix(_PREFIX) for key in keys]
     linears = {name.split(".lora_")[0] for name in names if ".lora_" in name}
     whole = {name.split(".")[0] for name in names if ".lora_" not in name}
-    taught = tuple(map(str, described.get("names", ()))) if TAUGHT in whole else ()
-    whole -= {TAUGHT} if taught else set()
+    taught = tuple(map(str, described.get("names", ()))) if _TAUGHT in whole else ()
+    whole -= {_TAUGHT} if taught else set()
     unknown = whole - set(WHOLE_PARTS)
     unknown |= {name for name in linears if name.rsplit(".", 1)[-1] not in LINEARS}
     if unknown or not linears:

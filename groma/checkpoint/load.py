@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, StrictDataclassError
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import (
@@ -40,21 +41,9 @@ def load(
     dtype: str | torch.dtype = "auto",
     device_map: str | dict[str, Any] | None = None,
 ) -> tuple[GromaForConditionalGeneration, Any]:
-    """Load a model and its tokenizer, ready to answer.
+    """Load a model in eval mode, and its tokenizer of plain text; arguments as in `groma.load`.
 
-    Args:
-        source: a folder, or the id of a model on the Hugging Face Hub; the released layout or ours.
-        quantization: of the language model's linear layers; None keeps what the folder holds.
-        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
-        dtype: "auto" is 16 bit where the device computes in it, else fp32, which a small language
-            model always gets.
-        device_map: as in transformers, instead of `device`.
-
-    Returns:
-        The model in eval mode and the tokenizer of plain text.
-
-    Raises:
-        GromaError: if the source is no Groma checkpoint, is incomplete, or cannot run here.
+    Raises `GromaError` if the source is no Groma checkpoint, is incomplete, or cannot run here.
     """
     folder = resolve(source)
     config = read_config(folder)
@@ -110,11 +99,7 @@ def resolve(source: str | Path) -> Path:
 
 
 def _download(name: str) -> Path:
-    """The folder of a model of the Hub; offline, what was downloaded of it before.
-
-    Raises:
-        GromaError: if there is none.
-    """
+    """The folder of a model of the Hub, or what was downloaded of it; raises `GromaError`."""
     try:
         return Path(snapshot_download(name, allow_patterns=_WANTED))
     except (OSError, ValueError, HFValidationError) as error:
@@ -212,41 +197,25 @@ def _shard_names(index: Path) -> list[str]:
 def _check_complete(files: list[Path]) -> list[Path]:
     """Refuse weight files that a broken download left shorter than they say, or that are none."""
     for file in files:
-        if file.suffix == ".safetensors":
-            complete = file.stat().st_size == _safetensors_size(file)
-        else:
-            complete = read_bin(file) is not None
-        if not complete:
+        if read_weights(file) is None:
             raise GromaError(f"{file} is damaged or incomplete; download it again.")
     return files
 
 
-def read_bin(file: Path) -> dict[str, torch.Tensor] | None:
-    """Tensors of a .bin file, a zip with a pickle, without reading their values; None if damaged.
+def read_weights(file: Path) -> dict[str, torch.Tensor] | None:
+    """Tensors of a weight file, whose values are not read yet; None if it is damaged.
 
-    A pickle that would run something is refused by PyTorch, and damaged as well.
+    A .bin file is a zip with a pickle; one that would run something is refused by PyTorch, and
+    damaged as well.
     """
+    if file.suffix == ".safetensors":
+        try:
+            return load_file(file)
+        except SafetensorError:
+            return None
     try:
         found = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
         is_whole = all(isinstance(tensor, torch.Tensor) for tensor in found.values())
     except Exception:  # a broken pickle can raise anything
         return None
     return found if is_whole else None
-
-
-def safetensors_header(file: Path) -> tuple[int, dict[str, Any]]:
-    """Length of a safetensors file's header, and its tensors by name."""
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = load_json(stream.read(length))
-    header.pop("__metadata__", None)
-    return 8 + length, header
-
-
-def _safetensors_size(file: Path) -> int:
-    """Bytes a safetensors file must have, by its own header; -1 if that is unreadable."""
-    try:
-        length, header = safetensors_header(file)
-        return length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    except (ValueError, OverflowError, MemoryError, LookupError, TypeError, AttributeError):
-        return -1

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groma.cli.model_options import add_model_options, load_model
-from groma.cli.picture_options import add_picture_options, read_picture
+from groma.cli.options import add_model_options, add_picture_options, load_model, read_picture
 from groma.cli.terminal import format_box, format_table, printable, show
 from groma.types import GromaError
 

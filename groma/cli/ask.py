@@ -5,9 +5,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groma.cli.mask_options import add_masks_option, load_mask_maker
-from groma.cli.model_options import add_adapter_option, add_model_options, load_model
-from groma.cli.picture_options import add_picture_options, read_picture
+from groma.cli.options import (
+    add_adapter_option,
+    add_masks_option,
+    add_model_options,
+    add_picture_options,
+    load_mask_maker,
+    load_model,
+    read_picture,
+)
 from groma.cli.terminal import format_box, format_table, printable, show
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from groma.cli.model_options import add_at_once_option, add_model_options, load_model
+from groma.cli.options import add_at_once_option, add_model_options, load_model
 from groma.cli.terminal import show
 from groma.types import GromaError
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from groma.cli.model_options import add_adapter_option
+from groma.cli.options import add_adapter_option
 
 
 def add(commands: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli import doctor
-from groma.cli.model_options import load_template
+from groma.cli.options import load_template
 from groma.cli.terminal import format_table, printable, show
 from groma.embedded import DEFAULT_MODEL
 from groma.types import GromaError

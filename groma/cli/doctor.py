@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from groma.cli.model_options import load_template
+from groma.cli.options import load_template
 from groma.cli.terminal import format_table, printable, show
 from groma.types import GromaError
 

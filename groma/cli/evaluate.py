@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groma.cli import evaluate_adapter, evaluate_rec_mean
-from groma.cli.mask_options import add_masks_option
-from groma.cli.model_options import add_at_once_option, add_model_options, load_model
-from groma.cli.picture_options import add_detail_option
+from groma.cli.options import (
+    add_at_once_option,
+    add_detail_option,
+    add_masks_option,
+    add_model_options,
+    load_model,
+)
 from groma.cli.terminal import show
 from groma.types import GromaError
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from groma.eval.harness.benchmark_result import Result
     from groma.eval.harness.benchmark_run import RunSettings, Shard
 
-BENCHMARKS = {
+_BENCHMARKS = {
     "rec": "which region do these words mean (RefCOCO, RefCOCO+, RefCOCOg)",
     "lvis-ground": "where is all of a class (LVIS-Ground)",
     "region-caption": "what is in this region (RefCOCOg, Visual Genome)",
@@ -38,7 +42,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("eval", help="measure how good a model is")
     benchmarks = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
     evaluate_adapter.add(benchmarks)
-    for name, what in BENCHMARKS.items():
+    for name, what in _BENCHMARKS.items():
         _add_arguments(benchmarks.add_parser(name, help=what), name)
     evaluate_rec_mean.add(benchmarks)
 

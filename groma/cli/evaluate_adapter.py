@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groma.cli.model_options import add_model_options, load_model
+from groma.cli.options import add_model_options, load_model
 from groma.cli.terminal import printable, show
 from groma.types import GromaError
 
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> None:
     from groma.chat.settings import GenerationSettings
     from groma.eval.harness.adapter_comparison import compare
 
-    folder, samples = choose_questions(options)
+    folder, samples = _choose_questions(options)
     base = load_model(options)
     adapter = base.with_adapter(folder)
     settings = GenerationSettings(max_new_tokens=options.max_new_tokens)
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> None:
         show(printable("\n\n".join([*map(_describe, rows), _summary(rows)])))
 
 
-def choose_questions(options: argparse.Namespace) -> "tuple[Path, list[GroundedSample]]":
+def _choose_questions(options: argparse.Namespace) -> "tuple[Path, list[GroundedSample]]":
     """The adapter and the examples that options name, or those that a run held out."""
     from groma.finetune.run_folder import RunFolder
     from groma.instruction_sets.readers.reading import read_set

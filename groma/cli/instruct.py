@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from groma.cli.model_options import add_model_options, load_model
+from groma.cli.options import add_model_options, load_model
 from groma.cli.terminal import printable, show
 from groma.types import GromaError
 

@@ -3,8 +3,7 @@
 import argparse
 from typing import Any
 
-from groma.cli.model_options import add_model_options, load_model
-from groma.cli.picture_options import add_picture_options, read_picture
+from groma.cli.options import add_model_options, add_picture_options, load_model, read_picture
 from groma.cli.terminal import format_box, format_table, show
 
 

@@ -4,8 +4,12 @@ import argparse
 import os
 from typing import Any
 
-from groma.cli.mask_options import add_masks_option
-from groma.cli.model_options import add_adapter_option, add_at_once_option, add_model_options
+from groma.cli.options import (
+    add_adapter_option,
+    add_at_once_option,
+    add_masks_option,
+    add_model_options,
+)
 from groma.serve.host_names import host_names
 from groma.types import GromaError
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from groma.cli import train_lora
+from groma.cli.options import positive
 from groma.cli.terminal import log_progress
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="Configuration")
 
-STAGES = {
+_STAGES = {
     "detection": "stage 1 of the paper: find every region",
     "alignment": "stage 2 of the paper: connect what is seen with a frozen language model",
     "instruction": "stage 3 of the paper: follow instructions, the language model learning along",
@@ -35,7 +36,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     stages = parser.add_subparsers(title="stages", metavar="STAGE", required=True)
-    for name, meaning in STAGES.items():
+    for name, meaning in _STAGES.items():
         stage = stages.add_parser(name, help=meaning, description=f"{name}: {meaning}.")
         stage.add_argument(
             "config",
@@ -64,21 +65,15 @@ def changed(configuration: C, options: argparse.Namespace) -> C:
     """A configuration with what the command line changes; see `add_stage_arguments`."""
     from groma.train.configuration import change
 
-    stage = configuration.stage
+    stage, given = configuration.stage, vars(options)
     if options.steps is not None:
         stage = replace(stage, steps=options.steps, epochs=None)
-    stage = change(
-        stage, batch_size=options.batch, accumulation=options.accumulation, lr=options.lr
+    return replace(
+        change(configuration, {"out": options.out}),
+        stage=change(stage, given),
+        run=change(configuration.run, given),
+        model=change(configuration.model, given | {"folder": options.model}),
     )
-    run = change(
-        configuration.run,
-        save_steps=options.save_steps,
-        eval_steps=options.eval_steps,
-        workers=options.workers,
-        seed=options.seed,
-    )
-    model = change(configuration.model, folder=options.model, visual=options.visual)
-    return change(configuration, out=options.out, stage=stage, run=run, model=model)
 
 
 def add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> "argparse._ArgumentGroup":
@@ -98,22 +93,17 @@ def add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> "argpars
             metavar="FOLDER",
             help="what detection pretraining has left; --model is then a language model",
         )
-    parser.set_defaults(stage=stage, visual=None)
+    parser.set_defaults(stage=stage)
     learning = parser.add_argument_group("learning, instead of what the configuration says")
-    learning.add_argument("--steps", type=_positive, metavar="N", help="all steps of the stage")
-    learning.add_argument("--batch", type=_positive, metavar="N", help="samples per device")
-    learning.add_argument("--accumulation", type=_positive, metavar="N", help="batches per step")
+    learning.add_argument("--steps", type=positive, metavar="N", help="all steps of the stage")
+    learning.add_argument(
+        "--batch", type=positive, dest="batch_size", metavar="N", help="samples per device"
+    )
+    learning.add_argument("--accumulation", type=positive, metavar="N", help="batches per step")
     learning.add_argument("--lr", type=float, metavar="X", help="rate of AdamW")
     learning.add_argument("--seed", type=int, metavar="N", help="of weights, data and chance")
     running = parser.add_argument_group("running")
-    running.add_argument("--save-steps", type=_positive, metavar="N", help="between checkpoints")
-    running.add_argument("--eval-steps", type=_positive, metavar="N", help="between evaluations")
+    running.add_argument("--save-steps", type=positive, metavar="N", help="between checkpoints")
+    running.add_argument("--eval-steps", type=positive, metavar="N", help="between evaluations")
     running.add_argument("--workers", type=int, metavar="N", help="processes that load data")
     return where
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value

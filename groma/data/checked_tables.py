@@ -1,10 +1,12 @@
 """Tables of a configuration as pydantic models; what is wrong with one is said in a sentence."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from groma.foreign import load_toml
 from groma.types import GromaError
 
 
@@ -15,6 +17,16 @@ class Table(BaseModel):
 
 
 _Checked = TypeVar("_Checked", bound=Table)
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; raises `GromaError` if there is none, or it is not TOML."""
+    try:
+        return load_toml(path.read_bytes())
+    except FileNotFoundError as error:
+        raise GromaError(f"There is no file {path}.") from error
+    except ValueError as error:
+        raise GromaError(f"{path} is not valid TOML: {error}.") from error
 
 
 def check_table(

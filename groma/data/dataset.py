@@ -19,13 +19,7 @@ from groma.data.geometry import is_same_shape
 from groma.data.order import Order, Place, hash_numbers
 from groma.data.questions import pose
 from groma.data.sample import GroundedSample
-from groma.data.sources.items import (
-    UNKNOWN_SIZE,
-    BrokenItem,
-    DetectionSample,
-    Sample,
-    Samples,
-)
+from groma.data.sources.items import UNKNOWN_SIZE, BrokenItem, DetectionSample, Sample, Samples
 from groma.data.tokenise import write
 from groma.dice import Dice
 from groma.image import load_image

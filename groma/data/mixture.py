@@ -33,13 +33,12 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from groma.data.augment import Augmentation
-from groma.data.checked_tables import Table, check_table
+from groma.data.checked_tables import Table, check_table, read_tables
 from groma.data.dataset import ConversationEncoder, DetectionEncoder, Encoder, Examples, Source
 from groma.data.order import Order
 from groma.data.records.left_out import read_left_out
 from groma.data.sources.formats import FORMATS, read_options
 from groma.data.sources.items import Kind
-from groma.foreign import load_toml
 from groma.text.template import Template
 from groma.types import GromaError
 
@@ -136,16 +135,10 @@ class Mixture:
     ) -> Examples:
         """Examples of conversations, as `ConversationEncoder` makes them, for `ExampleCollator`.
 
-        Args:
-            template: of the language model.
-            image_size: S, side of the pictures in pixels.
-            batch_size: examples in a row that come from one source: of one process's batch.
-            ranks: batches in a row that come from one source: the number of processes.
-            passes: how often the mixture is gone through.
-            limit: most tokens, before image and regions are expanded.
-
-        Raises:
-            GromaError: if the sources are for something else, or cannot be opened.
+        `batch_size` is how many examples in a row come from one source, those of one process's
+        batch; `ranks` how many such batches, the number of processes; `passes` how often the
+        mixture is gone through. Raises `GromaError` if the sources are for something else, or
+        cannot be opened.
         """
         encoder = ConversationEncoder(template, image_size, limit, self.augmentation)
         return self._examples("conversation", encoder, batch_size, ranks, passes)
@@ -164,12 +157,7 @@ def read_mixture(path: Path, root: Path | None = None) -> Mixture:
 
     Raises `GromaError` if it is not TOML, or an entry is missing, unknown or wrong.
     """
-    try:
-        data = load_toml(path.read_bytes())
-    except FileNotFoundError as error:
-        raise GromaError(f"There is no file {path}.") from error
-    except ValueError as error:
-        raise GromaError(f"{path} is not TOML: {error}.") from error
+    data = read_tables(path)
     try:
         return _read_mixture(data, path.parent, root)
     except GromaError as error:

@@ -1,6 +1,6 @@
 """One picture with regions and what is said about it, before it becomes tokens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
@@ -52,6 +52,19 @@ class QA:
     # Whether the question asks for regions ("[grounding]"); if not, the answer has no phrase.
     grounding: bool = True
 
+    @property
+    def phrases(self) -> tuple[Phrase, ...]:
+        """What in the answer means regions."""
+        return tuple(piece for piece in self.answer if isinstance(piece, Phrase))
+
+    def renumbered(self, place: Mapping[int, int]) -> Self:
+        """The same turn about a sample in which regions have other places."""
+        question, answer = (
+            tuple(_renumbered(piece, place) for piece in part)
+            for part in (self.question, self.answer)
+        )
+        return replace(self, question=question, answer=answer)
+
     def ungrounded(self) -> Self:
         """The same turn with grounding off: phrases become plain words."""
         words = tuple(piece.text if isinstance(piece, Phrase) else piece for piece in self.answer)
@@ -72,12 +85,7 @@ class GroundedSample:
     @property
     def user_regions(self) -> tuple[int, ...]:
         """Regions the user points at, in order of first mention: place K - 1 is `[K]`."""
-        found: dict[int, None] = {}
-        for turn in self.turns:
-            for piece in turn.question:
-                if isinstance(piece, Mention):
-                    found.setdefault(piece.region)
-        return tuple(found)
+        return tuple(dict.fromkeys(i for turn in self.turns for i in regions_of(turn.question)))
 
     def in_pixels(self, regions: Iterable[int]) -> tuple[Box, ...]:
         """Boxes of some regions, xyxy in pixels."""
@@ -94,6 +102,17 @@ class GroundedSample:
 
 
 _JSON = TypeAdapter(GroundedSample)
+
+
+def regions_of(pieces: Iterable[Piece]) -> list[int]:
+    """Regions that pieces mean, in order, as often as they do."""
+    found: list[int] = []
+    for piece in pieces:
+        if isinstance(piece, Mention):
+            found.append(piece.region)
+        elif isinstance(piece, Phrase):
+            found += piece.regions
+    return found
 
 
 def join_pieces(pieces: Iterable[Piece]) -> Pieces:
@@ -137,3 +156,11 @@ def plain_text(pieces: Pieces, user_regions: tuple[int, ...] = ()) -> str:
         else:
             words.append(piece.text if isinstance(piece, Phrase) else piece)
     return "".join(words)
+
+
+def _renumbered(piece: Piece, place: Mapping[int, int]) -> Piece:
+    if isinstance(piece, Mention):
+        return Mention(place[piece.region])
+    if isinstance(piece, Phrase):
+        return Phrase(piece.text, tuple(place[region] for region in piece.regions))
+    return piece

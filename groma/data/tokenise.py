@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from groma.data.sample import GroundedSample, Mention, Phrase, plain_text
+from groma.data.sample import GroundedSample, Phrase, plain_text, regions_of
 from groma.text.template import Exchange, Template
 from groma.tokens import GROUND_BOX, REFER_BOX
 from groma.types import IGNORED
@@ -35,19 +35,8 @@ def write(sample: GroundedSample, template: Template, limit: int) -> Written:
     fitting = ends[ends <= limit]
     end = int(fitting[-1] if len(fitting) else ends[0])
     ids, labels = ids[:end], labels[:end]
-    mentioned = [
-        piece.region
-        for turn in sample.turns
-        for piece in turn.question
-        if isinstance(piece, Mention)
-    ]
-    grounded = [
-        index
-        for turn in sample.turns
-        for piece in turn.answer
-        if isinstance(piece, Phrase)
-        for index in piece.regions
-    ]
+    mentioned = [index for turn in sample.turns for index in regions_of(turn.question)]
+    grounded = [index for turn in sample.turns for index in regions_of(turn.answer)]
     return Written(
         ids,
         labels,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from groma.data.file_names import find_picture
-from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces
+from groma.data.sample import QA, GroundedSample, regions_of
 from groma.data.sources.groma_instruct import UNNAMED, format_item, parse_item
 from groma.endpoint import EndpointError, UnusableEndpointError
 from groma.instruct.described_pictures import Material, Source
@@ -124,46 +125,18 @@ def to_item(material: Material, turns: tuple[QA, ...]) -> dict[str, Any]:
     are left out. Raises `GromaError` if it would not be read back as it is.
     """
     pieces = [piece for turn in turns for piece in (*turn.question, *turn.answer)]
-    used = sorted({region for piece in pieces for region in _regions(piece)})
+    used = sorted({*regions_of(pieces)})
     row = {region: index for index, region in enumerate(used)}
-    names = {
-        region: piece.text
-        for piece in reversed(pieces)
-        if isinstance(piece, Phrase)
-        for region in piece.regions
-    }
+    phrases = [phrase for turn in turns for phrase in turn.phrases]
+    names = {region: phrase.text for phrase in reversed(phrases) for region in phrase.regions}
     sample = GroundedSample(
         material.picture,
         material.size,
         tuple(material.boxes[region] for region in used),
         tuple(names.get(region, UNNAMED) for region in used),
-        tuple(
-            QA(
-                _renumber(turn.question, row),
-                _renumber(turn.answer, row),
-                grounding=turn.grounding,
-            )
-            for turn in turns
-        ),
+        tuple(replace(turn.renumbered(row), kind="chat") for turn in turns),
     )
     item = format_item(sample)
     if parse_item(item).turns != sample.turns:
         raise GromaError("The conversation cannot be written in Groma-Instruct JSON.")
     return item
-
-
-def _regions(piece: Piece) -> tuple[int, ...]:
-    if isinstance(piece, Phrase):
-        return piece.regions
-    return (piece.region,) if isinstance(piece, Mention) else ()
-
-
-def _renumber(pieces: Pieces, row: dict[int, int]) -> Pieces:
-    return tuple(
-        Phrase(piece.text, tuple(row[region] for region in piece.regions))
-        if isinstance(piece, Phrase)
-        else Mention(row[piece.region])
-        if isinstance(piece, Mention)
-        else piece
-        for piece in pieces
-    )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from groma.data.sample import QA, Mention, Phrase, plain_text
+from groma.data.sample import QA, Mention, Phrase, plain_text, regions_of
 from groma.types import Box, GromaError
 
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -68,10 +68,10 @@ def find_faults(turns: Sequence[QA], boxes: Sequence[Box], rules: QualityRules) 
 def _whole(turns: Sequence[QA], rules: QualityRules) -> Iterator[str]:
     if not rules.fewest_rounds <= len(turns) <= rules.most_rounds:
         yield f"It has {len(turns)} rounds, not {rules.fewest_rounds} to {rules.most_rounds}."
-    meant = {region for turn in turns for phrase in _grounded(turn) for region in phrase.regions}
+    meant = {region for turn in turns for region in regions_of(turn.answer)}
     if len(meant) < rules.fewest_regions:
         yield f"Its answers mean fewer than {rules.fewest_regions} different regions."
-    num_grounded = sum(1 for turn in turns if _grounded(turn))
+    num_grounded = sum(1 for turn in turns if turn.phrases)
     if num_grounded < rules.grounded * len(turns):
         yield f"Fewer than {rules.grounded:.0%} of its answers mean regions."
     questions = [_with_regions(turn).casefold() for turn in turns]
@@ -103,7 +103,7 @@ def _wording(turn: QA) -> Iterator[str]:
 
 
 def _phrases(turn: QA, rules: QualityRules) -> Iterator[str]:
-    for phrase in _grounded(turn):
+    for phrase in turn.phrases:
         words = re.findall(r"\w+", phrase.text.casefold())
         if not any(word.isalpha() for word in words):
             yield f"{phrase.text!r} cannot mean a region: it has no words."
@@ -147,10 +147,6 @@ def _middle(phrase: Phrase, boxes: Sequence[Box]) -> tuple[float, float]:
     meant = [boxes[region] for region in phrase.regions]
     x = sum(box[0] + box[2] for box in meant) / (2 * len(meant))
     return x, sum(box[1] + box[3] for box in meant) / (2 * len(meant))
-
-
-def _grounded(turn: QA) -> list[Phrase]:
-    return [piece for piece in turn.answer if isinstance(piece, Phrase)]
 
 
 def _with_regions(turn: QA) -> str:

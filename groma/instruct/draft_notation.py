@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from groma.data.sample import QA, Mention, Phrase, Piece, Pieces, join_pieces
+from groma.data.sample import QA, Mention, Phrase, Piece, Pieces, join_pieces, regions_of
 from groma.data.sources.groma_instruct import TAG
 from groma.types import GromaError
 
@@ -83,8 +83,7 @@ def _read_turn(question: str, answer: str, num_regions: int) -> QA:
     """
     asked = _read(question, _POINTER, num_regions)
     answered = _read(answer, _LINK, num_regions)
-    is_grounded = any(isinstance(piece, Phrase) for piece in answered)
-    return QA(asked, answered, kind="instruct", grounding=is_grounded)
+    return QA(asked, answered, kind="instruct", grounding=bool(regions_of(answered)))
 
 
 def _write_question(pieces: Pieces) -> str:

@@ -4,16 +4,16 @@ import base64
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
+from pydantic import TypeAdapter
 
 from groma.data.file_names import find_picture
 from groma.endpoint import ChatEndpoint, Message
-from groma.foreign import load_json
 from groma.image import load_image
 from groma.instruct.described_pictures import Material
 from groma.instruct.draft_faults import Complaint
@@ -40,24 +40,13 @@ class Example:
         return json.dumps({"conversation": self.conversation}, indent=1, ensure_ascii=False)
 
 
-def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields from JSON with tuples for lists."""
-
-    def freeze(value: Any) -> Any:
-        return tuple(map(freeze, value)) if isinstance(value, list) else value
-
-    return {name: freeze(value) for name, value in fields.items()}
-
-
-_EXAMPLES = tuple(
-    Example(Material(**_frozen(each["material"])), each["conversation"])
-    for each in load_json((_FOLDER / "prompt_examples.json").read_bytes())
+_EXAMPLES = TypeAdapter(tuple[Example, ...]).validate_json(
+    (_FOLDER / "prompt_examples.json").read_bytes()
 )
 """Conversations that show a writer what is wanted."""
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What asking would take."""
 
     requests: int  # how many requests are sent
@@ -67,12 +56,11 @@ class Estimate:
     @classmethod
     def total(cls, estimates: Iterable["Estimate"]) -> "Estimate":
         """All of them together."""
-        columns = zip((0, 0, 0), *map(astuple, estimates), strict=True)
-        return cls(*map(sum, columns))
+        return cls(*map(sum, zip((0, 0, 0), *estimates, strict=True)))
 
     def scaled(self, factor: float) -> "Estimate":
         """The same for so many times the requests."""
-        return Estimate(*(round(number * factor) for number in astuple(self)))
+        return Estimate(*(round(number * factor) for number in self))
 
     def cost(self, input_price: float, output_price: float) -> float:
         """In the currency of the prices, which are for a million tokens."""

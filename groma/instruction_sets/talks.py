@@ -8,14 +8,10 @@ from groma.types import Box, Size
 
 
 def talk_to_sample(picture: str, conversation: Conversation) -> GroundedSample:
-    """What was said, as if all of it were right.
+    """What was said about a picture, the name of a file, as if all of it were right.
 
     Boxes are the regions the user drew, in order, then those a reply means. Regions that the model
     gave without words are left out.
-
-    Args:
-        picture: name of the file.
-        conversation: what was said about it.
     """
     drawn = [region for region in conversation.regions if region.user is not None]
     found: dict[int, tuple[Box, str]] = {region.id: (region.box, UNNAMED) for region in drawn}

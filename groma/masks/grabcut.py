@@ -31,12 +31,12 @@ class GrabCut:
                 "GrabCut needs OpenCV: pip install opencv-python-headless, or name a segmenter."
             ) from error
 
-    def look(self, picture: Image.Image) -> "GrabCutPicture":
+    def look(self, picture: Image.Image) -> "_GrabCutPicture":
         """See `MaskMaker`; there is nothing to be computed."""
-        return GrabCutPicture(np.asarray(picture))
+        return _GrabCutPicture(np.asarray(picture))
 
 
-class GrabCutPicture:
+class _GrabCutPicture:
     """One picture.
 
     Args:

@@ -12,15 +12,10 @@ GRABCUT = "grabcut"
 
 
 class PictureMasks(Protocol):
-    """One picture as a maker sees it; what that takes is done once, when it is needed.
+    """One picture as a maker sees it; what that takes is done once, when it is needed."""
 
-    Attributes:
-        maker: its name, for people; it says where masks are rough.
-        takes_points: whether it knows what thing a point means.
-    """
-
-    maker: str
-    takes_points: bool
+    maker: str  # its name, for people; it says where masks are rough
+    takes_points: bool  # whether it knows what thing a point means
 
     @property
     def num_bytes(self) -> int:
@@ -44,14 +39,9 @@ class MaskMaker(Protocol):
 
 
 def load_maker(source: str = GRABCUT, device: str = "auto") -> MaskMaker:
-    """A maker of masks by its name.
+    """GrabCut, or a promptable segmenter (SAM 2, EdgeTAM) by its folder or Hugging Face id.
 
-    Args:
-        source: "grabcut", or folder or Hugging Face id of a promptable segmenter (SAM 2, EdgeTAM).
-        device: see `groma.machine.resolve_device`.
-
-    Raises:
-        GromaError: if it cannot be loaded.
+    `device` as in `groma.machine.resolve_device`. Raises `GromaError` if it cannot be loaded.
     """
     if source == GRABCUT:
         from groma.masks.grabcut import GrabCut  # late: one of them is enough

@@ -53,12 +53,12 @@ class PromptableSegmenter:
             raise GromaError(f"{source} is neither SAM 2 nor EdgeTAM.")
         return cls(model, source.rstrip("/").rpartition("/")[2][:LONGEST_NAME])
 
-    def look(self, picture: Image.Image) -> "EmbeddedPicture":
+    def look(self, picture: Image.Image) -> "_EmbeddedPicture":
         """See `MaskMaker`."""
-        return EmbeddedPicture(self._model, self._name, picture)
+        return _EmbeddedPicture(self._model, self._name, picture)
 
 
-class EmbeddedPicture:
+class _EmbeddedPicture:
     """One picture; its embedding is computed when the first mask is asked for, and kept.
 
     Args:

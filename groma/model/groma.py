@@ -14,7 +14,6 @@ from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 from groma.config import GromaConfig
 from groma.model.quantization import is_cpu_packed, set_cpu_packing
 from groma.model.region_selection import merge_proposals
-from groma.model.taught_names import TaughtNames
 from groma.ops.tiles import best_tiles, to_tile
 from groma.tokens import PAD, TokenIds
 from groma.types import (
@@ -29,6 +28,7 @@ from groma.types import (
 
 if TYPE_CHECKING:
     from groma.model.region_proposer import DetectorOutput
+    from groma.model.taught_names import TaughtNames
     from groma.model.training_forward import GromaOutput, TrainingPicture
 
 _LOOKED_AT = 1
@@ -131,6 +131,8 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Args:
             names: all there are to be, those that the model was taught before first.
         """
+        from groma.model.taught_names import TaughtNames  # late: few models were taught names
+
         weight = next(self.language_model.parameters())
         width = self.config.text_config.hidden_size
         taught = TaughtNames(len(names), self.config.image_width, width)

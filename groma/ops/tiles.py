@@ -9,7 +9,7 @@ from torch import Tensor
 
 from groma.ops.boxes import box_area, pairwise_overlap
 
-MOST_PER_SIDE = 3
+_MOST_PER_SIDE = 3
 _SHARED = 0.2
 """Share of a tile's side that its neighbour shows too: what is smaller is whole in one of them."""
 _AT_EDGE = 0.01
@@ -33,9 +33,9 @@ def tiles_per_side(height: int, width: int, image_size: int) -> int:
         image_size: side in pixels to which a model reduces what it looks at.
 
     Returns:
-        From 1, the whole picture alone, to `MOST_PER_SIDE`.
+        From 1, the whole picture alone, to `_MOST_PER_SIDE`.
     """
-    return min(max(1, round(max(height, width) / image_size)), MOST_PER_SIDE)
+    return min(max(1, round(max(height, width) / image_size)), _MOST_PER_SIDE)
 
 
 def tile_windows(per_side: int) -> Tensor:

@@ -90,8 +90,7 @@ class ReplyBuilder:
 class _SpacedText:
     """Text that grows at its end, with one natural space where a tag was.
 
-    Attributes:
-        text: what stands for good; space at its end waits for the next letter.
+    Its `text` is what stands for good; space at its end waits for the next letter.
     """
 
     def __init__(self) -> None:

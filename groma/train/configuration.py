@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from groma.foreign import load_toml
+from groma.data.checked_tables import read_tables
 from groma.train.stages import TABLE, Stage
 from groma.types import GromaError
 
@@ -93,11 +93,7 @@ def read_configuration(
 
     Raises `GromaError` if it is no TOML, or a setting is unknown, missing or wrong.
     """
-    try:
-        tables = load_toml(path.read_bytes())
-    except ValueError as error:
-        raise GromaError(f"{path} is not valid TOML: {error}.") from error
-    own = {name: table for name, table in tables.items() if name not in kind.others}
+    own = {name: table for name, table in read_tables(path).items() if name not in kind.others}
     configuration = _from_table(kind, own, str(path))
     found = configuration.stage.name
     if stage not in (None, found):
@@ -105,9 +101,11 @@ def read_configuration(
     return configuration
 
 
-def change(table: _Table, **changes: Any) -> _Table:
-    """A dataclass with those fields replaced whose new value is not None."""
-    return replace(table, **{name: value for name, value in changes.items() if value is not None})  # ty: ignore[invalid-argument-type]
+def change(table: _Table, given: Mapping[str, Any]) -> _Table:
+    """A dataclass with those of its fields replaced that are given, and not as None."""
+    names = {item.name for item in fields(table)}  # ty: ignore[invalid-argument-type]
+    new = {name: value for name, value in given.items() if name in names and value is not None}
+    return replace(table, **new)  # ty: ignore[invalid-argument-type]
 
 
 def _from_table(cls: type[_Table], table: Any, where: str) -> _Table:

@@ -15,12 +15,14 @@ from groma.train.objectives.grounded_conversations import GroundedConversations
 from groma.types import IGNORED
 
 
-def first(examples: Examples, count: int, batch_size: int) -> Dataset:
-    """The first examples of a validation, the same in every evaluation.
+def first(examples: Examples | None, count: int, batch_size: int) -> Dataset | None:
+    """The first examples of a validation, the same in every evaluation; of None, None.
 
     `batch_size` is that on all processes. The number is rounded down to whole batches, else the
     last one would be filled up with the first examples, of another source perhaps.
     """
+    if examples is None:
+        return None
     count = min(count, len(examples))
     return Subset(examples, range(max(count - count % batch_size, min(count, batch_size))))
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -54,16 +54,16 @@ def detection_job(c: Configuration, mixture: Mixture | None, processes: int) -> 
     model = starting.detector(c.model)
     freeze_for(model, c.stage)
     side, batch = model.config.image_size, c.stage.batch_size
-    samples = mixture.detection(side, batch, processes, passes)
-    job = Job(ClassAgnosticDetection(model), model, samples, collate_detection)
-    if mixture.validation is None:
-        return job
-    unseen = mixture.validation.detection(side, batch)
-    return replace(
-        job,
-        evaluated=held_out.first(unseen, c.run.evaluated, batch * processes),
-        count=held_out.count_boxes,
-        summarise=held_out.summarise_boxes,
+    validation = mixture.validation
+    unseen = None if validation is None else validation.detection(side, batch)
+    return Job(
+        ClassAgnosticDetection(model),
+        model,
+        mixture.detection(side, batch, processes, passes),
+        collate_detection,
+        held_out.first(unseen, c.run.evaluated, batch * processes),
+        held_out.count_boxes,
+        held_out.summarise_boxes,
     )
 
 
@@ -75,17 +75,19 @@ def conversation_job(c: Configuration, mixture: Mixture | None, processes: int) 
     fuse(c, model.language_model)
     template, side = Template(tokenizer, model.tokens), model.config.image_size
     batch, limit = c.stage.batch_size, c.run.limit
-    samples = mixture.conversations(template, side, batch, processes, passes, limit)
-    objective = GroundedConversations(model, c.stage.loss_weights)
-    job = Job(objective, model, samples, ExampleCollator(model.tokens), tokenizer=tokenizer)
-    if mixture.validation is None:
-        return job
-    unseen = mixture.validation.conversations(template, side, batch, limit=limit)
-    return replace(
-        job,
-        evaluated=held_out.first(unseen, c.run.evaluated, batch * processes),
-        count=held_out.count_words,
-        summarise=held_out.summarise_words,
+    validation = mixture.validation
+    unseen = None
+    if validation is not None:
+        unseen = validation.conversations(template, side, batch, limit=limit)
+    return Job(
+        GroundedConversations(model, c.stage.loss_weights),
+        model,
+        mixture.conversations(template, side, batch, processes, passes, limit),
+        ExampleCollator(model.tokens),
+        held_out.first(unseen, c.run.evaluated, batch * processes),
+        held_out.count_words,
+        held_out.summarise_words,
+        tokenizer,
     )
 
 

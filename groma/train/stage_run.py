@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from transformers import TrainingArguments, set_seed
+from transformers import set_seed
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from groma import machine
@@ -38,19 +37,12 @@ def run_stage(
     resume: bool = False,
     jobs: Mapping[str, JobMaker] = PAPER_JOBS,
 ) -> Path:
-    """Train a stage to its end.
+    """Train a stage to its end, and return the folder of the model.
 
-    Args:
-        configuration: of the stage.
-        mixture: public data, where the stage learns from it.
-        resume: go on where the run in this folder stands; if it is finished, do nothing.
-        jobs: what makes the job of each stage; here a recipe adds its own.
-
-    Returns:
-        The folder of the model.
-
-    Raises:
-        GromaError: if the folder holds a run that is not to be resumed, or a setting is wrong.
+    `mixture` is public data, where the stage learns from it; `resume` goes on where the run in this
+    folder stands, and does nothing if it is finished; `jobs` make the job of each stage: a recipe
+    adds its own. Raises `GromaError` if the folder holds a run that is not to be resumed, or a
+    setting is wrong.
     """
     process = PartialState(cpu=machine.resolve_device("auto") == "cpu", timeout=_INDEXING)
     if not process.is_main_process:
@@ -99,34 +91,17 @@ def _where_it_stands(out: Path) -> tuple[int, Path] | None:
 
 def _make_trainer(job: Job, configuration: Configuration) -> StageTrainer:
     """The trainer of a job."""
+    stage, out, run = configuration.stage, configuration.out, configuration.run
+    evaluates = "no" if job.evaluated is None else "steps"
     return StageTrainer(
-        configuration.stage,
+        stage,
         job.count,
         model=job.objective,
-        args=_arguments_of(configuration, evaluates=job.evaluated is not None),
+        args=training_arguments(stage, out, run, eval_strategy=evaluates),
         train_dataset=job.train,
         eval_dataset=job.evaluated,
         data_collator=job.collator,
         compute_metrics=job.summarise,
-    )
-
-
-def _arguments_of(configuration: Configuration, evaluates: bool) -> TrainingArguments:
-    """The trainer's arguments."""
-    run = configuration.run
-    loading: dict[str, Any] = {"dataloader_num_workers": run.workers}
-    if run.workers == 0:
-        loading |= {"dataloader_prefetch_factor": None, "dataloader_persistent_workers": False}
-    return training_arguments(
-        configuration.stage,
-        configuration.out,
-        save_steps=run.save_steps,
-        eval_steps=run.eval_steps,
-        eval_strategy="steps" if evaluates else "no",
-        logging_steps=run.log_steps,
-        activation_checkpointing=run.checkpointing,
-        seed=run.seed,
-        **loading,
     )
 
 

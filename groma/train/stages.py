@@ -74,8 +74,7 @@ class Stage:
 def freeze_for(model: GromaForConditionalGeneration, stage: Stage) -> None:
     """Let the parts of a stage learn and freeze all others (paper 3.3).
 
-    Raises:
-        GromaError: if the visual parts are a convolutional detector's, which no stage trains.
+    Raises `GromaError` if the visual parts are a convolutional detector's, which no stage trains.
     """
     if model.config.is_convolutional:
         raise GromaError(

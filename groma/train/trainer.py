@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 
 from groma import machine
 from groma.loop.logged_trainer import LoggedTrainer
+from groma.train.configuration import Run
 from groma.train.optimizer import MuonAdamW, split_parameters
 from groma.train.stages import NEW_TOKENS, Stage, keep_old_words
 
@@ -71,14 +72,8 @@ def _adamw_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
     ]
 
 
-def training_arguments(stage: Stage, output: Path, **overrides: Any) -> TrainingArguments:
-    """What `Trainer` needs to run a stage.
-
-    Args:
-        stage: sizes, rates and schedule.
-        output: folder of the run.
-        overrides: of single arguments.
-    """
+def training_arguments(stage: Stage, output: Path, run: Run, **overrides: Any) -> TrainingArguments:
+    """What `Trainer` needs to run a stage in the folder `output`, but for single overrides."""
     schedule: dict[str, Any] = {"lr_scheduler_type": "cosine"}
     if stage.schedule == "flat":
         decay_steps = round(stage.steps * stage.decay_share)
@@ -97,18 +92,19 @@ def training_arguments(stage: Stage, output: Path, **overrides: Any) -> Training
         "max_grad_norm": stage.clip,
         "bf16": machine.trains_in_bf16(),
         "use_cpu": machine.resolve_device("auto") == "cpu",
-        "seed": 0,
+        "activation_checkpointing": run.checkpointing,
+        "seed": run.seed,
         "train_sampling_strategy": "sequential",
-        "dataloader_num_workers": 1,
-        "dataloader_prefetch_factor": 4,
-        "dataloader_persistent_workers": True,
+        "dataloader_num_workers": run.workers,
+        "dataloader_prefetch_factor": 4 if run.workers else None,
+        "dataloader_persistent_workers": run.workers > 0,
         "remove_unused_columns": False,
-        "logging_steps": 20,
+        "logging_steps": run.log_steps,
         "logging_first_step": True,
-        "save_steps": 250,
+        "save_steps": run.save_steps,
         "save_total_limit": 3,
         "eval_strategy": "steps",
-        "eval_steps": 250,
+        "eval_steps": run.eval_steps,
         "enable_jit_checkpoint": True,
         "report_to": "none",
         "disable_tqdm": False,

@@ -57,8 +57,6 @@ def write_words(options: argparse.Namespace) -> None:
 
 def train_language(options: argparse.Namespace) -> None:
     """Train the language model."""
-    changes = ("batch", "accumulation", "lr", "save_steps", "eval_steps", "workers", "seed")
-    options = argparse.Namespace(**(dict.fromkeys((*changes, "visual")) | vars(options)))
     read = read_configuration(options.config, options.stage, SceneConfiguration)
     run_stage(changed(read, options), resume=options.resume, jobs={"language": language_job})
 

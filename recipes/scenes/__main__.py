@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from groma.cli.main import run
-from groma.cli.mask_options import add_masks_option
-from groma.cli.model_options import add_model_options, load_model
+from groma.cli.options import add_masks_option, add_model_options, load_model
 from groma.cli.terminal import log_progress, show
 from groma.cli.train import add_stage_arguments, changed
 from groma.types import GromaError
@@ -126,8 +125,8 @@ def train_stage(options: argparse.Namespace) -> None:
     log_progress()
     path = find(options.config, FOLDER)
     read = changed(read_configuration(path, options.stage, SceneConfiguration), options)
-    scenes = change(read.scenes, seed=options.seed)
-    model = change(read.model, words=options.words)
+    scenes = change(read.scenes, {"seed": options.seed})
+    model = change(read.model, {"words": options.words})
     run_stage(replace(read, scenes=scenes, model=model), resume=options.resume, jobs=SCENE_JOBS)
 
 

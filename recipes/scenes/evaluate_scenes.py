@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groma.cli.picture_options import add_detail_option
+from groma.cli.options import add_detail_option
 
 if TYPE_CHECKING:
     from groma.chat.chat import Groma

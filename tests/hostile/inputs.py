@@ -334,7 +334,7 @@ INPUTS: dict[str, Input] = {
         PUBLIC / "openimages/train-annotations-bbox.csv", open_images.open_images
     ),
     "open-images-classes": _plain(
-        PUBLIC / "openimages/class-descriptions-boxable.csv", open_images.read_classes
+        PUBLIC / "openimages/class-descriptions-boxable.csv", open_images._read_classes
     ),
     "vg": _source(
         VG / "region_descriptions.json",

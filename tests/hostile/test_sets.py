@@ -9,7 +9,7 @@ import pytest
 
 from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import InstructionSet, to_samples
-from groma.instruction_sets.readers.set_search import read_json
+from groma.instruction_sets.readers.set_search import _read_json
 from groma.types import GromaError
 
 Case = Callable[[str], Path]
@@ -38,9 +38,9 @@ def test_encodings_of_json(tmp_path: Path, encoding: str, ends: str) -> None:
     lines = ends.join(json.dumps(item, ensure_ascii=False) for item in items) + ends
     path = tmp_path / "set.json"
     path.write_bytes(lines.encode(encoding))
-    assert read_json(path) == items
+    assert _read_json(path) == items
     path.write_bytes(json.dumps(items).encode(encoding))
-    assert read_json(path) == items
+    assert _read_json(path) == items
 
 
 def test_half_a_character_is_replaced(case: Case) -> None:
@@ -53,7 +53,7 @@ def test_half_a_character_is_replaced(case: Case) -> None:
 def test_whole_characters_in_two_escapes_stay(tmp_path: Path) -> None:
     path = tmp_path / "set.json"
     path.write_text(r'["\ud83d\ude00", "\ud83d", "\\ud83d", "a\u0000b", "\ude00\ud83d"]')
-    assert read_json(path) == ["😀", "\ufffd", r"\ud83d", "a\ufffdb", "\ufffd\ufffd"]
+    assert _read_json(path) == ["😀", "\ufffd", r"\ud83d", "a\ufffdb", "\ufffd\ufffd"]
 
 
 @pytest.mark.parametrize("name", ["flag-nfd", "mac-noflag-nfd", "noflag-nfc", "windows-gbk"])

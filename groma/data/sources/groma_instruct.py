@@ -28,6 +28,7 @@ from groma.data.sample import (
     Pieces,
     join_pieces,
     plain_text,
+    regions_of,
 )
 from groma.data.sources.items import (
     UNKNOWN_SIZE,
@@ -131,8 +132,8 @@ def format_turns(sample: GroundedSample) -> list[Message]:
     said: list[Message] = []
     pointed: set[int] = set()
     for turn in sample.turns:
-        mentioned = [piece.region for piece in turn.question if isinstance(piece, Mention)]
-        new = tuple(region for region in dict.fromkeys(mentioned) if region not in pointed)
+        mentioned = dict.fromkeys(regions_of(turn.question))
+        new = tuple(region for region in mentioned if region not in pointed)
         pointed.update(new)
         question = escape_question(plain_text(turn.question, users))
         said += [Message(HUMAN, question, new, turn.grounding), _format_answer(turn.answer)]
@@ -151,7 +152,7 @@ def _parse_turns(said: Sequence[Message], num_boxes: int) -> Iterator[QA]:
     for asked, answered in zip(said[::2], said[1::2], strict=True):
         question, marked = _parse_question(asked, pointed)
         answer = _parse_answer(answered)
-        grounds = any(isinstance(piece, Phrase) for piece in answer)
+        grounds = bool(regions_of(answer))
         yield QA(question, answer, grounding=marked or grounds or asked.grounding)
 
 
@@ -209,7 +210,7 @@ def numbered(text: str, pointed: Sequence[int]) -> list[Piece]:
 
 def name_new(pieces: list[Piece], new: Iterable[int]) -> list[Piece]:
     """A question at whose end new boxes stand, where it mentions none at all."""
-    if any(isinstance(piece, Mention) for piece in pieces):
+    if regions_of(pieces):
         return pieces
     return [*pieces, *(piece for region in new for piece in (" ", Mention(region)))]
 
@@ -262,9 +263,8 @@ def _names(boxes: Sequence[Box], turns: Sequence[QA]) -> tuple[str, ...]:
     """What each box was called first."""
     names: dict[int, str] = {}
     for turn in turns:
-        for piece in turn.answer:
-            if isinstance(piece, Phrase):
-                names = dict.fromkeys(piece.regions, piece.text) | names
+        for phrase in turn.phrases:
+            names = dict.fromkeys(phrase.regions, phrase.text) | names
     return tuple(names.get(i, UNNAMED) for i in range(len(boxes)))
 
 

@@ -32,10 +32,10 @@ def open_images(annotations: Path, cache: Path | None, *, classes: Path | None =
             f"{annotations} is no OpenImages box file: its first line must name the columns "
             f"{', '.join(_COLUMNS)}, ImageID first."
         )
-    return Samples(rows, partial(_parse, names=read_classes(classes)), "detection")
+    return Samples(rows, partial(_parse, names=_read_classes(classes)), "detection")
 
 
-def read_classes(path: Path | None) -> dict[str, str]:
+def _read_classes(path: Path | None) -> dict[str, str]:
     """Names of classes by their code; raises `GromaError` if the file cannot be read."""
     if path is None:
         return {}

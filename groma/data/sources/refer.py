@@ -14,13 +14,7 @@ from groma.data.records.derived_files import derive_lines
 from groma.data.records.indexed_files import JsonItems, JsonTables
 from groma.data.sample import GroundedSample
 from groma.data.sources.coco import RegionTask, region_turn
-from groma.data.sources.items import (
-    BrokenItem,
-    Samples,
-    box_from_xywh,
-    picture_size,
-    words,
-)
+from groma.data.sources.items import BrokenItem, Samples, box_from_xywh, picture_size, words
 from groma.foreign import load_json, to_identifier
 from groma.types import GromaError
 

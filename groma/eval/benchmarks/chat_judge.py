@@ -28,7 +28,7 @@ from groma.types import GromaError
 JUDGE_SETTINGS = {"temperature": 0.2, "max_tokens": 1024}  # how the judge answers
 
 _INSTRUCTION = "You compare answers to questions about pictures, carefully and without favour."
-RULES: Mapping[str, Mapping[str, str]] = {
+_RULES: Mapping[str, Mapping[str, str]] = {
     "default": {
         "role": "Assistant",
         "prompt": (
@@ -66,7 +66,7 @@ class ChatJudge(Benchmark[_Question]):
 
     `questions`, `references` and `context` are JSON lines: `question_id`, `image`, `category` and
     `text`; `question_id` and `text`; `image`, `captions` and `instances`. `rules` is JSON with
-    `role` and `prompt` by category, None is `RULES`; `judge` its name; `connect` gives the judge,
+    `role` and `prompt` by category, None is our own; `judge` its name; `connect` gives the judge,
     with a folder for its answers, None uses judgements that are there.
 
     Raises:
@@ -89,7 +89,7 @@ class ChatJudge(Benchmark[_Question]):
         cases = list(_read(questions, references, context))
         super().__init__([questions, references, context], cases)
         with reading(rules or questions):
-            told = load_json(rules.read_bytes()) if rules else RULES
+            told = load_json(rules.read_bytes()) if rules else _RULES
             self._prompts = {case.key: _rule(told, case.kind) for case in cases}
         self._judge, self._connect = judge, connect
 

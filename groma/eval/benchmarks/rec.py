@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from groma.data.sample import GroundedSample
-from groma.data.sources.items import BrokenItem, Samples
+from groma.data.sources.items import Samples, read_parts
 from groma.eval.harness.asker import Asker, Protocol, Wording
 from groma.eval.harness.benchmark import (
     Answers,
@@ -80,16 +80,13 @@ class Rec(Benchmark[_Expression]):
 
 def _read(samples: Samples) -> tuple[list[_Expression], Counter[str]]:
     """Every expression by its number in the file, and how many cannot be used for which reason."""
-    cases: list[_Expression] = []
     broken: Counter[str] = Counter()
-    for index in range(len(samples)):
-        try:
-            sample = samples[index]
-        except BrokenItem as error:
-            broken[str(error)] += 1
-            continue
+
+    def read(index: int) -> _Expression:
+        sample = samples[index]
         assert isinstance(sample, GroundedSample)
         (box,) = boxes_to_pixels(torch.tensor(sample.boxes, dtype=torch.float64), sample.size)
         words = str(sample.turns[0].question[0])
-        cases.append(_Expression(str(index), sample.picture, words, box, sample.size))
-    return cases, broken
+        return _Expression(str(index), sample.picture, words, box, sample.size)
+
+    return read_parts(range(len(samples)), read, broken, needed=False), broken

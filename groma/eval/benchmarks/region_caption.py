@@ -13,14 +13,7 @@ from groma.data.questions import SUBJECT
 from groma.data.sources.items import BrokenItem, box_from_xywh
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
 from groma.eval.harness.asker import Asker, phrasing
-from groma.eval.harness.benchmark import (
-    Answers,
-    Benchmark,
-    Case,
-    Score,
-    read_text,
-    rescale,
-)
+from groma.eval.harness.benchmark import Answers, Benchmark, Case, Score, read_text, rescale
 from groma.eval.statistics.caption_scores import check_java, measure_captions
 from groma.run_journal import Fields
 from groma.types import Box, Size, to_box

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
-from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
+from groma.data.sample import QA, GroundedSample, plain_text, regions_of
 from groma.eval.harness.conversing import hold
 from groma.eval.statistics.matching import match_boxes, overlaps
 from groma.image import load_image
@@ -47,20 +47,8 @@ class ComparedReply:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {
-            "picture": str(self.picture),
-            "question": self.question,
-            "pointed": [[number, list(box)] for number, box in self.pointed],
-            "wanted": self.wanted,
-            "wanted_boxes": [list(box) for box in self.wanted_boxes],
-            "base": self.base.to_dict(),
-            "adapter": self.adapter.to_dict(),
-            "base_iou": self.base_iou,
-            "adapter_iou": self.adapter_iou,
-            "iou_gain": self.iou_gain,
-            "agreement": self.agreement,
-            "changes": [list(change) for change in self.changes],
-        }
+        replies = {"base": self.base.to_dict(), "adapter": self.adapter.to_dict()}
+        return vars(self) | {"picture": str(self.picture), "iou_gain": self.iou_gain} | replies
 
 
 def compare(
@@ -84,7 +72,7 @@ def compare_replies(
     sample: GroundedSample, turn: QA, base: GroundedReply, adapter: GroundedReply
 ) -> ComparedReply:
     """Set two replies to one question of a sample side by side."""
-    wanted = _wanted_boxes(sample, turn)
+    wanted = sample.in_pixels(dict.fromkeys(regions_of(turn.answer)))
     found = [[region.box for region in reply.regions] for reply in (base, adapter)]
     return ComparedReply(
         picture=Path(sample.picture),
@@ -125,17 +113,7 @@ def _word_changes(base: str, adapter: str) -> tuple[_Change, ...]:
 
 def _pointed(sample: GroundedSample, turn: QA) -> tuple[tuple[int, Box], ...]:
     """Boxes of the mentions in a question, once each, by the numbers people read there."""
-    mentions = [piece.region for piece in turn.question if isinstance(piece, Mention)]
-    users = sample.user_regions
-    named = list(dict.fromkeys(mentions))
+    users, named = sample.user_regions, list(dict.fromkeys(regions_of(turn.question)))
     return tuple(
         zip((users.index(region) + 1 for region in named), sample.in_pixels(named), strict=True)
-    )
-
-
-def _wanted_boxes(sample: GroundedSample, turn: QA) -> tuple[Box, ...]:
-    """Boxes of the phrases of an answer, once each, xyxy in pixels."""
-    phrases = [piece for piece in turn.answer if isinstance(piece, Phrase)]
-    return sample.in_pixels(
-        dict.fromkeys(region for phrase in phrases for region in phrase.regions)
     )

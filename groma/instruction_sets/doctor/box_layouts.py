@@ -83,20 +83,16 @@ DOCUMENTED = Layout()
 _UNITS: tuple[_Unit, ...] = ("fractions", "pixels", "thousandths")
 """The smallest first: whole pixels are larger than fractions."""
 _ORDERS: tuple[_Order, ...] = ("xywh", "xyxy", "cxcywh")
-LAYOUTS = tuple(Layout(order, unit) for unit in _UNITS for order in _ORDERS)
+_LAYOUTS = tuple(Layout(order, unit) for unit in _UNITS for order in _ORDERS)
 
 
 def find_layout(name: str, items: Sequence[Framed]) -> Layout:
-    """The layout that somebody names; of several units the one in which most boxes fit.
+    """The layout that somebody names: an order, alone or with a unit.
 
-    Args:
-        name: an order, alone or with a unit.
-        items: whose boxes are meant.
-
-    Raises:
-        GromaError: if there is no such layout.
+    Of several units it is the one in which most boxes fit. Raises `GromaError` if there is no such
+    layout.
     """
-    if found := [layout for layout in LAYOUTS if name in (layout.order, layout.name)]:
+    if found := [layout for layout in _LAYOUTS if name in (layout.order, layout.name)]:
         return max(found, key=lambda layout: _share(items, layout))
     raise GromaError(
         f"{name!r} is no layout of boxes; it must be xywh, xyxy or cxcywh, alone or with -pixels, "
@@ -107,11 +103,9 @@ def find_layout(name: str, items: Sequence[Framed]) -> Layout:
 def possible_layouts(
     items: Sequence[Framed], units: Sequence[_Unit] = _UNITS
 ) -> tuple[Layout, ...]:
-    """The layouts that the boxes of items may have: one if the numbers tell it, never none.
+    """The layouts that the boxes of items, all of one layout, may have.
 
-    Args:
-        items: that have one layout.
-        units: that come into question.
+    One if the numbers tell it, never none; `units` are those that come into question.
     """
     documented = _share(items, DOCUMENTED)
     found = [fitting_layouts(items, unit) for unit in units]
@@ -128,7 +122,7 @@ def possible_layouts(
 
 def fitting_layouts(items: Sequence[Framed], unit: _Unit) -> tuple[Layout, ...]:
     """The layouts of a unit in which nearly all boxes fit their pictures."""
-    layouts = (layout for layout in LAYOUTS if layout.unit == unit)
+    layouts = (layout for layout in _LAYOUTS if layout.unit == unit)
     return tuple(layout for layout in layouts if _share(items, layout) >= _NEARLY_ALL)
 
 
@@ -159,12 +153,9 @@ def _is_suspicious(items: Sequence[Framed], layout: Layout) -> bool:
 
 
 def to_pixels(box: RawBox, layout: Layout, size: Size) -> RawBox:
-    """A box as x, y, width, height in pixels; one that is not four numbers stays as it is.
+    """A box as x, y, width, height in pixels of a picture of size (H, W).
 
-    Args:
-        box: as annotated.
-        layout: what its numbers are.
-        size: (H, W) of the picture.
+    One that is not four numbers stays as it is.
     """
     if layout == DOCUMENTED or not is_four_numbers(box):
         return box

@@ -32,15 +32,10 @@ def check(
 ) -> tuple[Finding, ...]:
     """Say what is wrong with a set.
 
-    Args:
-        instructions: the set.
-        template: of the language model, to know how long conversations are; None skips that.
-        limit: most tokens of a conversation, before picture and regions are put in.
-
-    Returns:
-        Findings in the order in which they are best mended, at most one of a kind per item, but
-        one for each fix that somebody has to choose from. Where there is no error among them,
-        every item can be learnt.
+    `template` tells how long conversations are, None skips that; `limit` is the most tokens of one,
+    before picture and regions are put in. Returns findings in the order in which they are best
+    mended, at most one of a kind per item, but one for each fix that somebody has to choose from.
+    Where there is no error among them, every item can be learnt.
     """
     layouts = tuple(check_layouts(instructions))
     doubted = {finding.item for finding in layouts if finding.severity == "error"}
@@ -60,14 +55,9 @@ def check(
 
 
 def fix(instructions: InstructionSet, findings: Iterable[Finding]) -> InstructionSet:
-    """Make the changes of findings, those of the whole set first.
+    """A new set with the changes that findings, all or some of them, would make.
 
-    Args:
-        instructions: the set; it stays as it is.
-        findings: of this set, or some of them; those without a fix change nothing.
-
-    Returns:
-        A new set.
+    Those of the whole set come first; a finding without a fix changes nothing.
     """
     fixes: dict[int | None, list[Fix]] = {}
     for finding in findings:
@@ -83,16 +73,9 @@ def fix(instructions: InstructionSet, findings: Iterable[Finding]) -> Instructio
 def repair(
     instructions: InstructionSet, template: Template | None = None, limit: int = _LIMIT
 ) -> InstructionSet:
-    """Mend whatever can be mended unasked.
+    """A new set in which all is mended that can be mended unasked; arguments as for `check`.
 
-    Args:
-        instructions: the set; it stays as it is.
-        template: as for `check`.
-        limit: as for `check`.
-
-    Returns:
-        A new set, of which every item can be learnt, unless the findings about it still leave a
-        choice.
+    Every item of it can be learnt, unless the findings about it still leave a choice.
     """
     for _ in range(_ROUNDS):
         findings = check(instructions, template, limit)

@@ -55,15 +55,15 @@ def merge_boxes(item: Item) -> Item:
     same = {i: first[box] for i, box in enumerate(item.boxes)}
     if len(first) == len(same):
         return item
-    spelt = spell_pointers(item).messages
-    messages = (replace(m, boxes=tuple(same.get(i, i) for i in m.boxes)) for m in spelt)
-    return drop_unused_boxes(replace(item, messages=tuple(messages)))
+    spelt = spell_pointers(item)
+    merged = spelt.edited(lambda m: replace(m, boxes=tuple(same.get(i, i) for i in m.boxes)))
+    return drop_unused_boxes(merged)
 
 
 def keep_references(item: Item, row: Mapping[int, int]) -> Item:
     """With references to some boxes alone, which have other numbers from now on."""
     kept = drop_exchanges(item, lambda asked, _: not set(asked.boxes) <= row.keys())
-    return replace(item, messages=tuple(_keep_references(m, row) for m in kept.messages))
+    return kept.edited(lambda message: _keep_references(message, row))
 
 
 def drop_exchanges(item: Item, is_bad: Callable[[Message, Message], bool]) -> Item:
@@ -79,10 +79,7 @@ def drop_exchanges(item: Item, is_bad: Callable[[Message, Message], bool]) -> It
 def spell_pointers(item: Item) -> Item:
     """With tags for `[K]`, so that every question says by itself what it points at."""
     pointed = list(dict.fromkeys(i for m in item.messages if m.role == HUMAN for i in m.boxes))
-    if not pointed:
-        return item
-    messages = (_spell(m, pointed) if m.role == HUMAN else m for m in item.messages)
-    return replace(item, messages=tuple(messages))
+    return item.edited(lambda message: _spell(message, pointed), HUMAN) if pointed else item
 
 
 def remove(text: str, pattern: re.Pattern[str]) -> str:

@@ -16,37 +16,24 @@ _Change = Callable[[Item], Item | None]
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A change that mends what a finding says.
+    """A change that mends what a finding says."""
 
-    Attributes:
-        label: what it does, in words for a button.
-        change: of the item, or of every item where the finding is about the whole set.
-        choice: where only somebody who knows the set can say whether it is right, what its answer
-            is called; such a fix is never made unasked.
-    """
-
-    label: str
-    change: _Change
+    label: str  # what it does, in words for a button
+    change: _Change  # of the item, or of every item where the finding is about the whole set
+    # Where only somebody who knows the set can say whether it is right, what its answer is called;
+    # such a fix is never made unasked.
     choice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with a set.
+    """Something wrong with a set."""
 
-    Attributes:
-        code: what kind it is; the same kind has the same code.
-        severity: see `Severity`.
-        item: number of the item, or None for the whole set.
-        sentence: for people.
-        fix: what would mend it, if that is known.
-    """
-
-    code: str
+    code: str  # what kind it is; the same kind has the same code
     severity: Severity
-    item: int | None
-    sentence: str
-    fix: Fix | None = None
+    item: int | None  # number of the item, or None for the whole set
+    sentence: str  # for people
+    fix: Fix | None = None  # what would mend it, if that is known
 
     @property
     def is_sure(self) -> bool:

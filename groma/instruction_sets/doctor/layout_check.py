@@ -43,12 +43,8 @@ def check_layouts(instructions: InstructionSet) -> Iterator[Finding]:
 def read_as(instructions: InstructionSet, name: str) -> tuple[InstructionSet, Layout]:
     """A set whose boxes somebody says to have a layout; they are not doubted any more.
 
-    Args:
-        instructions: the set.
-        name: of an order, alone or with a unit; see `find_layout`.
-
-    Raises:
-        GromaError: if there is no such layout, or the format leaves no doubt.
+    `name` as in `find_layout`. Raises `GromaError` if there is no such layout, or the format leaves
+    no doubt.
     """
     with_boxes = [item for item in instructions.items if item.boxes]
     if with_boxes and all(item.is_stated for item in with_boxes):

@@ -19,10 +19,8 @@ def check_lengths(
 ) -> Iterator[Finding]:
     """Whether conversations fit, and what of them would be cut.
 
-    Args:
-        instructions: the set; items that cannot be used have no length.
-        template: of the language model.
-        limit: most tokens, before picture and regions are put in.
+    `limit` is the most tokens, before picture and regions are put in. Items that cannot be used
+    have no length.
     """
     for item in instructions.items:
         try:

@@ -9,11 +9,7 @@ from groma.data.geometry import is_same_shape
 from groma.instruction_sets.doctor.box_layouts import fits_picture
 from groma.instruction_sets.doctor.edits import rescale
 from groma.instruction_sets.doctor.finding import LEAVE_OUT, Finding, Fix
-from groma.instruction_sets.readers.set_items import (
-    InstructionSet,
-    Item,
-    PictureFile,
-)
+from groma.instruction_sets.readers.set_items import InstructionSet, Item, PictureFile
 from groma.types import Size
 
 

@@ -1,7 +1,7 @@
 """Do texts and box numbers agree?"""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -122,8 +122,7 @@ def _count_from_zero(item: Item) -> Item:
     used = [i for message in item.messages for i in message.boxes]
     if not _counts_from_one(used, len(item.boxes)):
         return item
-    messages = (replace(m, boxes=tuple(i - 1 for i in m.boxes)) for m in item.messages)
-    return replace(item, messages=tuple(messages))
+    return item.edited(lambda m: replace(m, boxes=tuple(i - 1 for i in m.boxes)))
 
 
 def _counts_from_one(used: Sequence[int], num_boxes: int) -> bool:
@@ -153,18 +152,12 @@ def _can_number_in_order(item: Item) -> bool:
 
 def _match_places(item: Item) -> Item:
     """With as many box numbers as places for boxes in every answer; what is too much goes."""
-    return _edit_answers(item, _match_answer)
+    return item.edited(_match_answer, GPT)
 
 
 def _drop_stray_tags(item: Item) -> Item:
     """Without tags that do not belong together, and the boxes and words they have."""
-    tidy = _edit_answers(item, _tidy_answer)
-    messages = (_tidy_question(m) if m.role == HUMAN else m for m in tidy.messages)
-    return replace(tidy, messages=tuple(messages))
-
-
-def _edit_answers(item: Item, edit: Callable[[Message], Message]) -> Item:
-    return replace(item, messages=tuple(edit(m) if m.role == GPT else m for m in item.messages))
+    return item.edited(_tidy_answer, GPT).edited(_tidy_question, HUMAN)
 
 
 def _match_answer(message: Message) -> Message:

@@ -20,16 +20,9 @@ from groma.types import Box, GromaError, Size
 def overlay(instructions: InstructionSet, number: int) -> Image.Image:
     """An item's boxes as they are read now, on its picture; what is outside is cut.
 
-    Args:
-        instructions: the set.
-        number: of the item.
-
-    Returns:
-        A new picture; a box has its number, from 1 as on every canvas and in `supervised_text`, and
-        the words that mean it.
-
-    Raises:
-        GromaError: if there is no such item, or its picture cannot be read.
+    Returns a new picture; a box has its number, from 1 as on every canvas and in `supervised_text`,
+    and the words that mean it. Raises `GromaError` if there is no item of this number, or its
+    picture cannot be read.
     """
     item = instructions.find(number)
     file = instructions.picture(item)
@@ -53,27 +46,19 @@ def overlay(instructions: InstructionSet, number: int) -> Image.Image:
 def supervised_text(
     sample: GroundedSample, template: Template, limit: int
 ) -> tuple[tuple[str, bool], ...]:
-    """Exactly what the model reads of a sample.
+    """Exactly what the model reads of a sample with at least one turn.
 
-    Args:
-        sample: with at least one turn.
-        template: of the language model.
-        limit: most tokens, before picture and regions are put in; whole turns beyond are cut.
-
-    Returns:
-        Parts of the text in order, each with whether it is learnt. Places for boxes are spelt
-        `<box N>`, N from 1.
+    `limit` is the most tokens, before picture and regions are put in; whole turns beyond are cut.
+    Returns parts of the text in order, each with whether it is learnt. Places for boxes are spelt
+    `<box N>`, N from 1.
     """
     return tuple(learnt_parts(write(sample, template, limit), template))
 
 
 def _visible(box: tuple[float, ...], frame: Size, size: Size) -> Box | None:
-    """The part of a box that is in the picture, as xyxy in its pixels; None if there is none.
+    """The part of a box that is in a picture of `size` (H, W), xyxy in its pixels, or None.
 
-    Args:
-        box: x, y, width, height in pixels of `frame`.
-        frame: (H, W) that the box is annotated in.
-        size: (H, W) of the picture.
+    The box is x, y, width, height in pixels of `frame`, (H, W).
     """
     if not is_four_numbers(box):
         return None

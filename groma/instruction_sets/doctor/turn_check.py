@@ -108,8 +108,7 @@ def _join_messages(item: Item) -> Item:
 
 def _take_out(item: Item, pattern: re.Pattern[str]) -> Item:
     """With every text free of something that is no tag."""
-    messages = (replace(m, text=_take_out_between(m.text, pattern)) for m in item.messages)
-    return replace(item, messages=tuple(messages))
+    return item.edited(lambda m: replace(m, text=_take_out_between(m.text, pattern)))
 
 
 def _take_out_between(text: str, pattern: re.Pattern[str]) -> str:

@@ -59,11 +59,8 @@ def _read_voc(
     yield label_picture(beside(PurePosixPath(*parts), name), known, shapes, missed)
 
 
-def _read_cvat(
-    data: Element, file: PurePosixPath, missed: Counter[str]
-) -> Iterator[LabelledPicture]:
+def _read_cvat(data: Element, _: PurePosixPath, missed: Counter[str]) -> Iterator[LabelledPicture]:
     """Read an export "CVAT for images"; see `BoxFormat.read`."""
-    del file
     for image in data.iter("image"):
         shapes = [_read_cvat_shape(shape) for shape in image if shape.tag in _CVAT_SHAPES]
         yield label_picture(read_text(image.get("name")), read_size(image.attrib), shapes, missed)

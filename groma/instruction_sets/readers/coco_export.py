@@ -11,26 +11,25 @@ from groma.data.sources.items import BrokenItem, refused
 from groma.data.sources.spans import grounded_pieces
 from groma.foreign import read_text, to_identifier
 from groma.instruction_sets.readers.box_values import read_box, read_objects, read_size
-from groma.instruction_sets.readers.labelled import BoxFormat, LabelledPicture, match_numbers
+from groma.instruction_sets.readers.labelled import (
+    BoxFormat,
+    LabelledPicture,
+    has_fields,
+    match_numbers,
+)
 from groma.instruction_sets.readers.set_items import RawBox
 
 _Annotation = Mapping[str, Any]
 
 
-def _is_coco(data: Any) -> bool:
-    """Whether it looks like a COCO-like file."""
-    return isinstance(data, Mapping) and {"images", "annotations"} <= data.keys()
-
-
 def _read(
-    data: Mapping[str, Any], file: PurePosixPath, missed: Counter[str]
+    data: Mapping[str, Any], _: PurePosixPath, missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
     """Read a COCO-like file.
 
     A box is called by its own caption, by that of its image if it is the only one there, or by its
     class. See `BoxFormat.read`.
     """
-    del file
     images = read_objects(data["images"], missed)
     listed = read_objects(data["annotations"], missed)
     classes = _read_classes(data.get("categories"))
@@ -119,4 +118,4 @@ def _read_classes(value: Any) -> dict[Any, str]:
     return {number: name for number, name in named.items() if number is not None}
 
 
-COCO = BoxFormat("COCO-like", "coco", _is_coco, _read)
+COCO = BoxFormat("COCO-like", "coco", has_fields("images", "annotations"), _read)

@@ -23,8 +23,7 @@ _SHOWN = ("image", "image_url", "path", "url", "file_name")
 def read_items(data: Any) -> tuple[str, list[Item], list[Note]] | None:
     """Read what a file of either kind holds.
 
-    Returns:
-        Name of the format, items, and what is said about them; None if it is something else.
+    Returns name of the format, items, and what is said about them; None if it is something else.
     """
     listed = [data] if isinstance(data, Mapping) else data
     if not isinstance(listed, list):
@@ -53,12 +52,7 @@ def _has_boxes(item: Any) -> bool:
 
 
 def _read_item(item: Any, number: int) -> Item:
-    """Read one item of either kind.
-
-    Args:
-        item: as JSON has it.
-        number: position in the file, from 0.
-    """
+    """Read one item of either kind; `number` is its position in the file, from 0."""
     if _is_grounded(item) or (_is_plain(item) and _has_boxes(item)):
         return _read_grounded(item, number)
     if _is_plain(item):

@@ -28,11 +28,8 @@ def _is_label_studio(data: Any) -> bool:
     return isinstance(data, list) and any(_is_task(item) or _is_short_task(item) for item in data)
 
 
-def _read(
-    data: Sequence[Any], file: PurePosixPath, missed: Counter[str]
-) -> Iterator[LabelledPicture]:
+def _read(data: Sequence[Any], _: PurePosixPath, missed: Counter[str]) -> Iterator[LabelledPicture]:
     """Read an export; see `BoxFormat.read`."""
-    del file
     for item in read_objects(data, missed):
         fields, listed = item, [] if _is_task(item) else list(_lists(item, missed))
         if _is_task(item):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from groma.data.questions import pose
-from groma.data.sample import QA, GroundedSample, Mention, Phrase
+from groma.data.sample import QA, GroundedSample, Mention, Phrase, regions_of
 from groma.data.sources.groma_instruct import format_turns
 from groma.data.sources.items import UNKNOWN_SIZE
 from groma.dice import Dice
@@ -46,27 +46,16 @@ _HARMLESS = ("rotated", "together", "unknown")
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """What box formats have in common.
+    """What box formats have in common."""
 
-    Attributes:
-        name: of the file.
-        size: (H, W) in pixels as annotated, or None.
-        boxes: x, y, width, height in pixels.
-        labels: one per box; a box without one is asked nothing about.
-        captions: sentences about the picture whose phrases mean boxes, as turns.
-        flaws: why parts of it could not be read.
-        is_stated: whether the format says without doubt what the numbers of boxes mean.
-        are_shares: whether boxes are in [0, 1] of the picture instead.
-    """
-
-    name: str
-    size: Size | None
-    boxes: tuple[RawBox, ...]
-    labels: tuple[str, ...]
-    captions: tuple[QA, ...] = ()
-    flaws: tuple[str, ...] = ()
-    is_stated: bool = True
-    are_shares: bool = False
+    name: str  # of the file
+    size: Size | None  # (H, W) in pixels as annotated, or None
+    boxes: tuple[RawBox, ...]  # x, y, width, height in pixels
+    labels: tuple[str, ...]  # one per box; a box without one is asked nothing about
+    captions: tuple[QA, ...] = ()  # about the picture; their phrases mean boxes
+    flaws: tuple[str, ...] = ()  # why parts of it could not be read
+    is_stated: bool = True  # whether the format says without doubt what numbers of boxes mean
+    are_shares: bool = False  # whether boxes are in [0, 1] of the picture instead
 
     @property
     def is_empty(self) -> bool:
@@ -85,29 +74,19 @@ class LabelledPicture:
 
 
 class Shape(NamedTuple):
-    """Something that is marked on a picture.
+    """Something that is marked on a picture."""
 
-    Attributes:
-        label: what it is called, or nothing.
-        box: as in `LabelledPicture`, empty where the shape has none.
-        is_rotated: whether that is around a rotated one.
-    """
-
-    label: str
-    box: RawBox
-    is_rotated: bool = False
+    label: str  # what it is called, or nothing
+    box: RawBox  # as in `LabelledPicture`, empty where the shape has none
+    is_rotated: bool = False  # whether that is around a rotated one
 
 
 def label_picture(
     name: str, size: Size | None, shapes: Iterable[Shape], missed: Counter[str]
 ) -> LabelledPicture:
-    """A picture with the shapes on it that have a box.
+    """A picture, of which the size (H, W) may be known, with the shapes on it that have a box.
 
-    Args:
-        name: of the file.
-        size: (H, W) in pixels, or None.
-        shapes: whatever is marked.
-        missed: counts what is left out or changed, by reason.
+    `missed` counts what is left out or changed, by reason.
     """
     shapes = list(shapes)
     kept = [shape for shape in shapes if shape.box]
@@ -124,12 +103,7 @@ def match_numbers(
     """Names of classes by the numbers that are used.
 
     Where these count from one and those of the names from zero, or the reverse, they are one off;
-    that is believed where it holds for every class.
-
-    Args:
-        names: by their own numbers.
-        used: the numbers of all things.
-        missed: counts the classes where they are one off.
+    that is believed where it holds for every class. `missed` counts such classes.
     """
     for shift in (1, -1):
         moved = {number + shift: name for number, name in names.items() if _is_number(number)}
@@ -160,12 +134,7 @@ def beside(file: PurePosixPath, name: str) -> str:
 
 
 def explain_missed(code: str, missed: Counter[str]) -> Iterator[Note]:
-    """What a reader left out or changed, in sentences.
-
-    Args:
-        code: of the format.
-        missed: how much, by reason.
-    """
+    """What a reader left out or changed, in sentences; `code` is that of the format."""
     for reason, sentence in _REASONS.items():
         if missed[reason]:
             severity = "note" if reason in _HARMLESS else "warning"
@@ -175,21 +144,19 @@ def explain_missed(code: str, missed: Counter[str]) -> Iterator[Note]:
 
 
 class BoxFormat(NamedTuple):
-    """A format that has boxes with labels alone.
+    """A format that has boxes with labels alone."""
 
-    Attributes:
-        name: for people.
-        code: of notes about it.
-        is_it: tells it by what a file of JSON or XML holds.
-        read: makes pictures of that, given the file's name; counts what it leaves out, by reason.
-        is_split: whether every picture has a file of its own.
-    """
-
-    name: str
-    code: str
-    is_it: Callable[[Any], bool]
+    name: str  # for people
+    code: str  # of notes about it
+    is_it: Callable[[Any], bool]  # tells it by what a file of JSON or XML holds
+    # Makes pictures of that, given the file's name; counts what it leaves out, by reason.
     read: Callable[[Any, PurePosixPath, Counter[str]], Iterator[LabelledPicture]]
-    is_split: bool = False
+    is_split: bool = False  # whether every picture has a file of its own
+
+
+def has_fields(*names: str) -> Callable[[Any], bool]:
+    """Tells a format by an object of JSON that has all of these fields."""
+    return lambda data: isinstance(data, Mapping) and {*names} <= data.keys()
 
 
 def make_items(pictures: Iterable[LabelledPicture]) -> Iterator[Item]:
@@ -209,7 +176,7 @@ def make_items(pictures: Iterable[LabelledPicture]) -> Iterator[Item]:
 
 
 def _make_item(picture: LabelledPicture, turns: Sequence[QA], number: int) -> Item:
-    used = sorted({region for turn in turns for region in _regions(turn)})
+    used = sorted({i for turn in turns for i in regions_of((*turn.question, *turn.answer))})
     row = {region: index for index, region in enumerate(used)}
     sample = GroundedSample(picture.name, UNKNOWN_SIZE, (), (), tuple(turns))
     messages = tuple(
@@ -242,9 +209,3 @@ def _name(groups: Mapping[str, Sequence[int]]) -> list[QA]:
         QA((Mention(boxes[0]),), (label,), "region_caption", grounding=False)
         for label, boxes in groups.items()
     ]
-
-
-def _regions(turn: QA) -> list[int]:
-    asked = [piece.region for piece in turn.question if isinstance(piece, Mention)]
-    meant = [i for piece in turn.answer if isinstance(piece, Phrase) for i in piece.regions]
-    return asked + meant

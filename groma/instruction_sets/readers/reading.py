@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from types import MappingProxyType
-from typing import Any
 
 from groma.instruction_sets.readers.labelled import (
     LabelledPicture,
@@ -17,12 +16,7 @@ from groma.instruction_sets.readers.labelled import (
 )
 from groma.instruction_sets.readers.set_items import InstructionSet, Note
 from groma.instruction_sets.readers.set_pictures import PictureFolder
-from groma.instruction_sets.readers.set_search import (
-    FoundSet,
-    find_in_file,
-    find_in_folder,
-    recognise,
-)
+from groma.instruction_sets.readers.set_search import FoundSet, find_in_file, find_in_folder
 from groma.instruction_sets.readers.unpacking import unpack
 from groma.types import GromaError
 
@@ -60,19 +54,6 @@ def read_set(
     places = dict.fromkeys((own, own.parent if own != top else top, top))
     roots = [root for place in places for root in (place, place / "images")]
     return _look_up(found, roots if images is None else [Path(images)])
-
-
-def parse_set(data: Any, images: Iterable[Path]) -> InstructionSet:
-    """Make a set of what JSON holds, and look at every picture of it.
-
-    Args:
-        data: of any format that is known.
-        images: folders of the pictures, first the likeliest.
-
-    Raises:
-        GromaError: if it is of no such format, empty, or too large.
-    """
-    return _look_up(recognise(data, PurePosixPath("set.json")), images)
 
 
 def _open(path: Path, folder: Path | None) -> Path | None:

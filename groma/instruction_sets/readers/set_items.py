@@ -4,11 +4,11 @@ Items are lenient where `GroundedSample` is strict: a box may lie outside its pi
 name boxes that do not exist. `to_sample` is the border between the two.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from groma.data.geometry import is_same_shape
 from groma.data.sample import GroundedSample
@@ -25,25 +25,17 @@ GROMA = "Groma-Instruct"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A picture, boxes on it, and a conversation about them.
+    """A picture, boxes on it, and a conversation about them."""
 
-    Attributes:
-        number: position in the file, from 0; it stays when other items leave.
-        picture: name of the file, as annotated; empty where there is none.
-        size: (H, W) in pixels as annotated, or None.
-        boxes: x, y, width, height in pixels of `size` (of the file, where it is None).
-        messages: oldest first.
-        flaws: why parts of it could not be read, one sentence each; it cannot be used then.
-        is_stated: whether somebody said what its boxes mean, so that they are not doubted.
-    """
-
-    number: int
-    picture: str = ""
-    size: Size | None = None
+    number: int  # position in the file, from 0; it stays when other items leave
+    picture: str = ""  # name of the file, as annotated; empty where there is none
+    size: Size | None = None  # (H, W) in pixels as annotated, or None
+    # x, y, width, height in pixels of `size` (of the file, where it is None).
     boxes: tuple[RawBox, ...] = ()
-    messages: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = ()  # oldest first
+    # Why parts of it could not be read, one sentence each; it cannot be used then.
     flaws: tuple[str, ...] = ()
-    is_stated: bool = False
+    is_stated: bool = False  # whether somebody said what its boxes mean: they are not doubted
 
     @property
     def exchanges(self) -> tuple[tuple[Message, Message], ...]:
@@ -53,6 +45,11 @@ class Item:
             for asked, answered in zip(self.messages[::2], self.messages[1::2], strict=False)
             if (asked.role, answered.role) == (HUMAN, GPT)
         )
+
+    def edited(self, edit: Callable[[Message], Message], role: str = "") -> Self:
+        """With its messages, all or those of a role, changed."""
+        changed = (m if role and m.role != role else edit(m) for m in self.messages)
+        return replace(self, messages=tuple(changed))
 
     def to_dict(self, size: Size | None = None) -> dict[str, Any]:
         """As Groma-Instruct has it, with this size of the picture where none is annotated."""
@@ -69,23 +66,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """What became of the name of a picture.
+    """What became of the name of a picture."""
 
-    Attributes:
-        path: the file, absolute, or None.
-        size: (H, W) of the upright picture, or None where it cannot be used.
-        problem: why it cannot.
-        reason: the same in one sentence.
-        near: another name under which there is a picture that might be meant.
-        is_guess: whether it is elsewhere than its name says, and the only one of its file name.
-    """
-
-    path: Path | None = None
-    size: Size | None = None
-    problem: Literal["", "missing", "outside", "unreadable"] = ""
-    reason: str = ""
-    near: str = ""
-    is_guess: bool = False
+    path: Path | None = None  # the file, absolute, or None
+    size: Size | None = None  # (H, W) of the upright picture, or None where it cannot be used
+    problem: Literal["", "missing", "outside", "unreadable"] = ""  # why it cannot
+    reason: str = ""  # the same in one sentence
+    near: str = ""  # another name under which there is a picture that might be meant
+    is_guess: bool = False  # whether it is elsewhere than its name says, the only one of its name
 
 
 class Note(NamedTuple):
@@ -98,30 +86,20 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class InstructionSet:
-    """Examples to learn from.
+    """Examples to learn from."""
 
-    Attributes:
-        items: in the order of the file.
-        pictures: what is known of every name of a picture.
-        layout: what the file is, for people.
-        notes: what the reader left out.
-    """
-
-    items: tuple[Item, ...]
+    items: tuple[Item, ...]  # in the order of the file
+    # What is known of every name of a picture.
     pictures: Mapping[str, PictureFile] = field(default_factory=lambda: MappingProxyType({}))
-    layout: str = GROMA
-    notes: tuple[Note, ...] = ()
+    layout: str = GROMA  # what the file is, for people
+    notes: tuple[Note, ...] = ()  # what the reader left out
 
     def __len__(self) -> int:
         """How many items there are."""
         return len(self.items)
 
     def find(self, number: int) -> Item:
-        """The item of this number.
-
-        Raises:
-            GromaError: if there is none.
-        """
+        """The item of this number; raises `GromaError` if there is none."""
         for item in self.items:
             if item.number == number:
                 return item
@@ -133,13 +111,9 @@ class InstructionSet:
 
 
 def to_sample(instructions: InstructionSet, item: Item) -> GroundedSample:
-    """Make an item ready to be learnt.
+    """Make an item ready to be learnt; raises `BrokenItem`, with the reason, if it cannot be used.
 
-    Returns:
-        The sample; `picture` is the absolute path of the file and `size` the file's own.
-
-    Raises:
-        BrokenItem: with the reason, if it cannot be used.
+    The sample's `picture` is the absolute path of the file and its `size` the file's own.
     """
     if item.flaws:
         raise BrokenItem("parts that cannot be read")

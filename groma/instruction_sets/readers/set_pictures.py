@@ -23,11 +23,9 @@ _SHOWN = 200
 
 
 def files_below(folder: Path, endings: Collection[str] = ()) -> list[Path]:
-    """Files in a folder and those in it; programs' own, whose names begin with a dot, are left out.
+    """Files in a folder and those in it, of some endings, in small letters, or of all.
 
-    Args:
-        folder: where to look.
-        endings: in small letters; all files if there is none.
+    Programs' own, whose names begin with a dot, are left out.
     """
     below = islice(folder.rglob("*"), _MOST_FILES)
     found = (path for path in below if not endings or path.suffix.lower() in endings)
@@ -35,21 +33,13 @@ def files_below(folder: Path, endings: Collection[str] = ()) -> list[Path]:
 
 
 class PictureFolder:
-    """Pictures below some folders.
-
-    Args:
-        roots: where names start, first the likeliest.
-    """
+    """Pictures below some folders, the roots, where names start; the likeliest is the first."""
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self._roots = [root.resolve() for root in roots]
 
     def look_up(self, names: Iterable[str]) -> dict[str, PictureFile]:
-        """Find, open and decode every picture, and those that may be meant instead.
-
-        Args:
-            names: as annotated, the empty one left out.
-        """
+        """Find, open and decode every picture, and those that may be meant instead."""
         found = {name: self._find(name) for name in dict.fromkeys(names) if name}
         near = {file.near: self._find(file.near) for file in found.values() if file.near}
         found = near | found

@@ -43,27 +43,16 @@ _BOXES = (COCO, VIA, LABELME, SUPERVISELY, LABEL_STUDIO, VOC, CVAT)
 
 @dataclass
 class FoundSet:
-    """A set in one file or in several.
+    """A set in one file or in several."""
 
-    Attributes:
-        name: of its format, for people.
-        files: in which it is, from its top folder.
-        code: of notes about boxes.
-        is_split: whether every picture has a file of its own.
-        pictures: with boxes, of each file.
-        items: conversations instead.
-        missed: what is left out, by reason.
-        notes: what else there is to say.
-    """
-
-    name: str
-    files: list[PurePosixPath]
-    code: str = ""
-    is_split: bool = False
-    pictures: list[list[LabelledPicture]] = field(default_factory=list)
-    items: Sequence[Item] = ()
-    missed: Counter[str] = field(default_factory=Counter)
-    notes: Sequence[Note] = ()
+    name: str  # of its format, for people
+    files: list[PurePosixPath]  # in which it is, from its top folder
+    code: str = ""  # of notes about boxes
+    is_split: bool = False  # whether every picture has a file of its own
+    pictures: list[list[LabelledPicture]] = field(default_factory=list)  # with boxes, of each file
+    items: Sequence[Item] = ()  # conversations instead
+    missed: Counter[str] = field(default_factory=Counter)  # what is left out, by reason
+    notes: Sequence[Note] = ()  # what else there is to say
 
     def takes(self, other: "FoundSet") -> bool:
         """Whether another is a part of the same set; it joins it then."""
@@ -85,14 +74,13 @@ def find_in_file(path: Path, images: Path | str | None) -> FoundSet:
         files = files_below(path.parent, DATA_ENDINGS)
         if found := _read_yolo(path.parent, files, images):
             return found
-    return recognise(_load(path), PurePosixPath(path.name))
+    return _recognise(_load(path), PurePosixPath(path.name))
 
 
 def find_in_folder(folder: Path, path: Path, images: Path | str | None) -> FoundSet:
     """The one instruction set in a folder, which may have been the zip at a path.
 
-    Raises:
-        GromaError: if there is none, or more than one.
+    Raises `GromaError` if there is none, or more than one.
     """
     files = files_below(folder, DATA_ENDINGS)
     sets, mistakes, others = _scan(folder, files)
@@ -133,12 +121,8 @@ def _scan(
     return sets, mistakes, others
 
 
-def recognise(data: Any, file: PurePosixPath) -> FoundSet:
-    """The set that a file holds.
-
-    Raises:
-        GromaError: if it is of no known format, or empty.
-    """
+def _recognise(data: Any, file: PurePosixPath) -> FoundSet:
+    """The set that a file holds; raises `GromaError` if it is of no known format, or empty."""
     if isinstance(data, list) and not data:
         raise GromaError("The set is empty.")
     if (found := _find(data, file)) is None:
@@ -174,13 +158,11 @@ def _read_yolo(folder: Path, files: Sequence[Path], images: Path | str | None) -
     return found
 
 
-def read_json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     r"""What a file of JSON, or of JSON lines, holds; a line ends at \n alone.
 
-    A line that is no JSON becomes None, so that its item is known to be broken.
-
-    Raises:
-        GromaError: if it is neither.
+    A line that is no JSON becomes None, so that its item is known to be broken. Raises `GromaError`
+    if it is neither.
     """
     try:
         text = clean_json(decode_text(_read_bytes(path)))
@@ -201,7 +183,7 @@ def read_json(path: Path) -> Any:
 def _load(path: Path) -> Any:
     """What a file of JSON or XML holds."""
     if path.suffix.lower() != ".xml":
-        return read_json(path)
+        return _read_json(path)
     try:
         return ElementTree.fromstring(_read_bytes(path, _MOST_XML))
     except (ElementTree.ParseError, ValueError, LookupError) as error:

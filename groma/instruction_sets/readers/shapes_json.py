@@ -14,22 +14,13 @@ from groma.instruction_sets.readers.labelled import (
     LabelledPicture,
     Shape,
     beside,
+    has_fields,
     label_picture,
 )
 from groma.instruction_sets.readers.set_items import RawBox
 
 _LEAST_POINTS = {"rectangle": 2, "mask": 2, "circle": 2, "polygon": 3, "rotation": 4}
 """Shapes with an area, and how many points they have at least."""
-
-
-def _is_labelme(data: Any) -> bool:
-    """Whether it looks like a file of LabelMe."""
-    return isinstance(data, Mapping) and {"shapes", "imagePath"} <= data.keys()
-
-
-def _is_supervisely(data: Any) -> bool:
-    """Whether it looks like an annotation of Supervisely."""
-    return isinstance(data, Mapping) and {"size", "objects"} <= data.keys()
 
 
 def _read_labelme(
@@ -80,7 +71,9 @@ def _around(kind: Any, points: Any) -> RawBox:
     return box_around_points([x for x, _ in corners], [y for _, y in corners]) or ()
 
 
-LABELME = BoxFormat("LabelMe", "labelme", _is_labelme, _read_labelme, is_split=True)
+LABELME = BoxFormat(
+    "LabelMe", "labelme", has_fields("shapes", "imagePath"), _read_labelme, is_split=True
+)
 SUPERVISELY = BoxFormat(
-    "Supervisely", "supervisely", _is_supervisely, _read_supervisely, is_split=True
+    "Supervisely", "supervisely", has_fields("size", "objects"), _read_supervisely, is_split=True
 )

@@ -32,17 +32,11 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What a zip may hold.
+    """What a zip may hold."""
 
-    Attributes:
-        files: most entries.
-        size: most bytes after unpacking.
-        ratio: a file may grow so many times when it is unpacked, beyond its first megabyte.
-    """
-
-    files: int = 20_000
-    size: int = 8 << 30
-    ratio: int = 200
+    files: int = 20_000  # most entries
+    size: int = 8 << 30  # most bytes after unpacking
+    ratio: int = 200  # a file may grow so many times when unpacked, beyond its first megabyte
 
 
 def _is_picture_or_data(entry: zipfile.ZipInfo) -> bool:
@@ -59,17 +53,11 @@ def unpack(
     limits: Limits | None = None,
     is_wanted: Callable[[zipfile.ZipInfo], bool] = _is_picture_or_data,
 ) -> None:
-    """Unpack the pictures and annotations of a zip; all is checked before anything is written.
+    """Unpack the pictures and annotations of a zip, or what else is wanted, into a folder.
 
-    Args:
-        archive: the zip.
-        folder: where to; it must exist, and nothing is written elsewhere.
-        limits: what it may hold.
-        is_wanted: what else to unpack instead.
-
-    Raises:
-        GromaError: if it is no zip, damaged or encrypted, or has names that lead elsewhere, links,
-            too many files or too much in them.
+    The folder must exist, and nothing is written elsewhere; all is checked before anything is.
+    Raises `GromaError` if it is no zip, damaged or encrypted, or has names that lead elsewhere,
+    links, too many files or too much in them.
     """
     limits = limits or Limits()
     with _explained(archive):

@@ -32,10 +32,9 @@ def _is_via(data: Any) -> bool:
 
 
 def _read(
-    data: Mapping[str, Any], file: PurePosixPath, missed: Counter[str]
+    data: Mapping[str, Any], _: PurePosixPath, missed: Counter[str]
 ) -> Iterator[LabelledPicture]:
     """Read a project or an export; see `BoxFormat.read`."""
-    del file
     for picture in data.get(_PROJECT, data).values():
         regions = picture["regions"]
         if isinstance(regions, Mapping):

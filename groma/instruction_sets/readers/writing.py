@@ -12,14 +12,9 @@ NAME = "groma_instruct.json"
 
 
 def write_set(instructions: InstructionSet, path: Path) -> None:
-    """Write a set, which `read_set` reads.
+    """Write a set to a new file, which `read_set` reads: `.json`, or `.zip` with the pictures.
 
-    Args:
-        instructions: the set.
-        path: a new file: `.json`, or `.zip` with the pictures in it.
-
-    Raises:
-        GromaError: if there is no item, or the file exists or has another ending.
+    Raises `GromaError` if there is no item, or the file exists or has another ending.
     """
     if not instructions.items:
         raise GromaError("Nothing is left of this set that could be written.")

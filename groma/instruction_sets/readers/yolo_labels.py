@@ -51,16 +51,10 @@ def read_pictures(
     pictures: Sequence[PurePosixPath],
     missed: Counter[str],
 ) -> Iterator[LabelledPicture]:
-    """Read labels of boxes or polygons.
+    """Read labels of boxes or polygons on pictures.
 
-    Args:
-        folder: the top one.
-        files: all that may belong to the set.
-        pictures: names of those there are.
-        missed: counts what is left out or changed, by reason.
-
-    Raises:
-        GromaError: if nothing names the classes.
+    `files` below the top folder are all that may belong to the set; `missed` counts what is left
+    out or changed, by reason. Raises `GromaError` if nothing names the classes.
     """
     classes, keypoints = _read_classes(files)
     if not classes:

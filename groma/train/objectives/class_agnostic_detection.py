@@ -30,15 +30,11 @@ class ClassAgnosticDetection(nn.Module):
         self.image_encoder.vit.activation_checkpointing_enable(**kwargs)
 
     def forward(self, pixels: Tensor, boxes: Sequence[Tensor], head: str) -> dict[str, Tensor]:
-        """Compute the loss of a batch.
+        """Compute the loss of a batch of `collate_detection`.
 
-        Args:
-            pixels: (B, 3, S, S) uint8.
-            boxes: B tensors (R, 4) of true boxes, xyxy in [0, 1].
-            head: "coco" or "sa1b", the objectness head that this kind of truth trains.
-
-        Returns:
-            `loss`, the weighted total, and the unweighted terms of the last decoder layer.
+        `pixels` are (B, 3, S, S) uint8, `boxes` B tensors (R, 4) xyxy in [0, 1], and `head` is that
+        of the objectness which they train. Returns `loss`, the weighted total, and the unweighted
+        terms of the last decoder layer.
         """
         output = self.region_proposer(self.image_encoder(normalise_pixels(pixels)))
         with torch.autocast(pixels.device.type, enabled=False):

@@ -42,17 +42,11 @@ class GroundedConversations(nn.Module):
         refer_boxes: Sequence[Tensor],
         ground_boxes: Sequence[Tensor],
     ) -> dict:
-        """Loss of a batch.
+        """Loss of a batch; returns as `weigh`.
 
-        Args:
-            pixels: (B, 3, S, S) uint8.
-            input_ids: (B, T) with placeholders.
-            labels: (B, T), -100 where nothing is supervised.
-            refer_boxes: per row (K, 4), one for each `<refer_box>`.
-            ground_boxes: per row (G, 4), one for each `<ground_box>`.
-
-        Returns:
-            As `weigh`.
+        `pixels` are (B, 3, S, S) uint8; `input_ids` and `labels` (B, T) with placeholders, and -100
+        where nothing is supervised; `refer_boxes` and `ground_boxes` per row (K, 4), one for each
+        placeholder.
         """
         output = self.model(
             input_ids=input_ids,

@@ -71,7 +71,7 @@ def test_paths_start_at_the_file_or_where_one_says(tmp_path: Path) -> None:
         (("\n[[", "\n[mixture]\nflip = 1.5\n[["), "probabilities"),
         (("\n[[", "\nmixture = 1\n[["), "must be a table"),
         (("\n[[", "\nsources = [1]\n#"), "config"),
-        (("[[sources]]", "[[sources"), "not TOML"),
+        (("[[sources]]", "[[sources"), "not valid TOML"),
         (("[[sources]]", "deep = " + "[" * 9000 + "\n[[sources]]"), "nested too deeply"),
         (("[[sources]]", SOURCE + "[[sources]]"), "same name"),
     ],

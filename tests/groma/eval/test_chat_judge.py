@@ -8,7 +8,7 @@ import groma
 from groma.cli import evaluate
 from groma.cli import main as cli
 from groma.endpoint import EndpointError, UnusableEndpointError
-from groma.eval.benchmarks.chat_judge import RULES, ChatJudge, _judge_messages, _read_points
+from groma.eval.benchmarks.chat_judge import _RULES, ChatJudge, _judge_messages, _read_points
 from groma.types import GromaError
 from tests.groma.eval import benchmark_files as files
 
@@ -162,7 +162,7 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     rules.write_text('{"conv": {"role": "A", "prompt": "B"}}')
     with pytest.raises(GromaError, match=r"rules\.json is no file of this benchmark"):
         ChatJudge(files.QUESTIONS, files.REFERENCES, files.CONTEXT, rules, "x", None)
-    assert set(RULES) == {"default"}
+    assert set(_RULES) == {"default"}
 
 
 def test_from_the_model_to_the_table(tmp_path, capsys, monkeypatch):

@@ -112,7 +112,7 @@ def test_a_run_is_compared_on_what_it_held_out(
     command = ("eval", "adapter", "--run", str(run.path), "--max-new-tokens", "4", "--json")
     options = cli.build_parser().parse_args(command)
     with pytest.raises(GromaError, match="no adapter yet; it is ready"):
-        adapter_command.choose_questions(options)
+        adapter_command._choose_questions(options)
     shutil.copytree(adapter, run.adapter)
     monkeypatch.setattr(adapter_command, "load_model", lambda _: talk.groma())
     assert cli.main(command) == 0
@@ -123,4 +123,4 @@ def test_a_run_is_compared_on_what_it_held_out(
     assert [name for name, _ in asked] == [name for name, _ in turns]
     options = cli.build_parser().parse_args(("eval", "adapter", "--adapter", str(adapter)))
     with pytest.raises(GromaError, match="Name --run"):
-        adapter_command.choose_questions(options)
+        adapter_command._choose_questions(options)

@@ -4,11 +4,12 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL import Image
 
-from groma.instruction_sets.readers.reading import parse_set
+from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import InstructionSet
 
 WIDTH, HEIGHT = 200, 100
@@ -67,7 +68,10 @@ def good_llava() -> Items:
 
 def read(items: Any, folder: Path) -> InstructionSet:
     """A set as it comes out of a file."""
-    return parse_set(json.loads(json.dumps(items)), [folder])
+    with TemporaryDirectory() as elsewhere:
+        file = Path(elsewhere) / "set.json"
+        file.write_text(json.dumps(items), encoding="utf-8")
+        return read_set(file, folder)
 
 
 def boxes_as(change: Callable[[list[float]], list[float]]) -> Callable[[Items], None]:

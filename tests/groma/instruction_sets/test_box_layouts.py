@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from groma.instruction_sets.doctor.box_layouts import (
+    _LAYOUTS,
     DOCUMENTED,
-    LAYOUTS,
     Framed,
     Layout,
     possible_layouts,
@@ -59,7 +59,7 @@ def _try(
     return outcomes
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("layout", _LAYOUTS, ids=str)
 def test_what_alone_fits_is_recognised(layout: Layout) -> None:
     outcomes = _try(layout, 50, (0.05, 0.9))
     assert outcomes["right"] >= 36
@@ -157,7 +157,7 @@ def test_one_item_that_nobody_can_tell_is_left_out(folder: Path) -> None:
     assert to_samples(chosen)[2].boxes[0][0] == pytest.approx(0.45)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("layout", _LAYOUTS, ids=str)
 def test_boxes_are_the_same_in_every_layout(layout: Layout) -> None:
     written, size = _item(random.Random(1), layout, (0.1, 0.4))
     for box in written:

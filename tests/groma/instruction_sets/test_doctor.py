@@ -1,6 +1,5 @@
 """Whatever is wrong with a set is said in words and mended, and nothing is said of a good one."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from groma.data.sample import Mention, Phrase
 from groma.instruction_sets.doctor import showing
 from groma.instruction_sets.doctor.checking import check, fix, repair, worst_first
 from groma.instruction_sets.doctor.showing import overlay, supervised_text
-from groma.instruction_sets.readers.reading import parse_set, read_set
+from groma.instruction_sets.readers.reading import read_set
 from groma.instruction_sets.readers.set_items import left_out, to_sample, to_samples
 from groma.instruction_sets.readers.writing import write_set
 from groma.text.template import Template
@@ -248,7 +247,7 @@ def test_no_text_of_llava_has_a_meaning(folder: Path, template: Template) -> Non
         {"from": "human", "value": f"[grounding] <image> {tags}"},
         {"from": "gpt", "value": f"[grounding] {tags} </s>"},
     ]
-    found = parse_set([{"image": "0.png", "conversations": said}], [folder])
+    found = make.read([{"image": "0.png", "conversations": said}], folder)
     (sample,) = to_samples(found)
     assert sample.turns[0].question == (f"[grounding] <image> {tags}",)
     assert sample.turns[0].answer == (f"[grounding] {tags} </s>",)
@@ -458,7 +457,7 @@ def test_nothing_crashes_and_everything_is_mended(
     data: object, folder: Path, template: Template
 ) -> None:
     try:
-        broken = parse_set(json.loads(json.dumps(data)), [folder])
+        broken = make.read(data, folder)
     except GromaError:
         return
     mended = repair(broken, template, 500)

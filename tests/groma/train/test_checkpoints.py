@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from groma.model.groma import GromaForConditionalGeneration
-from groma.train.checkpoints import _VISUAL_PARTS, load_visual_parts
+from groma.train.starting import _VISUAL_PARTS, load_visual_parts
 from groma.types import GromaError
 from recipes.scenes.objectives.detection_pretraining import DetectionPretraining
 

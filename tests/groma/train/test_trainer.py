@@ -5,6 +5,7 @@ import torch
 
 from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.model.groma import GromaForConditionalGeneration
+from groma.train.configuration import Run
 from groma.train.stages import freeze_for
 from groma.train.trainer import StageTrainer, training_arguments
 from recipes.scenes.objectives.detection_metrics import count, summarise
@@ -35,7 +36,7 @@ def make_trainer(tiny_config, words, scenes):
             stage,
             count,
             model=DetectionPretraining(model, words, stage.loss_weights),
-            args=training_arguments(stage, folder, **(QUIET | options)),
+            args=training_arguments(stage, folder, Run(), **(QUIET | options)),
             train_dataset=scenes,
             eval_dataset=torch.utils.data.Subset(scenes, range(4)),
             data_collator=collate,

@@ -9,6 +9,7 @@ from groma.dice import Dice
 from groma.model.groma import GromaForConditionalGeneration
 from groma.ops.boxes import pairwise_iou
 from groma.tokens import GROUND_BOX, REFER_BOX
+from groma.train.configuration import Run
 from groma.train.stages import freeze_for
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
@@ -152,7 +153,7 @@ def test_a_resumed_run_equals_an_unbroken_one(make_model, conversations, tmp_pat
             stage,
             count,
             model=SceneInstruction(model, regions(), stage.loss_weights),
-            args=training_arguments(stage, folder, **(QUIET | {"eval_strategy": "no"})),
+            args=training_arguments(stage, folder, Run(), **(QUIET | {"eval_strategy": "no"})),
             train_dataset=conversations,
             data_collator=ConversationCollator(tiny_language.tokens()),
         )

@@ -8,6 +8,7 @@ from groma.loop.curves import read_log
 from groma.model.region_code import sinusoids
 from groma.text.template import GREETING
 from groma.tokens import IMAGE, PAD, REFER_FEATURE, REGION, TokenIds
+from groma.train.configuration import Run
 from groma.train.trainer import StageTrainer, build_optimizer, training_arguments
 from groma.types import IGNORED
 from recipes.scenes.objectives.language_metrics import (
@@ -168,7 +169,7 @@ def test_a_resumed_run_equals_an_unbroken_one(conversations, tmp_path) -> None:
             stage,
             count,
             model=objective(),
-            args=training_arguments(stage, folder, **(QUIET | {"eval_strategy": "no"})),
+            args=training_arguments(stage, folder, Run(), **(QUIET | {"eval_strategy": "no"})),
             train_dataset=conversations,
             data_collator=SymbolicCollator(tiny_language.tokens()),
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from groma.chat.conversation import GroundedReply
 from groma.data.geometry import is_crowd
-from groma.data.sources.items import BrokenItem, box_from_xywh
+from groma.data.sources.items import box_from_xywh, read_parts
 from groma.dice import Dice
 from groma.eval.benchmarks.coco_file import CocoFile, Entry, reading, size_of
 from groma.eval.benchmarks.lvis_ground import class_name
@@ -28,14 +28,7 @@ from groma.eval.benchmarks.photos.photo_questions import (
     find_companions,
 )
 from groma.eval.harness.asker import Asker, Protocol, Wording
-from groma.eval.harness.benchmark import (
-    Answers,
-    Benchmark,
-    Case,
-    Score,
-    read_boxes,
-    rescale,
-)
+from groma.eval.harness.benchmark import Answers, Benchmark, Case, Score, read_boxes, rescale
 from groma.eval.statistics.intervals import Figure, divide, sums
 from groma.run_journal import Fields
 from groma.types import GromaError, Size
@@ -158,12 +151,11 @@ def _read_things(
     found: Sequence[Entry], categories: Mapping[int, str], size: Size, broken: Counter[str]
 ) -> tuple[tuple[Thing, ...], tuple[Thing, ...]]:
     """Things, and crowds; what cannot be used is counted in `broken`."""
-    things: tuple[list[Thing], list[Thing]] = [], []
-    for each in found:
-        try:
-            thing = Thing(categories[each["category_id"]], box_from_xywh(each["bbox"], size))
-        except BrokenItem as error:
-            broken[str(error)] += 1
-        else:
-            things[is_crowd(each)].append(thing)
-    return tuple(things[0]), tuple(things[1])
+
+    def read(each: Entry) -> tuple[bool, Thing]:
+        name, box = categories[each["category_id"]], box_from_xywh(each["bbox"], size)
+        return is_crowd(each), Thing(name, box)
+
+    read_ones = read_parts(found, read, broken, needed=False)
+    things, crowds = (tuple(t for is_many, t in read_ones if is_many is k) for k in (False, True))
+    return things, crowds
