@@ -120,8 +120,8 @@ def serious(page: Page) -> list[str]:
 
 def small_targets(page: Page) -> list[str]:
     """What can be touched and is smaller, as far as it is seen, than a fingertip."""
-    targets = "button:not([tabindex='-1']), select, textarea, summary, a[download], label:has(input), "
-    targets += "input:not([type=file], [type=checkbox], [type=radio])"
+    targets = "button:not([tabindex='-1']), select, textarea, summary, a[download], "
+    targets += "label:has(input), input:not([type=file], [type=checkbox], [type=radio])"
     return page.evaluate(
         """(targets) => [...document.querySelectorAll(targets)]
             .filter((one) => one.checkVisibility({ visibilityProperty: true }))
