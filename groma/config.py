@@ -101,7 +101,7 @@ class RegionCodeConfig(PreTrainedConfig):
     # second on large.
     size_limits: list[float] | tuple[float, float] = (0.12, 0.38)
     num_features: int = 64  # pooled features of a region besides, for what has no name
-    sure: float | int = 0.45  # probability above which a region's name is told unasked
+    sure: float | int = 0.6  # probability above which a region's name is told unasked
     unsure: float | int = 0.15  # the same where one asks
     # How much a box of the user must overlap with something found to be taken for it.
     known: float | int = 0.4

@@ -85,7 +85,8 @@ class Page:
                         self._build_chat()
                     with gr.Tab("Finetune", id="finetune"):
                         page = FinetunePage(self.finetune, MODEL_QUEUE)
-                        page.build(blocks, tabs, [self.correct.click, self.talk.edit])
+                        correct = [self.correct.click, self.talk.edit]
+                        page.build(blocks, tabs, self.ticket, correct)
             self.desk = Kept(None) if self.finetune is None else page.desk
             self.status = gr.HTML(status(), elem_id="groma-status", **PLAIN)
             self._wire(blocks)
@@ -113,6 +114,8 @@ class Page:
             with gr.Column(scale=6, min_width=300, elem_classes="groma-picture"):
                 self.canvas = Canvas(shown=shown_boxes(None), elem_classes="groma-plain")
                 self.ticket = gr.Textbox(visible=False)
+                help_text = (HERE / "keyboard.html").read_text(encoding="utf-8")
+                gr.HTML(help_text, js_on_load=starting("chat/keyboard.js"), **PLAIN)
                 self.former = gr.HTML("", **PLAIN)
                 self.strip = gr.HTML(strip_of(self.models.given), **PLAIN)
             with gr.Column(scale=5, min_width=300):

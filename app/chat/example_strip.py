@@ -80,14 +80,20 @@ def render_examples(examples: Sequence[Example]) -> str:
     """A strip of buttons: small pictures with their questions; "" without any."""
     if not examples:
         return ""
-    buttons = [
-        f'<button type="button" data-example="{i}" '
-        f'title="{escape(example.question)}"><img alt="" src="{_thumbnail(example)}">'
-        f"<span>{escape(example.question)}</span></button>"
-        for i, example in enumerate(examples)
-    ]
-    strip = "".join(buttons)
-    return f'<div class="groma-examples" role="group" aria-label="Examples">{strip}</div>'
+    strip = "".join(_button(number, example) for number, example in enumerate(examples))
+    return (
+        '<div class="groma-strip" role="group" aria-label="Examples"><p>Examples</p>'
+        f'<div class="groma-examples">{strip}</div></div>'
+    )
+
+
+def _button(number: int, example: Example) -> str:
+    question, seen = escape(example.question), f"Picture of {escape(example.picture.stem)}"
+    drawn = ", [1] drawn" if example.boxes else ""
+    return (
+        f'<button type="button" data-example="{number}" title="{question}">'
+        f'<img alt="{seen}{drawn}:" src="{_thumbnail(example)}"><span>{question}</span></button>'
+    )
 
 
 def _thumbnail(example: Example) -> str:

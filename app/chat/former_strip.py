@@ -20,7 +20,7 @@ def render_former(talks: dict[str, Session]) -> str:
         return ""
     buttons = "".join(_button(key, talks[key]) for key in reversed(talks))
     return (
-        f'<div role="group" aria-label="{_TITLE}"><p class="groma-strip-title">{_TITLE}</p>'
+        f'<div class="groma-strip" role="group" aria-label="{_TITLE}"><p>{_TITLE}</p>'
         f'<div class="groma-examples">{buttons}</div></div>'
     )
 

@@ -39,12 +39,20 @@ window.addEventListener("beforeunload", (event) => {
 """Buttons of the list; and the page asks before it is left while there are examples in it."""
 
 
+RETURNING = """() => {
+  try { return JSON.parse(sessionStorage.getItem("groma")).ticket || ""; } catch { return ""; }
+}"""
+"""Reads what `kept.js` wrote."""
+
+
 @dataclass(frozen=True)
 class Around:
     """What lies around the part.
 
     Attributes:
+        blocks: the whole page.
         tabs: of the whole page.
+        ticket: where the browser tab says which page it showed before.
         correct: what asks to correct an answer of the chat; its data may have the `place` of the
             answer, from 0, and mean the last one otherwise.
         desk: what is to be learnt.
@@ -53,7 +61,9 @@ class Around:
         queue: of events that compute with the model.
     """
 
+    blocks: gr.Blocks
     tabs: gr.Tabs
+    ticket: gr.Textbox
     correct: Sequence[Event]
     desk: gr.State
     shown: list[Any]
@@ -103,6 +113,10 @@ class ExampleMaker:
         for event in around.correct:
             event(told(self._correct), [own, canvas], **wide)
         self.pack.click(told(_pack), own, self.zip, **PRIVATE)
+        quiet: dict[str, Any] = {"show_progress": "hidden"} | PRIVATE
+        own.change(told(self._remember), own, None, **quiet)
+        back = [own, self.made]
+        around.blocks.load(told(self._come_back), around.ticket, back, js=RETURNING, **quiet)
         self.check.click(
             told(lambda desk, own: around.show(self.tab.take(desk, own))),
             [around.desk, own],
@@ -132,6 +146,13 @@ class ExampleMaker:
 
     def _discard(self, own: OwnSet, draft: Draft) -> tuple:
         return _same_picture(own.discard(), Draft(draft.picture))
+
+    def _remember(self, own: OwnSet, request: gr.Request) -> None:
+        self.tab.remember(tab_of(request), own)
+
+    def _come_back(self, ticket: str) -> tuple:
+        own = self.tab.come_back(ticket)
+        return own, render_made(own)
 
     def _edit(self, own: OwnSet, draft: Draft, event: gr.EventData) -> tuple:
         own = own.edit(draft, _number(event))

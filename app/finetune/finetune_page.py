@@ -45,12 +45,15 @@ class FinetunePage:
         self.tab = tab
         self._model = queue | PRIVATE
 
-    def build(self, blocks: gr.Blocks, tabs: gr.Tabs, correct: Sequence[Event]) -> None:
+    def build(
+        self, blocks: gr.Blocks, tabs: gr.Tabs, ticket: gr.Textbox, correct: Sequence[Event]
+    ) -> None:
         """Make the tab's content; to be called within the tab.
 
         Args:
             blocks: the page.
             tabs: of the whole page.
+            ticket: see `Around`.
             correct: what asks to correct an answer of the chat, see `Around`.
         """
         self.desk = Kept(Desk(), time_to_live=SECONDS_TO_KEEP, delete_callback=Desk.close)
@@ -60,7 +63,7 @@ class FinetunePage:
         self._build_use()
         self._wire_data()
         shown, queue = self._shown, self._model
-        self.maker.wire(Around(tabs, correct, self.desk, shown, self._desk, queue))
+        self.maker.wire(Around(blocks, tabs, ticket, correct, self.desk, shown, self._desk, queue))
         self._wire_training(blocks)
         self._wire_use(blocks)
 
@@ -92,7 +95,11 @@ class FinetunePage:
                 )
             with gr.Column(min_width=300):
                 self.picture = gr.Image(
-                    label="Boxes as they are read", interactive=False, height=300, buttons=[]
+                    label="Boxes as they are read",
+                    interactive=False,
+                    visible=False,
+                    height=300,
+                    buttons=[],
                 )
                 with gr.Row():
                     self.back = gr.Button("Previous", size="sm", min_width=80)
@@ -230,7 +237,8 @@ class FinetunePage:
     def _desk(self, desk: Desk) -> tuple:
         view = self.tab.look(desk)
         steps = [gr.update(open=desk.examples is not None)] * 2
-        return desk, self.tab.summary(desk), view.title, view.picture, view.text, *steps
+        picture = gr.update(value=view.picture, visible=view.picture is not None)
+        return desk, self.tab.summary(desk), view.title, picture, view.text, *steps
 
     def _clicked(self, desk: Desk, event: gr.EventData) -> tuple:
         data = event._data if isinstance(event._data, dict) else {}

@@ -174,6 +174,8 @@ class FinetuneTab:
         self._settings = settings
         self._adapted: WeakValueDictionary[Path, Groma] = WeakValueDictionary()
         self._comparing: dict[str, Groma] = {}
+        # Gradio keeps a visitor's set, for an hour longer than their page.
+        self._own: WeakValueDictionary[str, OwnSet] = WeakValueDictionary()
         self._lock = Lock()
 
     def load(self, desk: Desk, files: Sequence[Path]) -> Desk:
@@ -197,6 +199,19 @@ class FinetuneTab:
                 source = source / files[0].name if len(files) == 1 else source
                 examples = read_set(source)
         return self._checked(replace(desk, place=0, repairs=(), source=source), examples)
+
+    def remember(self, tab: str, own: OwnSet) -> None:
+        """Know what somebody made by hand, for as long as it is kept, for `come_back`."""
+        self._own[tab] = own
+
+    def come_back(self, ticket: str) -> OwnSet:
+        """A copy of what was made by hand on the page that a browser tab showed before.
+
+        Args:
+            ticket: of that page, see `Sessions.ticket`; "" if there was none.
+        """
+        former = self._own.get(self._sessions.tab_before(ticket) or "")
+        return former.copy() if former else OwnSet()
 
     def take(self, desk: Desk, own: OwnSet) -> Desk:
         """Read what somebody made by hand, as if it had been uploaded."""
@@ -255,7 +270,7 @@ class FinetuneTab:
         """What there is, as HTML."""
         examples = desk.examples
         if examples is None:
-            return render_note("No examples yet.")
+            return render_note("Nothing to check yet: keep examples in step 1, or upload a set.")
         if desk.labelled is not None:
             said = render_labels(examples.layout, desk.labelled)
         else:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Self
@@ -128,7 +128,7 @@ class Kept:
     draft: Draft
     size: Size
     thumbnail: str
-    item: dict[str, Any]
+    item: dict[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,20 @@ class OwnSet:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def copy(self) -> Self:
+        """The same examples in a folder of their own, and nothing on the workbench."""
+        if self.folder is None:
+            return type(self)()
+        folder = _new_folder()
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+
+        def moved(kept: Kept) -> Kept:
+            assert kept.draft.picture is not None
+            picture = folder / kept.draft.picture.name
+            return replace(kept, draft=replace(kept.draft, picture=picture))
+
+        return self._written(folder, map(moved, self.examples), None, Draft(), from_chat=False)
+
     def keep(self, draft: Draft) -> Self:
         """Take what is on the workbench into the set, in its old place if it has one.
 
@@ -162,7 +176,7 @@ class OwnSet:
         """
         draft = replace(draft, earlier=self.loaded.earlier)
         sample = draft.to_sample()
-        folder = self.folder or Path(mkdtemp(prefix="groma-examples-"))
+        folder = self.folder or _new_folder()
         draft = replace(draft, picture=_take_picture(Path(sample.picture), folder))
         assert draft.picture is not None
         number = self.editing or 1 + max((kept.number for kept in self.examples), default=0)
@@ -284,6 +298,10 @@ def draft_of_talk(picture: Path, conversation: Conversation, place: int) -> Draf
         _only(sample, earlier) if earlier else None,
         has_earlier=bool(earlier),
     )
+
+
+def _new_folder() -> Path:
+    return Path(mkdtemp(prefix="groma-examples-"))
 
 
 def _only(sample: GroundedSample, turns: tuple[QA, ...]) -> GroundedSample:

@@ -197,6 +197,10 @@ class Sessions:
         """What lets the next page of a browser tab `come_back` to the talk of this one."""
         return self._tickets.issue(tab)
 
+    def tab_before(self, ticket: str) -> str | None:
+        """The id of the page that a ticket was issued for; None if it never was."""
+        return self._tickets.read(ticket)
+
     def come_back(self, tab: str, ticket: str) -> Session | None:
         """Go on with the talk that a browser tab had before its page was loaded again.
 
@@ -213,7 +217,7 @@ class Sessions:
         Raises:
             GromaError: if the talk was forgotten.
         """
-        former = self._former(self._tickets.read(ticket))
+        former = self._former(self.tab_before(ticket))
         if former is None:
             return None
         # What was answered until the page was closed belongs to the talk.

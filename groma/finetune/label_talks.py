@@ -5,23 +5,18 @@ A bare label is never an answer: who is taught to answer in one word forgets how
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import torch
-
-from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces, listing
+from groma.data.sample import QA, GroundedSample, Mention, Phrase, Piece, Pieces
 from groma.dice import Dice
 from groma.finetune.wording import Fields, Wording
 from groma.instruction_sets.readers.set_items import GROMA, InstructionSet, to_samples
-from groma.ops.boxes import pairwise_iou
-from groma.text.grammar import Words, a, number_word, plural_of, several, the
+from groma.text.grammar import Words, a, number_word, plural_of, the
 from groma.types import Box
 
 _LABEL = "label"
 """Kind of a turn that is no talk but says what boxes are called."""
 _CONVERSATIONS = (GROMA, "LLaVA", "Grounded LLaVA")
-_SAME_THING = 0.5
-_DESCRIBED = 0.35
 _ABSENT = 0.3
 _NEW_FIRST = 0.75
 _LONGEST_CLASS = 3
@@ -92,19 +87,6 @@ def _spoken(label: str) -> str:
     return words.lower() if words[1:].islower() or " " in words else words
 
 
-@dataclass(frozen=True)
-class Described:
-    """What a base says when it is asked to describe a picture.
-
-    Attributes:
-        phrases: its words for things.
-        boxes: of each phrase, xyxy in [0, 1].
-    """
-
-    phrases: tuple[str, ...]
-    boxes: tuple[tuple[Box, ...], ...]
-
-
 class LabelTalks:
     """Makes talk of labelled pictures.
 
@@ -112,7 +94,6 @@ class LabelTalks:
         wording: of the model.
         labelled: all of them, whose names are all there is.
         new: names that the model does not know yet, which are asked about more often.
-        described: by picture, what the model says of it; its words stay where labels agree.
     """
 
     def __init__(
@@ -120,12 +101,10 @@ class LabelTalks:
         wording: Wording,
         labelled: Iterable[GroundedSample],
         new: Collection[str] = (),
-        described: dict[str, Described] | None = None,
     ) -> None:
         self._wording = wording
         self._classes = sorted({n for s in labelled for n in s.names if _is_class(n)})
         self._new = frozenset(new)
-        self._described = described or {}
 
     def talk(self, sample: GroundedSample, dice: Dice, turns: int = 4) -> GroundedSample:
         """A conversation about a labelled picture; no thing is asked about twice.
@@ -145,9 +124,6 @@ class LabelTalks:
                 said.append(self._deny(missing.pop(0), dice))
             else:
                 said.append(self._ask(sample, names.pop(0), dice))
-        if dice.maybe(_DESCRIBED):
-            sample, turn = self._describe(sample, dice)
-            said[-1:] = [turn]
         return replace(sample, turns=tuple(said))
 
     def ask_for(self, sample: GroundedSample, name: str, dice: Dice) -> QA:
@@ -194,37 +170,6 @@ class LabelTalks:
         fields = _fields(name, kind) | words.agreement | {"nothing": nothing}
         return self._wording.deny(kind, fields, dice)
 
-    def _describe(self, sample: GroundedSample, dice: Dice) -> tuple[GroundedSample, QA]:
-        """The base's own description, with what is labelled otherwise, or more, put right."""
-        rows: list[tuple[str, tuple[int, ...]]] = []
-        boxes, left = [*sample.boxes], dict.fromkeys(range(len(sample.boxes)))
-        said = self._described.get(sample.picture, Described((), ()))
-        for phrase, meant in zip(said.phrases, said.boxes, strict=True):
-            overlaps = pairwise_iou(torch.tensor(meant), torch.tensor(sample.boxes))
-            near, places = overlaps.max(dim=1)
-            labelled = [int(p) for p, iou in zip(places, near, strict=True) if iou > _SAME_THING]
-            names = {sample.names[place] for place in labelled}
-            if len(labelled) == len(meant) and len(names) == 1 and _says(phrase, names.pop()):
-                if all(place in left for place in labelled):
-                    rows.append((phrase, tuple(dict.fromkeys(labelled))))
-                    left = {place: None for place in left if place not in labelled}
-            elif not labelled and not any(_says(phrase, name) for name in self._classes):
-                rows.append((phrase, tuple(range(len(boxes), len(boxes) + len(meant)))))
-                boxes += meant
-        added = dict.fromkeys(sample.names[place] for place in left)
-        if rows:  # who is made to say more than it sees invents: only what is new is added
-            added = dict.fromkeys(name for name in added if name in self._new)
-        for name in added:
-            places_left = tuple(place for place in left if sample.names[place] == name)
-            count = len(places_left)
-            rows.append((_a(name) if count == 1 else several(name, count), places_left))
-        ordered = [(phrase, _left_to_right(boxes, regions)) for phrase, regions in rows]
-        ordered.sort(key=lambda row: _centre(boxes[row[1][0]]))
-        listed = listing([Phrase(phrase, regions) for phrase, regions in ordered])
-        turn = self._wording.ask("describe", {"list": listed}, dice)
-        names_of_all = (*sample.names, *("thing",) * (len(boxes) - len(sample.boxes)))
-        return replace(sample, boxes=tuple(boxes), names=names_of_all), turn
-
 
 def _regions(sample: GroundedSample, name: str) -> tuple[int, ...]:
     """The boxes of a name, from left to right, as a model may have to name them."""
@@ -261,8 +206,3 @@ def _the(name: str) -> Words:
 
 def _many(name: str) -> str:
     return plural_of(name) if _is_class(name) else name
-
-
-def _says(phrase: str, name: str) -> bool:
-    """Whether words for things are about this kind of thing."""
-    return any(re.search(rf"\b{re.escape(form)}\b", phrase) for form in (name, plural_of(name)))

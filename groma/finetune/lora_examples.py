@@ -125,11 +125,13 @@ class Lessons:
         samples: conversations; a labelled picture is talked about anew in every round.
         rounds: those that are read in each, all equally many.
         measured: those that are only measured on.
+        rehearsed: those that are the base's own.
     """
 
     samples: list[GroundedSample]
     rounds: list[list[int]]
     measured: list[int]
+    rehearsed: frozenset[int]
 
 
 def make_lessons(
@@ -169,7 +171,7 @@ def make_lessons(
     for number in range(ceil(epochs)):
         some = [again[(number * share + place) % len(again)] for place in range(share)]
         rounds.append([*fixed, *map(add, labelled), *some])
-    return Lessons(samples, rounds, measured)
+    return Lessons(samples, rounds, measured, frozenset(again))
 
 
 @dataclass(frozen=True)

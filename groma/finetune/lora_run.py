@@ -136,12 +136,12 @@ def _train(folder: RunFolder, stop: Callable[[], bool]) -> bool:
     looks = len(members) * settings.rehearsal + 2 * sum(map(is_labelled, members))
     stop = _noting(folder, looks, stop)
     wording, labelled = Wording.of(settings.model), list(filter(is_labelled, samples))
-    knowledge = _ask_base(folder, groma, members, LabelTalks(wording, labelled), stop)
+    knowledge = _ask_base(folder, groma, members, wording, stop)
     if knowledge is None:
         return False
     taught = {name for s in members if is_labelled(s) for name in s.names}
     new = taught - set(knowledge.known)
-    talks = LabelTalks(wording, labelled, new, knowledge.described)
+    talks = LabelTalks(wording, labelled, new)
     assert settings.epochs is not None
     parts = (members, held_out, knowledge.talks)
     lessons = make_lessons(*parts, talks, settings.epochs, settings.seed)
@@ -218,7 +218,7 @@ def _ask_base(
     folder: RunFolder,
     groma: Groma,
     samples: Sequence[GroundedSample],
-    talks: LabelTalks,
+    wording: Wording,
     stop: Callable[[], bool],
 ) -> Knowledge | None:
     """What the base knows of the pictures, asked once by one process; None after `stop`."""
@@ -226,10 +226,11 @@ def _ask_base(
     if not settings.rehearsal and not labelled:
         return Knowledge()
     if not _launched("RANK", 0) and folder.knowledge is None:
-        rehearsed = rehearse(groma, samples, settings.seed, stop) if settings.rehearsal else []
-        examined = examine(groma, labelled, talks, settings.seed, stop)
-        if rehearsed is not None and examined is not None:
-            folder.keep_knowledge(Knowledge(rehearsed, *examined))
+        asked = (wording, settings.seed, stop)
+        rehearsed = rehearse(groma, samples, *asked) if settings.rehearsal else []
+        known = examine(groma, labelled, *asked)
+        if rehearsed is not None and known is not None:
+            folder.keep_knowledge(Knowledge(rehearsed, known))
     while (knowledge := folder.knowledge) is None and not stop():
         time.sleep(0.1)
     return knowledge
@@ -274,7 +275,7 @@ def _make_trainer(
         base.fingerprint,
         stop,
         count=count,
-        model=AdapterObjective(base.model, vision),
+        model=AdapterObjective(base.model, vision, lessons.rehearsed, base.adapted.disable_adapter),
         args=_arguments(folder, steps, base.model.dtype, bool(lessons.measured)),
         train_dataset=Rounds(conversations, lessons.rounds, steps * per_step, settings.seed),
         eval_dataset=measured if lessons.measured else None,

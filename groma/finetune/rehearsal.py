@@ -1,9 +1,8 @@
 """What a base already says about the pictures of a training set, learnt along lest it be forgotten.
 
 A handful of examples teaches a thing and unteaches others. So the base is asked, before it learns,
-where the things are that it sees, and those of its answers that contradict no example are learnt as
-well: as in learning without forgetting (arXiv 1606.09282), with answers in the place of
-probabilities.
+what there is and where, and in its own talk the adapter is held to the probabilities of the base:
+learning without forgetting (arXiv 1606.09282).
 """
 
 import re
@@ -18,16 +17,18 @@ from groma.chat.chat import Chat, Groma
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import GroundedSample, plain_text
 from groma.dice import Dice
-from groma.finetune.label_talks import Described, LabelTalks
+from groma.finetune.label_talks import LabelTalks
 from groma.finetune.scores import ask_alone, judge_answer
+from groma.finetune.wording import Wording
 from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
 from groma.ops.boxes import pairwise_iou
 from groma.types import GromaError
 
 _MOST_PICTURES = 100
-_QUESTIONS = 3
-"""About each picture, at most."""
+_IN_DETAIL = "Describe the picture in detail."
+_TURNS = 5
+"""About each picture, at most: two descriptions, and where things are."""
 _LABELS = 6
 """About each labelled picture, at most."""
 _LONGEST = 128
@@ -42,46 +43,43 @@ class Knowledge:
     Attributes:
         talks: answers of its own that contradict no example.
         known: what it finds already of what is labelled, by name.
-        described: what it says of labelled pictures, by their file.
     """
 
     talks: list[GroundedSample] = field(default_factory=list)
     known: tuple[str, ...] = ()
-    described: dict[str, Described] = field(default_factory=dict)
 
 
 def examine(
     groma: Groma,
     labelled: Sequence[GroundedSample],
-    talks: LabelTalks,
+    wording: Wording,
     seed: int = 0,
     stop: Callable[[], bool] = lambda: False,
-) -> tuple[tuple[str, ...], dict[str, Described]] | None:
+) -> tuple[str, ...] | None:
     """Ask a base about what is labelled.
 
     Args:
         groma: the base, with no adapter.
         labelled: pictures, at most `_MOST_PICTURES` of which are asked about.
-        talks: words the questions.
+        wording: of the questions.
         seed: of what is asked.
         stop: asked now and then whether to give up.
 
     Returns:
-        Names that it says of a box at least once or finds every other time, and what it says of
-        each picture; None after `stop`. A guess may point at the right thing; it never says a new
-        name.
+        Names that it says of a box at least once or finds every other time; None after `stop`. A
+        guess may point at the right thing; it never says a new name.
 
     Raises:
         GromaError: if a picture cannot be read.
     """
     dice = Dice(np.random.SeedSequence((seed, len(labelled))))
+    talks = LabelTalks(wording, labelled)
     found: dict[str, list[bool]] = {}
-    said, described = set(), {}
+    said: set[str] = set()
     for sample in tqdm(labelled[:_MOST_PICTURES], desc="what it knows", unit="picture"):
         if stop():
             return None
         image = groma.encode_image(load_image(sample.picture))
-        described[sample.picture] = _describe(groma.chat(image, max_new_tokens=_LONGEST))
         for name in dice.sample(list(dict.fromkeys(sample.names)), _LABELS):
             for turn in (talks.ask_for(sample, name, dice), talks.ask_about(sample, name, dice)):
                 judged = judge_answer(sample, turn, ask_alone(groma, image, sample, turn))
@@ -91,31 +89,22 @@ def examine(
                 else:
                     found.setdefault(name, []).append(is_right)
     often = {name for name, right in found.items() if 2 * sum(right) >= len(right)}
-    return tuple(sorted(said | often)), described
-
-
-def _describe(chat: Chat) -> Described:
-    reply = chat.ask("Describe the picture.")
-    height, width = reply.image_size
-    spans = [span for span in reply.spans if reply.phrase(span) and span.regions]
-    boxes = [
-        tuple((x1 / width, y1 / height, x2 / width, y2 / height) for x1, y1, x2, y2 in several)
-        for several in ([region.box for region in span.regions] for span in spans)
-    ]
-    return Described(tuple(reply.phrase(span) for span in spans), tuple(boxes))
+    return tuple(sorted(said | often))
 
 
 def rehearse(
     groma: Groma,
     samples: Sequence[GroundedSample],
+    wording: Wording,
     seed: int = 0,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[GroundedSample] | None:
-    """Ask a base where the things are that it sees in the pictures of examples.
+    """Ask a base to describe the pictures of examples, and where the things are that it sees.
 
     Args:
         groma: the base, with no adapter.
-        samples: the examples; what they say is not contradicted.
+        samples: the examples; where things are is not said in contradiction to them.
+        wording: of the questions for descriptions.
         seed: of what is asked.
         stop: asked now and then whether to give up.
 
@@ -135,35 +124,49 @@ def rehearse(
     for picture in tqdm(pictures, desc="what the base knows", unit="picture"):
         if stop():
             return None
-        talk = _talk_about(groma, picture, by_picture[picture], dice)
+        talk = _talk_about(groma, picture, by_picture[picture], wording, dice)
         if talk.turns:
             talks.append(talk)
     return talks
 
 
 def _talk_about(
-    groma: Groma, picture: str, samples: Sequence[GroundedSample], dice: np.random.Generator
+    groma: Groma,
+    picture: str,
+    samples: Sequence[GroundedSample],
+    wording: Wording,
+    dice: np.random.Generator,
 ) -> GroundedSample:
     chat = groma.chat(picture, max_new_tokens=_LONGEST)
     taught = _Taught(samples)
-    described = chat.ask("Describe the picture.")
-    chat.undo()
-    named = dict.fromkeys(described.phrase(span) for span in described.spans)
+    briefly = [question for several in wording.describe.values() for question in several]
+    described = [_keep(chat, question) for question in (str(dice.choice(briefly)), _IN_DETAIL)]
+    named = dict.fromkeys(reply.phrase(span) for reply in described for span in reply.spans)
     things = [_ARTICLE.sub("", phrase, count=1) for phrase in named if _ARTICLE.match(phrase)]
     for index in dice.permutation(len(things)):
-        _ask(chat, things[index], taught)
-        if len(chat.conversation.turns) == _QUESTIONS:
+        if len(chat.conversation.turns) == _TURNS:
             break
+        _ask(chat, things[index], taught)
     return talk_to_sample(picture, chat.conversation)
+
+
+def _keep(chat: Chat, question: str) -> GroundedReply:
+    """Ask, and keep an answer that came to its end."""
+    try:
+        reply = chat.ask(question)
+    except GromaError:  # the talk is as long as it may be
+        return GroundedReply("", (), chat.image.original_size)
+    if reply.finish != "stop":
+        chat.undo()
+    return reply
 
 
 def _ask(chat: Chat, thing: str, taught: "_Taught") -> None:
     """Ask where a thing is, and keep an answer that is no other than what is taught."""
-    try:
-        reply = chat.ask(f"Where is the {thing}?")
-    except GromaError:  # the talk is as long as it may be
-        return
-    if not reply.regions or reply.finish != "stop" or taught.contradicts(thing, reply):
+    before = len(chat.conversation.turns)
+    reply = _keep(chat, f"Where is the {thing}?")
+    is_kept = len(chat.conversation.turns) > before
+    if is_kept and (not reply.regions or taught.contradicts(thing, reply)):
         chat.undo()
 
 

@@ -22,7 +22,6 @@ from filelock import FileLock, Timeout
 
 from groma.atomic_file import write_json
 from groma.data.sample import GroundedSample
-from groma.finetune.label_talks import Described
 from groma.finetune.lora_examples import split
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.rehearsal import Knowledge
@@ -30,7 +29,7 @@ from groma.finetune.scores import Score
 from groma.foreign import load_json
 from groma.loop.curves import PLOT_NAME, read_log
 from groma.loop.saved_checkpoints import all_checkpoints, is_whole
-from groma.types import Box, GromaError
+from groma.types import GromaError
 
 _SETTINGS, _EXAMPLES, _REHEARSAL = "settings.json", "examples.json", "rehearsal.json"
 _STATE, _SCORES, _PICTURES = "state.json", "scores.json", "pictures"
@@ -207,11 +206,7 @@ class RunFolder:
         try:
             noted = _read_json(file)
             talks = [self._read_sample(row) for row in noted["talks"]]
-            described = {
-                str(self.path / picture): Described(tuple(phrases), _as_boxes(boxes))
-                for picture, (phrases, boxes) in noted["described"].items()
-            }
-            return Knowledge(talks, tuple(noted["known"]), described)
+            return Knowledge(talks, tuple(noted["known"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             _logger.warning("%s is damaged; the base is asked again.", file)
             return None
@@ -221,12 +216,7 @@ class RunFolder:
         talks = [
             talk.to_dict() | {"picture": self._within(talk.picture)} for talk in knowledge.talks
         ]
-        described = {
-            self._within(picture): [said.phrases, said.boxes]
-            for picture, said in knowledge.described.items()
-        }
-        noted = {"talks": talks, "known": knowledge.known, "described": described}
-        write_json(self.path / _REHEARSAL, noted)
+        write_json(self.path / _REHEARSAL, {"talks": talks, "known": knowledge.known})
 
     @property
     def scores(self) -> list[Score]:
@@ -389,10 +379,6 @@ def _keep(picture: Path, kept: Path) -> str:
     except OSError:
         shutil.copyfile(picture, kept)
     return f"{_PICTURES}/{kept.name}"
-
-
-def _as_boxes(several: Any) -> tuple[tuple[Box, ...], ...]:
-    return tuple(tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in boxes) for boxes in several)
 
 
 def _last(rows: Sequence[dict[str, float]], key: str) -> float | None:

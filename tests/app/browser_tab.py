@@ -4,13 +4,22 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, expect
 
 from tests.app.scripted import SIZE
 
 IDLE = "#groma-question button:text('Ask')"
 BUSY = "#groma-question button:text('Stop')"
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+    "color_scheme": "dark",
+}
+"""Of a browser's context."""
 
 
 class Tab:
@@ -90,11 +99,37 @@ class Tab:
 @contextmanager
 def on_a_phone(browser: Browser, url: str, scene: Path) -> Iterator[Tab]:
     """The page on a small dark screen that is touched, with a picture."""
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
-    )
+    context = browser.new_context(**PHONE)
     tab = Tab(context.new_page(), url)
     tab.open(scene)
     yield tab
     assert tab.problems == []
     context.close()
+
+
+def serious(page: Page) -> list[str]:
+    """What axe-core finds that keeps people out."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {node['target']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
+def small_targets(page: Page) -> list[str]:
+    """What can be touched and is smaller, as far as it is seen, than a fingertip."""
+    targets = "button:not([tabindex='-1']), select, textarea, summary, a[download], "
+    targets += "label:has(input), input:not([type=file], [type=checkbox], [type=radio])"
+    return page.evaluate(
+        """(targets) => [...document.querySelectorAll(targets)]
+            .filter((one) => one.checkVisibility({ visibilityProperty: true }))
+            .filter((one) => {
+                const { width, height } = one.getBoundingClientRect();
+                const cut = one.parentElement.clientHeight || height;
+                return width && Math.min(width, height, cut) < 43.5;
+            })
+            .map((one) => one.outerHTML.slice(0, 90))""",
+        targets,
+    )

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
-from tests.app.browser_tab import IDLE, Tab, on_a_phone
+from tests.app.browser_tab import IDLE, Tab, on_a_phone, serious, small_targets
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL
 
@@ -245,17 +244,6 @@ def test_a_new_picture_can_be_undone_and_an_example_forgets_its_question(
     page.locator("[data-do=explore]", has_text="3").wait_for()
 
 
-def serious(page: Page) -> list[str]:
-    """What axe-core finds that keeps people out."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{rule['id']}: {node['target']}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
-
-
 def test_nothing_keeps_people_out(tab: Tab, phone: Tab) -> None:
     for one in (tab, phone):
         one.draw((300, 100, 350, 150))
@@ -265,17 +253,46 @@ def test_nothing_keeps_people_out(tab: Tab, phone: Tab) -> None:
         assert serious(one.page) == []
 
 
+def test_every_key_is_listed_on_the_page(tab: Tab) -> None:
+    page, keys = tab.page, tab.page.locator(".groma-keys")
+    tab.ask("Describe")
+    question = page.locator("#groma-question textarea")
+    question.press_sequentially("Why?")
+    expect(question).to_have_value("Why?")
+    expect(keys).not_to_have_attribute("open", "")
+    question.fill("")
+    page.locator(".groma-stage").focus()
+    page.keyboard.press("?")
+    expect(keys.locator("summary")).to_be_focused()
+    listed = set(keys.locator("kbd").all_inner_texts())
+    for button in page.locator(".groma-canvas").first.locator("button[title*='(']").all():
+        key = (button.get_attribute("title") or "").partition("(")[2].rstrip(")")
+        assert set(key.split("+") if len(key) > 1 else key) <= listed
+    assert {"Enter", "Delete", "Escape", "@"} <= listed
+    assert serious(page) == []
+    page.keyboard.press("?")
+    expect(keys.locator("table").first).to_be_hidden()
+    page.locator(".groma-keys summary").click()
+    expect(keys.locator("table").first).to_be_visible()
+    page.locator(".groma-keys summary").click()
+
+
 def test_a_phone_is_for_fingers(phone: Tab) -> None:
     page = phone.page
-    small = page.evaluate(
-        """() => [...document.querySelectorAll("button, select, textarea")]
-            .filter((one) => one.checkVisibility({ visibilityProperty: true }))
-            .map((one) => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
-            .filter(([, { width, height }]) => width && Math.min(width, height) < 43.5)
-            .map(([name]) => name)"""
-    )
-    assert small == [], small
+    phone.ask("Describe")
+    sections = {"Settings": "Certain from", "Save and load": "Leave out below"}
+    for section, inside in sections.items():
+        if not page.get_by_label(f"range slider for {inside}").is_visible():
+            page.click(f"text={section} >> nth=0")
+    page.click("text=Make files of this talk")
+    page.locator("a[download]").first.wait_for()
+    assert small_targets(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    slider = page.get_by_label("range slider for Certain from")
+    slider.tap(position={"x": 100, "y": 40})
+    expect(page.get_by_label("number input for Certain from")).not_to_have_value("0.5")
+    for section in sections:
+        page.click(f"text={section} >> nth=0")
     phone.ask("Describe")
     expect(phone.answers.last).to_be_in_viewport(ratio=1)
     expect(page.locator(".groma-view")).to_be_in_viewport(ratio=1)

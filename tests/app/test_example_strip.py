@@ -50,6 +50,15 @@ def test_strip_is_self_contained_and_escaped(folder: Path) -> None:
     assert "&lt;it&gt;" in html
 
 
+@pytest.mark.parametrize("model", ["groma-mini", "groma-photo"])
+def test_every_example_is_called_by_its_picture_and_its_question(model: str) -> None:
+    names = findall(r'<img alt="Picture of ([^"]+):" [^>]*><span>([^<]+)</span>', strip_of(model))
+    assert len(set(names)) == len(names) == len(examples_of(model))
+    for (seen, question), example in zip(names, examples_of(model), strict=True):
+        assert seen.partition(",")[0] == example.picture.stem
+        assert ("[1] drawn" in seen) == ("[1]" in question)
+
+
 def test_thumbnails_show_the_box_of_the_question(tmp_path: Path) -> None:
     Image.new("RGB", (100, 200)).save(tmp_path / "tall.png")
     example = Example(tmp_path / "tall.png", "What is [1]?", ((20, 140, 80, 180),))

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from gradio.processing_utils import hash_file
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.launch import launch
 from app.shared.models_at_hand import Models
 from groma.chat.chat import Groma
 from tests import talk
+from tests.app.browser_tab import PHONE, serious, small_targets
 from tests.app.conftest import CHROMIUM
 from tests.app.scripted import BALL, DOG, SIZE, ScriptedGroma
 from tests.groma.finetune import lora_case
@@ -249,3 +250,48 @@ def test_an_answer_is_corrected_and_kept(page: Page, scripted: str, scene: Path)
     maker.press("Delete example 1")
     expect(maker.made).to_have_count(0)
     assert maker.problems == []
+
+
+def test_what_was_made_by_hand_survives_a_reload(page: Page, scripted: str, scene: Path) -> None:
+    maker = Maker(page, scripted)
+    maker.open(scene)
+    for count, question in enumerate(("Where is the dog?", "Is there a dog?"), start=1):
+        maker.draw(DOG)
+        maker.write(question, "It is here: a dog.")
+        maker.mark("a dog", 1)
+        maker.keep(count)
+    page.on("dialog", lambda dialog: dialog.accept())
+    for _ in range(2):
+        page.reload()
+        maker.go("Finetune")
+        expect(maker.made).to_have_count(2)
+    maker.press("Edit example 2")
+    expect(maker.bench.locator("[data-question]")).to_have_value("Is there a dog?")
+    page.wait_for_function("document.querySelector('.groma-maker img').naturalWidth")
+    maker.press("Discard")
+    maker.press("Check and learn from these")
+    expect(page.locator("#groma-findings")).to_contain_text("2 items, 2 of them can be learnt")
+    # Of a set nobody else sees anything.
+    other = Maker(page.context.new_page(), scripted)
+    expect(other.page.locator("#groma-made")).to_contain_text("No examples yet.")
+    other.page.close()
+    assert maker.problems == []
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_the_tab_is_for_fingers_and_keeps_nobody_out(
+    browser: Browser, scripted: str, scene: Path, colours: str
+) -> None:
+    context = browser.new_context(**PHONE | {"color_scheme": colours})
+    maker = Maker(context.new_page(), scripted)
+    maker.open(scene)
+    maker.draw(DOG)
+    maker.write("Where is the dog?", "It is here: a dog.")
+    maker.mark("a dog", 1)
+    maker.keep(1)
+    for step in ("2. Check", "3. Training", "4. Use and compare"):
+        maker.page.get_by_role("button", name=step).click()
+    expect(maker.page.get_by_label("Runs")).to_be_visible()
+    assert small_targets(maker.page) == []
+    assert serious(maker.page) == []
+    context.close()

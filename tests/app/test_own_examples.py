@@ -115,6 +115,22 @@ def test_examples_are_edited_and_deleted_one_by_one(own: OwnSet, draft: Draft) -
                 action(wrong)
 
 
+def test_a_copy_lives_on_alone(own: OwnSet, draft: Draft) -> None:
+    own = own.keep(draft).keep(replace(draft, question="And [1]?"))
+    copy = own.edit(Draft(), 1).copy()
+    assert (copy.editing, copy.loaded) == (None, Draft())
+    assert len(learnt(own.delete(1))) == 1
+    before = learnt(copy)
+    own.close()
+    assert len(before) == len(learnt(copy)) == 2
+    first = copy.examples[0].draft
+    assert first.picture is not None
+    assert first.picture.is_file()
+    assert len(learnt(copy.edit(Draft(), 1).keep(replace(first, question="Or [1]?")))) == 2
+    copy.close()
+    assert OwnSet().copy() == OwnSet()
+
+
 def test_work_that_nobody_kept_is_never_replaced(own: OwnSet, draft: Draft) -> None:
     own = own.keep(draft).keep(draft)
     with pytest.raises(GromaError, match="keep or discard"):

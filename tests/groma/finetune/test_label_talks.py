@@ -9,7 +9,7 @@ from PIL import Image
 
 from groma.data.sample import QA, GroundedSample, Mention, Phrase, plain_text
 from groma.dice import Dice
-from groma.finetune.label_talks import Described, LabelTalks, is_labelled, learnable
+from groma.finetune.label_talks import LabelTalks, is_labelled, learnable
 from groma.finetune.lora_examples import make_lessons
 from groma.finetune.wording import Wording
 from groma.instruction_sets.readers.reading import read_set
@@ -70,7 +70,7 @@ def test_an_export_is_one_labelled_sample_for_each_picture(samples: list[Grounde
 
 def test_every_kind_is_asked_and_answers_are_sentences(samples: list[GroundedSample]) -> None:
     turns = [turn for talk in talks(samples) for turn in talk.turns]
-    kinds = {"find", "find_all", "exist", "count", "name", "describe"}
+    kinds = {"find", "find_all", "exist", "count", "name"}
     assert {turn.kind for turn in turns} == kinds
     short = [plain_text(t.answer) for t in turns if len(plain_text(t.answer).split()) < 2]
     assert not short
@@ -109,28 +109,6 @@ def test_what_is_new_is_asked_about_more_often(samples: list[GroundedSample]) ->
         if isinstance(piece, Mention)
     )
     assert about + shown >= 0.7 * len(first)
-
-
-def test_the_base_is_taken_at_its_word_where_labels_agree(samples: list[GroundedSample]) -> None:
-    sample = samples[0]
-    boxes = {name: box for name, box in zip(sample.names, sample.boxes, strict=True)}
-    other = (0.8, 0.8, 0.95, 0.95)
-    said = Described(
-        ("a brown dog", "a frisbee", "a red cup", "a cat"),
-        ((boxes["dog"],), (boxes["blicket"],), (other,), ((0.4, 0.8, 0.5, 0.9),)),
-    )
-    described = [
-        (talk, turn)
-        for talk in talks(samples, described={sample.picture: said})
-        for turn in talk.turns
-        if turn.kind == "describe" and talk.picture == sample.picture
-    ]
-    assert described
-    for talk, turn in described:
-        phrases = {p.text: p.regions for p in turn.answer if isinstance(p, Phrase)}
-        # The other dog, which it knows and does not mention, stays unsaid.
-        assert set(phrases) == {"a blicket", "a brown dog", "a red cup"}
-        assert talk.boxes[phrases["a red cup"][0]] == other
 
 
 def test_questions_to_measure_look_show_and_deny(samples: list[GroundedSample]) -> None:

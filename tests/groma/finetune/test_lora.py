@@ -1,6 +1,8 @@
 import json
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from groma.checkpoint.adapters import WHOLE_PARTS, add_lora, attach
 from groma.config import GromaConfig
 from groma.finetune import jobs, lora_run
 from groma.finetune.lora_examples import Collator, Rounds, spell, split
-from groma.finetune.lora_objective import AdapterObjective, count
+from groma.finetune.lora_objective import _HOLD, AdapterObjective, count
 from groma.finetune.lora_run import train
 from groma.finetune.lora_settings import LoraSettings
 from groma.finetune.memory_estimate import _count_lora, _count_parameters, estimate
@@ -25,6 +27,7 @@ from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
 from groma.loop.saved_checkpoints import last_checkpoint
 from groma.model.groma import GromaForConditionalGeneration
 from groma.text.template import Template
+from groma.tokens import PAD
 from groma.types import GromaError
 from tests import cpu_kernel, talk
 from tests.groma.finetune import lora_case
@@ -245,6 +248,38 @@ def test_the_loss_is_the_models_own(samples: list) -> None:
         batch["input_ids"], picture, [shown.refer], [shown.ground], labels=batch["labels"]
     )
     torch.testing.assert_close(loss, expected.loss)
+
+
+def test_in_its_own_talk_a_model_is_held_to_its_base(samples: list) -> None:
+    """Nothing is learnt from what it said: its base's probabilities stay, everywhere."""
+    model, base = talk.tiny_groma().model, talk.tiny_groma().model
+    conversations = spell(samples[2:4], Template(talk.toy.tokenizer("llama"), model.tokens), 1024)
+    first, second = Rounds(conversations, [[0, 1]], 2)
+    collate = Collator(model.tokens)
+    batch = collate([first, second])
+    vision = TrainingVision(model, conversations.shown, False, 10**9)
+
+    @contextmanager
+    def as_base() -> Iterator[None]:
+        learnt, model.language_model = model.language_model, base.language_model
+        yield
+        model.language_model = learnt
+
+    def loss(*rehearsed: int, of: dict = batch) -> torch.Tensor:
+        return AdapterObjective(model, vision, rehearsed, as_base).eval()(**of)["loss"]
+
+    assert loss(0, 1).item() == pytest.approx(0, abs=1e-6)
+    with torch.no_grad():
+        model.language_model.lm_head.weight.mul_(1.5)
+    read = AdapterObjective(model, vision).eval().read(**batch)
+    with as_base():
+        before = AdapterObjective(model, vision).eval().read(**batch)
+    real = read.input_ids != model.tokens[PAD]
+    own, held = (output.logits[real].log_softmax(dim=-1) for output in (read, before))
+    apart = (held.exp() * (held - own)).sum(dim=1).mean()
+    torch.testing.assert_close(loss(0, 1), _HOLD * apart)
+    one_held, other_learnt = loss(0, of=collate([first])), loss(0, of=collate([second]))
+    torch.testing.assert_close(loss(0), one_held + other_learnt)
 
 
 def test_every_round_reads_everything_once_and_nothing_held_out(samples: list) -> None:
