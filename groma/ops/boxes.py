@@ -31,14 +31,9 @@ def box_area(boxes: Tensor) -> Tensor:
 
 
 def intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Areas that boxes share and cover with their partners.
+    """Areas (...,) that boxes (..., 4) share and cover with their partners; both broadcast.
 
-    Args:
-        a: (..., 4) xyxy.
-        b: (..., 4) xyxy in the unit of `a`; both broadcast.
-
-    Returns:
-        Intersection and union, both (...,), in float32 at least.
+    Returns intersection and union, in float32 at least.
     """
     # In 16 bit an area has two or three digits, too few to compare an IoU with a threshold.
     a, b = _promote(a, b)
@@ -49,13 +44,8 @@ def intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised intersection over union (Rezatofighi et al. 2019) of boxes and their partners.
 
-    Args:
-        a: (..., 4) xyxy.
-        b: (..., 4) xyxy in the unit of `a`; both broadcast.
-
-    Returns:
-        (...,) in [-1, 1], in float32 at least: the IoU less the share of the common hull that
-        neither box covers.
+    Both are (..., 4) and broadcast. Returns (...,) in [-1, 1], in float32 at least: the IoU less
+    the share of the common hull that neither box covers.
     """
     a, b = _promote(a, b)
     shared, union = intersection_union(a, b)
@@ -65,28 +55,19 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of every pair.
+    """Intersection over union of every pair of boxes (N, 4) and (M, 4).
 
-    Args:
-        a: (N, 4) xyxy.
-        b: (M, 4) xyxy in the unit of `a`.
-
-    Returns:
-        (N, M) in [0, 1], in float32 at least; two boxes without area overlap by 0.
+    Returns (N, M) in [0, 1], in float32 at least; two boxes without area overlap by 0.
     """
     shared, union = intersection_union(a[:, None], b[None])
     return shared / union.clamp(min=_MIN_AREA)
 
 
 def pairwise_overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over the smaller area of every pair: 1 where one box contains the other.
+    """Intersection over the smaller area of every pair of boxes (N, 4) and (M, 4).
 
-    Args:
-        a: (N, 4) xyxy.
-        b: (M, 4) xyxy in the unit of `a`.
-
-    Returns:
-        (N, M) in [0, 1], in float32 at least; a box without area overlaps nothing.
+    Returns (N, M) in [0, 1], in float32 at least: 1 where one box contains the other; a box without
+    area overlaps nothing.
     """
     shared, _ = intersection_union(a[:, None], b[None])
     smaller = torch.minimum(box_area(a)[:, None], box_area(b)[None])

@@ -25,27 +25,18 @@ there is a part of it, unless it is as small as this against it."""
 
 
 def tiles_per_side(height: int, width: int, image_size: int) -> int:
-    """How many tiles it takes to see about all the pixels of a picture.
+    """How many tiles in a row it takes to see about all the pixels of a picture, from 1 to 3.
 
-    Args:
-        height: of the picture in pixels.
-        width: of the picture in pixels.
-        image_size: side in pixels to which a model reduces what it looks at.
-
-    Returns:
-        From 1, the whole picture alone, to `_MOST_PER_SIDE`.
+    `image_size` is the side in pixels to which a model reduces what it looks at.
     """
     return min(max(1, round(max(height, width) / image_size)), _MOST_PER_SIDE)
 
 
 def tile_windows(per_side: int) -> Tensor:
-    """Where the tiles of a picture lie, row by row.
+    """Where the tiles of a picture lie, row by row, so many in a row and in a column.
 
-    Args:
-        per_side: tiles in a row and in a column; 1 is the whole picture alone.
-
-    Returns:
-        (T, 4) xyxy in [0, 1] that cover the picture, `per_side` squared of them; for 1 none.
+    Returns (T, 4) xyxy in [0, 1] that cover the picture, `per_side` squared of them; for 1, which
+    is the whole picture alone, none.
     """
     if per_side == 1:
         return torch.zeros(0, 4)
@@ -67,14 +58,9 @@ def to_tile(boxes: Tensor, windows: Tensor) -> Tensor:
 
 
 def is_cut(boxes_in_tile: Tensor, windows: Tensor) -> Tensor:
-    """Whether boxes may go on beyond their tile; the picture's own edges cut nothing.
+    """Whether boxes (N, 4) may go on beyond their tile; the picture's own edges cut nothing.
 
-    Args:
-        boxes_in_tile: (N, 4).
-        windows: (N, 4) of their tiles, or (1, 4) of one tile.
-
-    Returns:
-        (N,) bool.
+    `windows` are (N, 4) of their tiles, or (1, 4) of one tile. Returns (N,) bool.
     """
     low, high = boxes_in_tile[:, :2] < _AT_EDGE, boxes_in_tile[:, 2:] > 1 - _AT_EDGE
     goes_on_low, goes_on_high = windows[:, :2] > 0, windows[:, 2:] < 1
@@ -115,12 +101,8 @@ def merge(boxes: Tensor, scores: Tensor, is_whole: Tensor, threshold: float, lim
 def best_tiles(boxes: Tensor, windows: Tensor) -> Tensor:
     """The tile in which each box is seen best: whole, and nearest to the middle.
 
-    Args:
-        boxes: (N, 4) xyxy in [0, 1] of the picture.
-        windows: (T, 4) of the tiles, T >= 1.
-
-    Returns:
-        (N,) indices into T; -1 where the whole picture shows a box better.
+    Boxes are (N, 4) in the picture, `windows` (T, 4) of its tiles, T >= 1. Returns (N,) indices
+    into T; -1 where the whole picture shows a box better.
     """
     pairs = (len(boxes), len(windows), 4)
     spread = windows[None].expand(pairs).flatten(0, 1)
