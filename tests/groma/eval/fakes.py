@@ -7,7 +7,6 @@ import torch
 
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, Phrase, plain_text
-from groma.eval.harness.conversing import _new_boxes
 from groma.named_regions import GroundedSpan, RegionRef
 from groma.types import Proposals
 from recipes.scenes.evaluation.scene_questions import Talk
@@ -91,9 +90,9 @@ def oracle(asked: Sequence[tuple[Scene, Sequence[Talk]]]) -> Speaker:
     for scene, talks in asked:
         for sample in (talk.sample for talk in talks):
             history: tuple[tuple, ...] = ()
-            for number, turn in enumerate(sample.turns):
+            for turn, new in zip(sample.turns, sample.drawn, strict=True):
                 text = plain_text(turn.question, sample.user_regions)
-                history = (*history, (text, tuple(_new_boxes(sample, number)), turn.grounding))
+                history = (*history, (text, sample.in_pixels(new), turn.grounding))
                 known[scene.key, history] = answer_of(sample, turn)
     return lambda scene, history: known[scene.key, history]
 

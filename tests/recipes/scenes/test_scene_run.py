@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from groma.data.sample import QA, Expected, GroundedSample, Mention
-from groma.eval.harness.conversing import _new_boxes, hold
+from groma.eval.harness.conversing import hold
 from groma.run_journal import RunJournal
 from groma.types import GromaError
 from recipes.scenes import __main__ as cli
@@ -71,9 +71,11 @@ def test_boxes_are_drawn_with_the_turn_that_mentions_them_first():
     ]
     boxes = tuple((i / 4, 0.0, 1.0, 0.5) for i in range(3))
     sample = GroundedSample("x", (100, 200), boxes, ("a", "b", "c"), tuple(turns))
-    assert _new_boxes(sample, 0) == [(100.0, 0.0, 200.0, 50.0)]
-    assert _new_boxes(sample, 1) == [(0.0, 0.0, 200.0, 50.0)]
-    assert _new_boxes(sample, 2) == []
+    assert [sample.in_pixels(new) for new in sample.drawn] == [
+        ((100.0, 0.0, 200.0, 50.0),),
+        ((0.0, 0.0, 200.0, 50.0),),
+        (),
+    ]
 
 
 def test_records_survive_json():
