@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from re import IGNORECASE, compile
 from typing import Any
 
 from groma.chat.conversation import Conversation, GroundedReply
@@ -20,6 +21,12 @@ SAME_SIDE = 1.0
 """Pixels by which the sides of one box, told twice, may differ."""
 
 NO_TWINS: Mapping[int, int] = {}
+
+_END = compile(r"(?<=[.!?])\s")
+_HEDGE = compile(
+    r"\b(?:(?:may|might|could) be|not (?:quite )?sure|perhaps|maybe|possibly)\b", IGNORECASE
+)
+"""What says that something is uncertain."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +140,13 @@ def shown_boxes(
         replies.append(pending.reply or GroundedReply("", (), size))
     twins = find_twins(conversation, pending.shapes if pending else ())
     owners = {twin: number for number, twin in twins.items()}
-    replies = [_owned(reply, owners) for reply in replies]
+    replies = [_owned(as_said(reply), owners) for reply in replies]
     mentioned = {region_key(region): region for region in users}
     doubted: set[str] = set()
     for reply in replies:
         mentioned |= {region_key(region): region for region in reply.regions}
         doubted -= {region_key(region) for region in reply.regions}
-        doubted |= {region_key(r) for span in reply.spans for r in doubts(span, certain)}
+        doubted |= {region_key(r) for span in reply.spans for r in doubts(reply, span, certain)}
     labels = [_phrases(reply) for reply in replies]
     found = [region for region in named if region.user is None]
     return {
@@ -168,16 +175,39 @@ def certainty(region: RegionRef) -> str:
     return f"{100 * region.score:.0f} % sure"
 
 
-def doubts(span: GroundedSpan, certain: float) -> list[RegionRef]:
-    """Regions of a phrase that the model was not sure of.
+def is_hedged(reply: GroundedReply, span: GroundedSpan) -> bool:
+    """Whether the sentence of a phrase says itself that it is not sure."""
+    before, after = reply.text[: span.start], reply.text[span.end :]
+    sentence = f"{_END.split(before)[-1]} … {_END.split(after)[0]}"
+    return _HEDGE.search(sentence) is not None
+
+
+def as_said(reply: GroundedReply) -> GroundedReply:
+    """An answer in which what it is not sure of itself is no surer than the proposer was."""
+
+    def unsure(region: RegionRef) -> RegionRef:
+        return replace(region, score=min(region.score, region.objectness))
+
+    spans = [
+        replace(span, regions=tuple(map(unsure, span.regions))) if is_hedged(reply, span) else span
+        for span in reply.spans
+    ]
+    return replace(reply, spans=tuple(spans))
+
+
+def doubts(reply: GroundedReply, span: GroundedSpan, certain: float) -> list[RegionRef]:
+    """Regions of a phrase that the model was not sure of, or says so; none if `certain` is 0.
 
     Where a phrase means several, each choice is shared with those that are still to be named: the
     first of three dogs is certain at a third of the score that a single dog needs.
 
     Args:
+        reply: the answer.
         span: the phrase.
         certain: least score of a single region.
     """
+    if certain and is_hedged(reply, span):
+        return list(span.regions)
     to_name = range(len(span.regions), 0, -1)
     pairs = zip(span.regions, to_name, strict=True)
     return [region for region, share in pairs if region.score * share < certain]

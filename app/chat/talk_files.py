@@ -26,7 +26,7 @@ from groma.shapes import Mask
 from groma.text.grammar import noun_of
 from groma.types import GromaError
 
-from ..canvas.shown_boxes import colour_id, doubts, find_twins, region_key, shown_boxes
+from ..canvas.shown_boxes import as_said, colour_id, doubts, find_twins, region_key, shown_boxes
 from ..shared.picture_files import add_folder, read_picture
 from .talk_page import to_page
 
@@ -71,10 +71,10 @@ def write_files(
 
 
 def surer(conversation: Conversation, least: float) -> Conversation:
-    """A talk without the regions that answers give with a lower score; all its words stay."""
+    """A talk without regions of a lower score or a "may be", if any; all its words stay."""
 
     def surer_reply(reply: GroundedReply) -> GroundedReply:
-        kept = [(span, set(span.regions) - set(doubts(span, least))) for span in reply.spans]
+        kept = [(span, set(span.regions) - set(doubts(reply, span, least))) for span in reply.spans]
         spans = [
             replace(s, regions=tuple(filter(sure.__contains__, s.regions))) for s, sure in kept
         ]
@@ -201,7 +201,7 @@ def _mentions(conversation: Conversation) -> list[tuple[RegionRef, str]]:
         if region.user is not None
     }
     for turn in conversation.turns:
-        for span in turn.reply.spans:
+        for span in as_said(turn.reply).spans:
             for region in span.regions:
                 phrase = turn.reply.phrase(span)
                 if not found.get(region_key(region), (None, ""))[1]:

@@ -14,6 +14,7 @@ from groma.named_regions import GroundedSpan
 from ..canvas.shown_boxes import (
     NO_TWINS,
     Pending,
+    as_said,
     certainty,
     colour_of,
     doubts,
@@ -115,7 +116,7 @@ def render_reply(
 ) -> str:
     """An answer with its grounded phrases marked; model text is escaped before that."""
     text, at = "", 0
-    for span in reply.spans:
+    for span in as_said(reply).spans:
         text += _escape(reply.text[at : span.start]) + _render_span(reply, span, certain, twins)
         at = span.end
     text += _escape(reply.text[at:])
@@ -135,7 +136,7 @@ def _render_span(
 ) -> str:
     keys = regions_attribute(*(region_key(region) for region in span.regions))
     colours = list(dict.fromkeys(colour_of(region, twins) for region in span.regions))
-    is_uncertain = bool(doubts(span, certain))
+    is_uncertain = bool(doubts(reply, span, certain))
     tip = _tip(span, is_uncertain)
     return (
         f'<span class="groma-phrase{" groma-uncertain" if is_uncertain else ""}" tabindex="0" '

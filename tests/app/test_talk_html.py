@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.canvas.shown_boxes import Pending, colour_of, doubts, shown_boxes
+from app.canvas.shown_boxes import Pending, as_said, colour_of, doubts, shown_boxes
 from app.chat.talk_html import render_question, render_reply, render_talk
 from groma.chat.conversation import Conversation, GroundedReply, Turn
 from groma.chat.settings import GenerationSettings
@@ -62,8 +63,23 @@ def test_phrases_carry_their_regions_colours_and_scores() -> None:
 
 def test_the_first_of_several_needs_less() -> None:
     dogs = [replace(DOG, id=i, score=score) for i, score in enumerate((0.3, 0.45, 0.9))]
-    assert doubts(GroundedSpan(0, 5, tuple(dogs)), certain=0.5) == []
-    assert doubts(GroundedSpan(0, 5, (dogs[0],)), certain=0.5) == [dogs[0]]
+    several, one = GroundedSpan(0, 5, tuple(dogs)), GroundedSpan(0, 5, (dogs[0],))
+    assert doubts(reply("Dogs.", several), several, certain=0.5) == []
+    assert doubts(reply("A dog.", one), one, certain=0.5) == [dogs[0]]
+
+
+@pytest.mark.parametrize("certain", [0.0, 0.5])
+def test_what_an_answer_is_not_sure_of_is_uncertain(certain: float) -> None:
+    text = "Here is a dog. There may be a fox, but I am not sure. A cat sleeps."
+    surest = RegionRef(0, (1, 2, 3, 4), 0.99, objectness=0.25)
+    spans = [
+        GroundedSpan(text.index(name), text.index(name) + 5, (replace(surest, id=id),))
+        for id, name in enumerate(("a dog", "a fox", "A cat"))
+    ]
+    said = reply(text, *spans)
+    assert [bool(doubts(said, span, certain)) for span in spans] == [False, certain > 0, False]
+    assert [span.regions[0].score for span in as_said(said).spans] == [0.99, 0.25, 0.99]
+    assert render_reply(said, certain).count("groma-uncertain") == (certain > 0)
 
 
 def test_certain_phrases_are_not_marked_uncertain() -> None:

@@ -52,7 +52,7 @@ def test_a_saved_talk_with_markup_anywhere_is_text(talk: dict[str, Any], tmp_pat
             assert "<" not in str(error)
             continue
         shown += 1
-        for html in (render_talk(conversation), export.write_files(picture, conversation)[3]):
+        for html in (render_talk(conversation), export.write_files(picture, conversation)[4]):
             text = html if isinstance(html, str) else html.read_text()
             assert "<img src=//evil" not in text
             assert "<a href" not in text
@@ -113,8 +113,8 @@ def test_answers_are_text_everywhere(groma: ScriptedGroma, scene: Path) -> None:
     chat = groma.chat(scene)
     chat.ask(f"markup {MARKUP}")
     files = export.write_files(scene, chat.conversation)
-    for html in (render_talk(chat.conversation), files[3].read_text(encoding="utf-8")):
+    for html in (render_talk(chat.conversation), files[4].read_text(encoding="utf-8")):
         assert "<img src=x" not in html
         assert "<img src=//evil" not in html
         assert "&lt;img src=x onerror=alert(1)&gt;" in html
-    assert base64.b64decode(json.loads(files[4].read_text())["picture"]) == scene.read_bytes()
+    assert base64.b64decode(json.loads(files[5].read_text())["picture"]) == scene.read_bytes()

@@ -165,7 +165,7 @@ def test_nobody_is_told_where_functions_lie(
     said = [
         *calling.fire(calling.canvas, canvas, *SETTINGS, tab="told"),
         *calling.fire(calling.number("Question", "submit"), canvas, "What", *SETTINGS, tab="told"),
-        *calling.fire(calling.number("Make files of this talk", "click"), tab="told"),
+        *calling.fire(calling.number("Make files of this talk", "click"), 0, 0.5, tab="told"),
         *calling.fire(calling.number("Undo", "click"), canvas, *SETTINGS, tab="told"),
     ]
     if server == "workshop":
