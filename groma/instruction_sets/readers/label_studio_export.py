@@ -69,7 +69,11 @@ def _lists(item: Mapping[str, Any], missed: Counter[str]) -> Iterator[Mapping[st
 def _read_results(task: Mapping[str, Any], missed: Counter[str]) -> list[Mapping[str, Any]]:
     """Regions of the first annotation that nobody cancelled; results of one have its id."""
     listed = next(task[field] for field in _DONE if isinstance(task.get(field), list))
-    done = [one for one in read_objects(listed, missed) if one.get("was_cancelled") not in (True, "true")]
+    done = [
+        one
+        for one in read_objects(listed, missed)
+        if one.get("was_cancelled") not in (True, "true")
+    ]
     missed["others"] += len(done[1:])
     regions: dict[str, dict[str, Any]] = {}
     for number, result in enumerate(read_objects(done[0].get("result") if done else [], missed)):
