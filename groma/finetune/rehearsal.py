@@ -41,7 +41,7 @@ class Knowledge:
     """What a base knows of the pictures it is about to learn from.
 
     Attributes:
-        talks: answers of its own that contradict no example.
+        talks: of its own; where it points at things, no example is contradicted.
         known: what it finds already of what is labelled, by name.
     """
 
@@ -139,8 +139,8 @@ def _talk_about(
 ) -> GroundedSample:
     chat = groma.chat(picture, max_new_tokens=_LONGEST)
     taught = _Taught(samples)
-    briefly = [question for several in wording.describe.values() for question in several]
-    described = [_keep(chat, question) for question in (str(dice.choice(briefly)), _IN_DETAIL)]
+    briefly = str(dice.choice(wording.describe))
+    described = [_keep(chat, question) for question in (briefly, _IN_DETAIL)]
     named = dict.fromkeys(reply.phrase(span) for reply in described for span in reply.spans)
     things = [_ARTICLE.sub("", phrase, count=1) for phrase in named if _ARTICLE.match(phrase)]
     for index in dice.permutation(len(things)):

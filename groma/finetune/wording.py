@@ -39,7 +39,7 @@ class Wording:
         exist: whether there is such a thing.
         count: how many there are.
         name: what is in a box of the user.
-        describe: what is in the picture.
+        describe: questions for what is in the picture; the answer is the base's own.
         denial: the answer where there is no such thing.
     """
 
@@ -65,9 +65,7 @@ class Wording:
         }
     )
     name: _Table = field(default_factory=lambda: {"It is {a}.": _asked("region_caption", "{x}")})
-    describe: _Table = field(
-        default_factory=lambda: {"The picture shows {list}.": PHRASINGS["grounded_caption"]}
-    )
+    describe: tuple[str, ...] = PHRASINGS["grounded_caption"]
     denial: str = "there {nothing} in the picture."
 
     @classmethod
