@@ -708,6 +708,7 @@ def test_save_and_load(tab: Tab, tmp_path: Path) -> None:
     tab.ask("Describe [1].")
     tab.page.click("text=Save and load")
     tab.page.get_by_label("number input for Leave out below").fill("0.5")
+    tab.page.wait_for_timeout(500)  # until the page has told the server
     tab.page.click("text=Make files of this talk")
     with tab.page.expect_download() as download:
         tab.page.locator("a[download='scene.zip']").first.click()
