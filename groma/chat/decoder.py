@@ -1,6 +1,5 @@
 """Runs the language model token by token and computes only what it has not seen before."""
 
-import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
@@ -58,7 +57,13 @@ class PrefixDecoder:
     @torch.inference_mode()
     def take_over(self, other: "PrefixDecoder") -> None:
         """Remember what another one of the same model remembers, which it keeps too."""
-        self._cache, self._held = copy.deepcopy(other._cache), list(other._held)
+        self.release()
+        for index, layer in enumerate(other._cache.layers):
+            assert isinstance(layer, DynamicLayer)
+            assert layer.keys is not None
+            assert layer.values is not None
+            self._cache.update(layer.keys, layer.values, index)
+        self._held = list(other._held)
 
     @torch.inference_mode()
     def read(self, keys: Sequence[Hashable], embed: Callable[[int], Tensor]) -> Tensor:

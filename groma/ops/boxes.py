@@ -90,9 +90,10 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int | None =
     order = scores.argsort(descending=True, stable=True)
     ranked = boxes[order]
     intersection, union = intersection_union(ranked[:, None], ranked[None])
-    # One copy to the host: a loop over a CUDA tensor would wait for the device at every step.
-    separate = (intersection <= iou_threshold * union).cpu()
-    candidates = torch.arange(len(order))
+    # One copy to the host: a loop over a CUDA tensor would wait for the device at every step, and
+    # one over any tensor costs several times what one over an array does.
+    separate = (intersection <= iou_threshold * union).cpu().numpy()
+    candidates = torch.arange(len(order)).numpy()
     kept: list[int] = []
     while len(candidates) and (limit is None or len(kept) < limit):
         best = int(candidates[0])

@@ -3,9 +3,10 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from groma.serve.together import Line, Together
 from groma.shapes import Shape
 from groma.types import Detail, EncodedImage, PixelInput
 
+T = TypeVar("T")
 PATIENCE = 0.003
 """Seconds that a step waits for others; a step of a small model takes about twice as long."""
 _MOST_PICTURES = {"cpu": 1}
@@ -62,32 +64,71 @@ class Counts:
     pictures: int = 0
 
 
+class _Shelf(Generic[T]):
+    """Things by key, least recently used first, and the bytes they took when they came."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+        self._things: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def put(self, key: Hashable, thing: T, num_bytes: int) -> None:
+        """Keep a thing, the newest of all."""
+        self.take(key)
+        self._things[key] = thing, num_bytes
+        self.num_bytes += num_bytes
+
+    def take(self, key: Hashable) -> T | None:
+        """Give a thing away, if it is there."""
+        thing, num_bytes = self._things.pop(key, (None, 0))
+        self.num_bytes -= num_bytes
+        return thing
+
+    def drop(self) -> None:
+        """Forget what was not used for longest."""
+        self.take(next(iter(self._things)))
+
+    def newest(self, chosen: Callable[[Any], bool]) -> T | None:
+        """The newest whose key is chosen."""
+        keys = filter(chosen, reversed(self._things))
+        return next((self._things[key][0] for key in keys), None)
+
+
 @dataclass
 class _Kept:
-    """What is remembered, least recently used first, up to a budget of bytes."""
+    """What is remembered, up to a budget of bytes."""
 
     budget: int
-    pictures: OrderedDict[str, EncodedImage] = field(default_factory=OrderedDict)
-    talks: OrderedDict[tuple, Chat] = field(default_factory=OrderedDict)
+    pictures: _Shelf[EncodedImage] = field(default_factory=_Shelf)
+    talks: _Shelf[Chat] = field(default_factory=_Shelf)
 
-    def tidy(self) -> None:
-        """Forget talks, then pictures, until the rest fits; the newest stays."""
-        while self.num_bytes > self.budget and len(self.talks) > 1:
-            self.talks.popitem(last=False)
-        while self.num_bytes > self.budget and len(self.pictures) > 1:
-            self.pictures.popitem(last=False)
+    def keep_picture(self, key: str, picture: EncodedImage) -> None:
+        """Remember a picture, the newest of all."""
+        self.pictures.put(key, picture, picture.num_bytes)
+        self._tidy()
+
+    def keep_talk(self, key: tuple, chat: Chat) -> None:
+        """Remember a talk that answers nothing just now."""
+        self.talks.put(key, chat, chat.num_cached_bytes)
+        self._tidy()
 
     def prepare(self, picture: str, chat: Chat) -> None:
         """Let a new talk begin with what one about the same picture has read."""
-        alike = (talk for (about, _), talk in reversed(self.talks.items()) if about == picture)
-        if (other := next(alike, None)) is not None:
+        if (other := self.talks.newest(lambda key: key[0] == picture)) is not None:
             chat.take_over(other)
+
+    def _tidy(self) -> None:
+        """Forget talks, then pictures, until the rest fits; the newest stays."""
+        for shelf in (self.talks, self.pictures):
+            while self.num_bytes > self.budget and len(shelf) > 1:
+                shelf.drop()
 
     @property
     def num_bytes(self) -> int:
         """Memory of all."""
-        talks = sum(chat.num_cached_bytes for chat in self.talks.values())
-        return talks + sum(picture.num_bytes for picture in self.pictures.values())
+        return self.talks.num_bytes + self.pictures.num_bytes
 
 
 class Engine:
@@ -142,13 +183,13 @@ class Engine:
         """
         key = f"{hashlib.sha256(data).hexdigest()} {detail}"
         with self._lock:
-            if key in self._kept.pictures:
-                self._kept.pictures.move_to_end(key)
-                return key, self._kept.pictures[key]
+            encoded = self._kept.pictures.take(key)
+            if encoded is not None:
+                self._kept.keep_picture(key, encoded)
+                return key, encoded
         encoded = self.groma.encode_image(data, detail=detail)
         with self._lock:
-            self._kept.pictures[key] = encoded
-            self._kept.tidy()
+            self._kept.keep_picture(key, encoded)
         return key, encoded
 
     @contextmanager
@@ -169,7 +210,7 @@ class Engine:
         """
         picture, encoded = self.picture(data, detail)
         with self._lock:
-            chat = self._kept.talks.pop((picture, _said(before)), None)
+            chat = self._kept.talks.take((picture, _said(before)))
         # An answer that a program made up is remembered for nobody: it may lie.
         is_ours = chat is not None or all(asked.reply is None for asked in before)
         if chat is None:
@@ -212,8 +253,7 @@ class Engine:
     def _remember(self, picture: str, chat: Chat) -> None:
         said = [Asked(t.question, t.shapes, t.reply.text) for t in chat.conversation.turns]
         with self._lock:
-            self._kept.talks[picture, _said(said)] = chat
-            self._kept.tidy()
+            self._kept.keep_talk((picture, _said(said)), chat)
 
     def _recall(self, encoded: EncodedImage, before: Sequence[Asked]) -> Conversation:
         chat = self.groma.chat(encoded)

@@ -63,15 +63,15 @@ class GroundingGrammar(LogitsProcessor):
         Returns:
             (B, V) logits, -inf where a token is not allowed.
         """
-        constrained = torch.full_like(scores, -math.inf)
+        constrained, base = scores.clone(), self._tokens.base
         for row, generated in enumerate(input_ids.tolist()):
             allowed = self.allowed(generated)
-            if allowed.text:
-                constrained[row, : self._tokens.base] = scores[row, : self._tokens.base]
+            constrained[row, base if allowed.text else 0 :] = -math.inf
             # The end is a token of the base vocabulary and came in with the words.
             if not allowed.end:
                 constrained[row, self._eos] = -math.inf
-            constrained[row, allowed.tags] = scores[row, allowed.tags]
+            tags = torch.tensor(allowed.tags, dtype=torch.int64, device=scores.device)
+            constrained[row, tags] = scores[row, tags]
         return constrained
 
     def allowed(self, generated: Sequence[int]) -> _Allowed:
