@@ -21,15 +21,10 @@ from transformers.models.llama.modeling_llama import (
 def step_rows(
     language_model: LlamaForCausalLM, embeddings: Tensor, caches: Sequence[Cache]
 ) -> Tensor:
-    """Read one token of each of B sequences.
+    """Read one token of each of B sequences with a model in eval mode.
 
-    Args:
-        language_model: of the LLaMA family, in eval mode.
-        embeddings: (B, D) of the tokens.
-        caches: B of them, what each sequence read before; each grows by one position.
-
-    Returns:
-        (B, V) float32 logits of the next tokens, as the model gives them for one row at a time.
+    `embeddings` are (B, D) of the tokens; each of the B `caches` grows by one position. Returns
+    (B, V) float32 logits of the next tokens, as the model gives them for one row at a time.
     """
     decoder = language_model.model
     hidden = embeddings[:, None]
@@ -50,15 +45,7 @@ def _attend(
     caches: Sequence[Cache],
     index: int,
 ) -> Tensor:
-    """Self-attention of (B, 1, D), each row over its own past.
-
-    Args:
-        attention: of one layer.
-        hidden: normed.
-        turns: cosine and sine (B, 1, d) of each row's position.
-        caches: of the rows.
-        index: of the layer.
-    """
+    """Self-attention of (B, 1, D), each row over its own past; `turns` are (B, 1, d) each."""
     shape = len(hidden), 1, -1, attention.head_dim
     queries, keys, values = (
         project(hidden).view(shape).transpose(1, 2)

@@ -35,22 +35,11 @@ _COLOUR_SHARE = 0.4
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found in one picture and may be spoken of.
+    """What was found in one picture and may be spoken of."""
 
-    Attributes:
-        boxes: (M, 4) xyxy in [0, 1].
-        probabilities: (M, K) of each class.
-        certainty: (M,) how likely each is a whole thing of its best class, and no double.
-    """
-
-    boxes: Tensor
-    probabilities: Tensor
-    certainty: Tensor
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return self.probabilities.shape[1]
+    boxes: Tensor  # (M, 4) xyxy in [0, 1]
+    probabilities: Tensor  # (M, K) of each class
+    certainty: Tensor  # (M,) how likely each is a whole thing of its best class, and no double
 
     def levels(self, sure: float, unsure: float) -> Tensor:
         """(M,) `SURE`, `UNSURE` or `FAINT`; unsure is at most one of a name, where none is sure."""
@@ -108,25 +97,17 @@ class CodedRegionEncoder(nn.Module):
         masks: Sequence[Tensor] | None = None,
         in_maps: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
-        """Encode any boxes of B pictures.
+        """Encode any boxes of B pictures; arguments and shapes as `RegionEncoder.forward`.
 
-        Args:
-            feature_maps: what `fuse` returned.
-            boxes: per picture (N, 4) xyxy in [0, 1].
-            masks: per picture (N, M, M) how much each cell of a box counts, for its colour and
-                features; what its name is, the box says.
-            in_maps: the same boxes in [0, 1] of what features and pixels show, where those are of
-                a tile.
-
-        Returns:
-            Per picture (N, D) region tokens.
+        Masks count for colours and features; what a name is, the box says.
         """
+        shown = boxes if in_maps is None else in_maps
         return [
             self._encode(
                 *(level[i] for level in feature_maps),
                 chosen.float(),
                 None if masks is None else masks[i],
-                (boxes if in_maps is None else in_maps)[i].float(),
+                shown[i].float(),
             )
             for i, chosen in enumerate(boxes)
         ]
@@ -135,24 +116,24 @@ class CodedRegionEncoder(nn.Module):
         self, feature_maps: Sequence[Tensor], boxes: Sequence[Tensor], in_maps: Sequence[Tensor]
     ) -> list[Tensor]:
         """Region tokens of boxes of which all is certain but the name; as `forward` otherwise."""
-        *_, pixels = feature_maps
-        places = zip(boxes, in_maps, strict=True)
-        return [
-            self._without_name(pixels[i], chosen.float(), shown.float())
-            for i, (chosen, shown) in enumerate(places)
-        ]
+        pictures = zip(feature_maps[-1], boxes, in_maps, strict=True)
+        return [self._without_name(pixels, b.float(), s.float()) for pixels, b, s in pictures]
 
     def _without_name(self, pixels: Tensor, boxes: Tensor, shown: Tensor) -> Tensor:
-        weight = self.pooled.weight
         certain = torch.full((len(boxes),), SURE, device=boxes.device)
-        parts = {
-            "names": weight.new_zeros(len(boxes), len(self.config.nouns)),
-            "colours": colour_weights(pixels, shown).to(weight),
-            "sizes": F.one_hot(self._sizes(boxes), 3).to(weight),
-            "certainties": F.one_hot(certain, 3).to(weight),
-            "features": weight.new_zeros(len(boxes), self.config.num_features),
-        }
-        return self.code(boxes, **parts)
+        return self._spell(
+            boxes,
+            names=boxes.new_zeros(len(boxes), len(self.config.nouns)),
+            colours=colour_weights(pixels, shown),
+            certainties=F.one_hot(certain, 3),
+            features=boxes.new_zeros(len(boxes), self.config.num_features),
+        )
+
+    def _spell(self, boxes: Tensor, **weights: Tensor) -> Tensor:
+        """(N, D) of (N, 4) boxes in the code; their sizes are told besides."""
+        weights["sizes"] = F.one_hot(self._sizes(boxes), 3)
+        dtype = self.pooled.weight.dtype
+        return self.code(boxes, **{part: value.to(dtype) for part, value in weights.items()})
 
     def _encode(
         self,
@@ -166,16 +147,9 @@ class CodedRegionEncoder(nn.Module):
         names, certainties = self._names(self.findings(found), pixels, boxes, shown)
         colours = colour_weights(pixels, shown, masks)
         colours[self.colourless[names.argmax(dim=1)] & names.any(dim=1)] = 0
-        sizes = F.one_hot(self._sizes(boxes), 3)
-        weights = {
-            "names": names,
-            "colours": colours,
-            "sizes": sizes,
-            "certainties": certainties,
-            "features": self._features(features, shown, masks),
-        }
-        dtype = self.pooled.weight.dtype
-        return self.code(boxes, **{part: value.to(dtype) for part, value in weights.items()})
+        features = self._features(features, shown, masks)
+        parts = {"names": names, "colours": colours, "certainties": certainties}
+        return self._spell(boxes, **parts, features=features)
 
     def findings(self, found: Tensor) -> Findings:
         """The findings (Q, 4 + K) of a picture that pass the score threshold, at least one."""
@@ -198,7 +172,7 @@ class CodedRegionEncoder(nn.Module):
         votes = torch.where(drawn[:, None], votes, F.one_hot(owner, len(findings.boxes)))
         said = (votes @ findings.probabilities).clamp(max=1)
         # The classifier knows more nouns than the detector, whose classes are the first of them.
-        probabilities = F.pad(said, (0, len(self.config.nouns) - findings.num_classes))
+        probabilities = F.pad(said, (0, len(self.config.nouns) - said.shape[1]))
         levels = findings.levels(self.config.sure, self.config.unsure)[owner]
         # It is no double of anything either: only its own score counts.
         alone = certainty(boxes, probabilities, self.weights, alone=True)
@@ -260,14 +234,9 @@ def merge_findings(
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Let regions be named by what was found in the picture or in any of its tiles.
 
-    Args:
-        maps: findings (Q, 4 + K), features and pixels of the picture.
-        tile_maps: the same of T tiles.
-        merged: N proposals, and
-        rows: (N,) which they are, see `merge_proposals`.
-
-    Returns:
-        `maps` and `tile_maps`, the findings in both those of the merged proposals.
+    `maps` are findings (Q, 4 + K), features and pixels of the picture, `tile_maps` those of T
+    tiles; `merged` and `rows` (N,) as from `merge_proposals`. Returns `maps` and `tile_maps`, the
+    findings in both those of the merged proposals.
     """
     found = [each[each[:, 4:].amax(dim=1) > 0] for each in (maps[0], *tile_maps[0])]
     probabilities = torch.cat(found)[rows, 4:]
@@ -278,10 +247,9 @@ def merge_findings(
 
 
 class RegionClassifier(nn.Module):
-    """Names boxes of a picture with the nouns that a classifier's classes are folded to.
+    """Names boxes of a picture with the V nouns that a classifier's classes are folded to.
 
-    Args:
-        num_nouns: V; `fold` says which of them each class is, V for none.
+    `fold` says which of them each class is, V for none.
     """
 
     fold: Tensor
@@ -293,18 +261,13 @@ class RegionClassifier(nn.Module):
         self.register_buffer("fold", torch.full((_NUM_CLASSES,), num_nouns))
 
     def forward(self, pixels: Tensor, boxes: Tensor) -> Tensor:
-        """Name what boxes show.
+        """Name what (N, 4) boxes, xyxy in [0, 1], show of (3, S, S) normalised pixels.
 
-        Args:
-            pixels: (3, S, S) normalised.
-            boxes: (N, 4) xyxy in [0, 1].
-
-        Returns:
-            (N, V) probabilities, what has no noun left out.
+        Returns (N, V) probabilities, what has no noun left out.
         """
+        # A little of what is around helps to tell what it is.
         margin = _MARGIN * (boxes[:, 2:] - boxes[:, :2])
         wide = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1).clamp(0, 1)
-        # A little of what is around helps to tell what it is.
         rgb = cut(pixels, wide, _CROP_SIDE).movedim(-1, 1)
         logits = self.network((rgb * 255 - 127).to(self.network.classes.weight) / 128)
         probabilities = logits.float().softmax(dim=1)
@@ -313,15 +276,9 @@ class RegionClassifier(nn.Module):
 
 
 def cut(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """Cut boxes out of a picture.
+    """Cut (N, 4) boxes, xyxy in [0, 1], out of (3, S, S) normalised pixels.
 
-    Args:
-        pixels: (3, S, S) normalised.
-        boxes: (N, 4) xyxy in [0, 1].
-        side: of the cuttings, in pixels.
-
-    Returns:
-        (N, side, side, 3) RGB in [0, 1].
+    Returns (N, side, side, 3) RGB in [0, 1].
     """
     owners = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     samples = roi_align(pixels[None].float(), boxes * pixels.shape[-1], owners, side, 1)
@@ -332,10 +289,8 @@ def cut(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
 def colour_weights(pixels: Tensor, boxes: Tensor, masks: Tensor | None = None) -> Tensor:
     """Weights (N, 11) of the colour of masks, or in the middle of boxes; 0 where it has none.
 
-    Args:
-        pixels: (3, S, S) normalised.
-        boxes: (N, 4) xyxy in [0, 1].
-        masks: (N, M, M) how much each cell of a box counts; where all do, it has no mask.
+    `pixels` are (3, S, S) normalised, `boxes` (N, 4) xyxy in [0, 1], `masks` (N, M, M) how much
+    each cell of a box counts; where all do, it has no mask.
     """
     # The middle half of each side: the corners of a box are background as a rule.
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 4
@@ -344,10 +299,8 @@ def colour_weights(pixels: Tensor, boxes: Tensor, masks: Tensor | None = None) -
     if masks is not None:
         is_masked = (masks < 1).flatten(1).any(dim=1, keepdim=True)
         own = F.adaptive_avg_pool2d(masks, _COLOUR_SAMPLES).flatten(1)
-        middles, counts = (
-            torch.where(is_masked, boxes, middles),
-            torch.where(is_masked, own, counts),
-        )
+        middles = torch.where(is_masked, boxes, middles)
+        counts = torch.where(is_masked, own, counts)
     colours = name_colours(cut(pixels, middles, _COLOUR_SAMPLES)).flatten(1)
     shares = (F.one_hot(colours, len(NAMES)) * counts[..., None]).sum(dim=1)
     share, best = (shares / counts.sum(dim=1, keepdim=True)).max(dim=1)

@@ -19,17 +19,11 @@ STRIDES = (8, 16, 32)
 
 @dataclass(frozen=True)
 class DetectorLevel:
-    """What the detector says at every cell of one level.
+    """What the detector says at every cell of one level."""
 
-    Attributes:
-        features: (B, C, h, w), a map of the feature pyramid.
-        class_logits: (B, K, h, w); the sigmoid is the probability of each class by itself.
-        boxes: (B, h * w, 4) xyxy in [0, 1] of the picture, rows first; may hang over its edge.
-    """
-
-    features: Tensor
-    class_logits: Tensor
-    boxes: Tensor
+    features: Tensor  # (B, C, h, w), a map of the feature pyramid
+    class_logits: Tensor  # (B, K, h, w); the sigmoid is the probability of each class by itself
+    boxes: Tensor  # (B, h * w, 4) xyxy in [0, 1] of the picture, rows first; may hang over its edge
 
 
 class ConvolutionalDetector(nn.Module):
@@ -38,24 +32,19 @@ class ConvolutionalDetector(nn.Module):
     def __init__(self, config: ConvolutionalEncoderConfig) -> None:
         super().__init__()
         width = config.stem_width
-        self.stem = ConvUnit(3, width, stride=2)
+        self.stem = _ConvUnit(3, width, stride=2)
         self.stages = nn.ModuleList(
-            Stage(width << number, num_blocks, stride=1 if number == 0 else 2)
+            _Stage(width << number, num_blocks, stride=1 if number == 0 else 2)
             for number, num_blocks in enumerate(config.stage_blocks)
         )
-        self.pyramid = FeaturePyramid([width << level for level in (2, 3, 4)], config.width)
-        self.heads = nn.ModuleList(Head(config) for _ in STRIDES)
+        self.pyramid = _FeaturePyramid([width << level for level in (2, 3, 4)], config.width)
+        self.heads = nn.ModuleList(_Head(config) for _ in STRIDES)
 
     def forward(self, pixel_values: Tensor) -> list[DetectorLevel]:
-        """Detect in a batch of pictures.
+        """Detect in (B, 3, H, W) RGB pictures, normalised with the ImageNet statistics.
 
-        Args:
-            pixel_values: (B, 3, H, W) RGB, normalised with the ImageNet statistics; both sides
-                multiples of the coarsest stride. It was trained at 416 x 416 on pictures resized
-                regardless of their aspect.
-
-        Returns:
-            One `DetectorLevel` per stride, finest first.
+        Both sides are multiples of the coarsest stride; it was trained at 416 x 416 on pictures
+        resized regardless of their aspect. Returns a level per stride, finest first.
         """
         hidden = F.max_pool2d(self.stem(pixel_values), kernel_size=3, stride=2, padding=1)
         maps = []
@@ -66,7 +55,7 @@ class ConvolutionalDetector(nn.Module):
         return [head(level) for head, level in zip(self.heads, levels, strict=True)]
 
 
-class ConvUnit(nn.Sequential):
+class _ConvUnit(nn.Sequential):
     """A convolution whose normalisation is folded into it, and a leaky ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -76,14 +65,14 @@ class ConvUnit(nn.Sequential):
         )
 
 
-class Stage(nn.Module):
+class _Stage(nn.Module):
     """Cross-stage partial stage: residual blocks beside a way around; C channels become 2C."""
 
     def __init__(self, channels: int, num_blocks: int, stride: int) -> None:
         super().__init__()
-        self.entry = ConvUnit(channels, channels, stride)
-        self.blocks = nn.Sequential(*(Block(channels) for _ in range(num_blocks)))
-        self.exit = ConvUnit(channels, channels)
+        self.entry = _ConvUnit(channels, channels, stride)
+        self.blocks = nn.Sequential(*(_Block(channels) for _ in range(num_blocks)))
+        self.exit = _ConvUnit(channels, channels)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, 2C, H / stride, W / stride)."""
@@ -91,13 +80,13 @@ class Stage(nn.Module):
         return torch.cat([self.exit(self.blocks(hidden)), hidden], dim=1)
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Two convolutions whose outputs stand side by side."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.reduce = ConvUnit(channels, channels // 2)
-        self.refine = ConvUnit(channels // 2, channels // 2)
+        self.reduce = _ConvUnit(channels, channels // 2)
+        self.refine = _ConvUnit(channels // 2, channels // 2)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
@@ -105,7 +94,7 @@ class Block(nn.Module):
         return torch.cat([self.refine(hidden), hidden], dim=1)
 
 
-class FeaturePyramid(nn.Module):
+class _FeaturePyramid(nn.Module):
     """Path aggregation (Liu et al. 2018) of three levels by resizing and adding alone."""
 
     def __init__(self, in_channels: list[int], width: int) -> None:
@@ -126,13 +115,13 @@ class FeaturePyramid(nn.Module):
         return [fine, middle, coarse + _resize(middle, coarse)]
 
 
-class Head(nn.Module):
+class _Head(nn.Module):
     """Class scores and box edges of one level's cells."""
 
     def __init__(self, config: ConvolutionalEncoderConfig) -> None:
         super().__init__()
         self.num_classes = config.num_classes
-        self.tower = ConvUnit(config.width, config.width)
+        self.tower = _ConvUnit(config.width, config.width)
         self.output = nn.Conv2d(config.width, config.num_classes + 4 * config.num_bins, 1)
 
     def forward(self, features: Tensor) -> DetectorLevel:
@@ -145,12 +134,9 @@ class Head(nn.Module):
 def decode_boxes(bin_logits: Tensor) -> Tensor:
     """Turn distributions over distances into boxes (Li et al. 2020, section 3).
 
-    Args:
-        bin_logits: (B, 4, R, h, w), for the left, top, right and bottom edge how likely it is 0
-            to R - 1 cells away from the cell's centre.
-
-    Returns:
-        (B, h * w, 4) xyxy in [0, 1] of the map, rows first: the expected distances.
+    `bin_logits` (B, 4, R, h, w) say for the left, top, right and bottom edge how likely it is 0 to
+    R - 1 cells away from the cell's centre. Returns (B, h * w, 4) xyxy in [0, 1] of the map, rows
+    first: the expected distances.
     """
     num_bins, height, width = bin_logits.shape[-3:]
     bins = torch.arange(num_bins, device=bin_logits.device, dtype=bin_logits.dtype)

@@ -28,15 +28,11 @@ class ConvolutionalEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        """Look at a batch of pictures.
+        """Look at (B, 3, S, S) normalised pixels.
 
-        Args:
-            pixel_values: (B, 3, S, S) normalised pixels.
-
-        Returns:
-            What was found (B, Q, 4 + K), boxes xyxy in [0, 1] and the probability of each class,
-            best first, filled up with zeros; a feature map (B, C, h, w) of the whole picture; and
-            the pixels.
+        Returns what was found (B, Q, 4 + K), boxes xyxy in [0, 1] and the probability of each
+        class, best first, filled up with zeros; a feature map (B, C, h, w) of the whole picture;
+        and the pixels.
         """
         # The same numbers in another order: on a CPU a fifth less time, for the pools above all.
         by_pixel = pixel_values.contiguous(memory_format=torch.channels_last)
@@ -69,8 +65,7 @@ class DenseProposer(nn.Module):
     ) -> tuple[Proposals, ...]:
         """What the image encoder found, best first, per picture.
 
-        Raises:
-            GromaError: if a mix is given: there is nothing to be mixed.
+        Raises `GromaError` if a mix is given: there is nothing to be mixed.
         """
         if objectness_mix is not None:
             raise GromaError("This model has one objectness alone; leave --objectness out.")

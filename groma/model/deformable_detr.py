@@ -15,17 +15,11 @@ from groma.types import Size
 
 @dataclass(frozen=True)
 class FeatureLevels:
-    """Feature maps flattened into one sequence, finest level first.
+    """Feature maps flattened into one sequence, finest level first."""
 
-    Attributes:
-        features: (B, K, d), K the sum of all h * w.
-        positions: (1, K, d) sine position plus level embedding.
-        shapes: (h, w) of every level.
-    """
-
-    features: Tensor
-    positions: Tensor
-    shapes: tuple[Size, ...]
+    features: Tensor  # (B, K, d), K the sum of all h * w
+    positions: Tensor  # (1, K, d) sine position plus level embedding
+    shapes: tuple[Size, ...]  # (h, w) of every level
 
 
 class DeformableAttention(nn.Module):
@@ -62,16 +56,11 @@ class DeformableAttention(nn.Module):
     def forward(
         self, queries: Tensor, references: Tensor, features: Tensor, shapes: Sequence[Size]
     ) -> Tensor:
-        """Attend to a few sampled points around each query's reference.
+        """Attend with (B, Q, d) queries, position included, to a few points around references.
 
-        Args:
-            queries: (B, Q, d) content plus position.
-            references: (B or 1, Q, 2) points or (B or 1, Q, 4) cxcywh boxes, both in [0, 1].
-            features: (B, K, d) all levels in one sequence.
-            shapes: (h, w) of every level.
-
-        Returns:
-            (B, Q, d).
+        `references` are (B or 1, Q, 2) points or (B or 1, Q, 4) cxcywh boxes, both in [0, 1];
+        `features` (B, K, d) all levels in one sequence, and `shapes` their (h, w). Returns
+        (B, Q, d).
         """
         samples = (self.num_heads, self.num_levels, self.num_points)
         values = self.value_proj(features).unflatten(-1, (self.num_heads, -1))
@@ -91,7 +80,7 @@ class DeformableAttention(nn.Module):
         return self.output_proj(deformable_attention(values, shapes, locations, weights))
 
 
-class SelfAttention(nn.Module):
+class _SelfAttention(nn.Module):
     """Attention among the queries; positions enter queries and keys, not values."""
 
     def __init__(self, config: RegionProposerConfig) -> None:
@@ -139,7 +128,7 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: RegionProposerConfig) -> None:
         super().__init__()
-        self.self_attn = SelfAttention(config)
+        self.self_attn = _SelfAttention(config)
         self.self_attn_layer_norm = nn.LayerNorm(config.width)
         self.encoder_attn = DeformableAttention(config)
         self.encoder_attn_layer_norm = nn.LayerNorm(config.width)
@@ -165,15 +154,7 @@ class DecoderLayer(nn.Module):
 
 
 def sine_features(angles: Tensor, width: int) -> Tensor:
-    """Sine and cosine of scaled angles, interleaved, at temperature 10000.
-
-    Args:
-        angles: (...,) in radians.
-        width: features per angle, even.
-
-    Returns:
-        (..., width).
-    """
+    """Sine and cosine, interleaved, of (...,) radians at temperature 10000: (..., width)."""
     exponents = torch.arange(0, width, 2, device=angles.device) / width
     scaled = angles[..., None] / 10000.0**exponents
     return torch.stack([scaled.sin(), scaled.cos()], dim=-1).flatten(-2)

@@ -10,33 +10,22 @@ from torch.nn.utils.rnn import pad_sequence
 
 from groma.config import RegionProposerConfig
 from groma.model.region_proposer import DetectorOutput
-from groma.ops.boxes import (
-    box_cxcywh_to_xyxy,
-    box_xyxy_to_cxcywh,
-    generalised_iou,
-)
+from groma.ops.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalised_iou
 
 Match = tuple[Tensor, Tensor]
 
 
 def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Focal loss of binary logits (arXiv 1708.02002), elementwise.
+    """Focal loss of (...,) binary logits, elementwise (arXiv 1708.02002).
 
-    Args:
-        logits: (...,) objectness logits.
-        targets: (...,) 0 or 1, the same dtype.
-        alpha: weight of the positives, 1 - alpha of the negatives.
-        gamma: how much easy cases are discounted.
+    `targets` are 0 or 1 in the same dtype; positives weigh `alpha`, negatives 1 - `alpha`, and
+    `gamma` says how much easy cases are discounted.
     """
     # |p - t| is 1 - p_t of the paper, for positives and negatives alike.
-    probability = logits.sigmoid()
-    error = (probability - targets).abs()
+    error = (logits.sigmoid() - targets).abs()
     weight = torch.where(targets > 0, alpha, 1 - alpha)
-    return (
-        weight
-        * error**gamma
-        * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    )
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return weight * error**gamma * entropy
 
 
 @torch.no_grad()
@@ -49,16 +38,9 @@ def match_boxes(
 ) -> list[Match]:
     """Assign every true box to predictions at the least total cost (Hungarian method).
 
-    Args:
-        boxes_cxcywh: (B, Q, 4) predictions in [0, 1].
-        logits: (B, Q) their objectness logits.
-        truths_cxcywh: B tensors (M, 4) of true boxes.
-        config: the three matching costs.
-        repeats: predictions per true box: 1 as in DETR, more give short trainings a denser
-            signal.
-
-    Returns:
-        Per picture, indices (min(Q, M * repeats),) into the predictions and into the truth.
+    Predictions are (B, Q, 4) in [0, 1] with (B, Q) objectness logits, true boxes B tensors (M, 4).
+    `repeats` is predictions per true box: 1 as in DETR, more give short trainings a denser signal.
+    Returns per picture indices (min(Q, M * repeats),) into the predictions and into the truth.
     """
     from scipy.optimize import linear_sum_assignment  # slow, and of no use to an answer
 
@@ -68,27 +50,23 @@ def match_boxes(
     probability = logits.sigmoid()
     positive = alpha * (1 - probability) ** gamma * -(probability + 1e-8).log()
     negative = (1 - alpha) * probability**gamma * -(1 - probability + 1e-8).log()
-    found, wanted = box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(truth)
+    predicted, wanted = box_cxcywh_to_xyxy(boxes_cxcywh), box_cxcywh_to_xyxy(truth)
     cost = (
         config.class_cost * (positive - negative)[..., None]
         + config.box_cost * torch.cdist(boxes_cxcywh, truth, p=1)
-        - config.giou_cost * generalised_iou(found[:, :, None], wanted[:, None])
+        - config.giou_cost * generalised_iou(predicted[:, :, None], wanted[:, None])
     )
     matches = []
     for costs, boxes in zip(cost.cpu().numpy(), truths_cxcywh, strict=True):
         # A box repeated k times is k columns, which k different predictions must take.
         rows, columns = linear_sum_assignment(np.tile(costs[:, : len(boxes)], repeats))
-        columns = columns % max(1, len(boxes))
-        matches.append(
-            (
-                torch.as_tensor(rows, device=logits.device),
-                torch.as_tensor(columns, device=logits.device),
-            )
-        )
+        pair = rows, columns % max(1, len(boxes))
+        found, true = (torch.as_tensor(indices, device=logits.device) for indices in pair)
+        matches.append((found, true))
     return matches
 
 
-def set_loss(
+def _set_loss(
     boxes_cxcywh: Tensor,
     logits: Tensor,
     truths_cxcywh: Sequence[Tensor],
@@ -96,15 +74,8 @@ def set_loss(
 ) -> dict[str, Tensor]:
     """Loss terms of one set of predictions, each divided by the number of true boxes.
 
-    Args:
-        boxes_cxcywh: (B, Q, 4) predictions in [0, 1].
-        logits: (B, Q) objectness logits.
-        truths_cxcywh: B tensors (M, 4) of true boxes.
-        config: matching costs and focal parameters.
-
-    Returns:
-        `loss_ce`, `loss_bbox`, `loss_giou`, and for the log `cardinality_error`: by how many the
-        predictions surer than 0.5 miss the number of true boxes.
+    Arguments as of `match_boxes`. For the log there is `cardinality_error` besides: by how many the
+    predictions surer than 0.5 miss the number of true boxes.
     """
     matches = match_boxes(boxes_cxcywh, logits, truths_cxcywh, config)
     targets = torch.zeros_like(logits)
@@ -136,18 +107,10 @@ def detection_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of every decoder layer and of the encoder's locations (paper 3.3).
 
-    Args:
-        output: the proposer's predictions for B pictures.
-        boxes: B tensors (M, 4) of true boxes, xyxy in [0, 1].
-        head: "coco" or "sa1b", the objectness head that this kind of truth trains.
-        config: matching costs and loss weights.
-
-    Returns:
-        The weighted total and the unweighted terms: the last layer's under their plain names,
-        layer i's with the suffix `_i`, the locations' with `_enc`.
-
-    Raises:
-        ValueError: for another head.
+    `boxes` are B tensors (M, 4) of true boxes, xyxy in [0, 1]; `head` is "coco" or "sa1b", the
+    objectness head that this kind of truth trains, and `ValueError` is raised for another. Returns
+    the weighted total and the unweighted terms: the last layer's under their plain names, layer
+    i's with the suffix `_i`, the locations' with `_enc`.
     """
     if head not in output.logits:
         raise ValueError(f"head must be one of {', '.join(output.logits)}, not {head!r}.")
@@ -160,14 +123,14 @@ def detection_loss(
     for layer in range(last + 1):
         found = output.boxes_cxcywh[:, layer], output.logits[head][:, layer]
         suffix = "" if layer == last else f"_{layer}"
-        terms |= {k + suffix: v for k, v in set_loss(*found, truths, config).items()}
+        terms |= {k + suffix: v for k, v in _set_loss(*found, truths, config).items()}
     # Against all locations, the invalid ones too, as upstream: their boxes are (1, 1, 1, 1).
     found = output.location_boxes_cxcywh, output.location_logits
-    terms |= {f"{k}_enc": v for k, v in set_loss(*found, truths, config).items()}
-    return weighted_total(terms, config), terms
+    terms |= {f"{k}_enc": v for k, v in _set_loss(*found, truths, config).items()}
+    return _weighted_total(terms, config), terms
 
 
-def weighted_total(terms: dict[str, Tensor], config: RegionProposerConfig) -> Tensor:
+def _weighted_total(terms: dict[str, Tensor], config: RegionProposerConfig) -> Tensor:
     """Sum the loss terms with the configured weights; `cardinality_error*` has none."""
     weights = {
         "loss_ce": config.class_weight,

@@ -34,13 +34,9 @@ _STEM_CHANNELS, _HEAD_CHANNELS = 32, 1280
 
 
 class EfficientNetLite(nn.Module):
-    """Says which of a fixed list of classes a picture shows.
+    """Says which of K classes a picture shows: of 1000 in the order of ImageNet's challenge.
 
     Batch normalisation is folded into the convolutions, so this is for inference alone.
-
-    Args:
-        stages: sizes, from the stem on.
-        num_classes: K; 1000 in the order of ImageNet's challenge for the weights that there are.
     """
 
     def __init__(self, stages: Sequence[StageSizes] = LITE0, num_classes: int = 1000) -> None:
@@ -51,14 +47,9 @@ class EfficientNetLite(nn.Module):
         self.classes = nn.Linear(_HEAD_CHANNELS, num_classes)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Classify a batch of pictures.
+        """(B, K) logits of (B, 3, H, W) RGB pictures in [-1, 1].
 
-        Args:
-            pixel_values: (B, 3, H, W) RGB in [-1, 1]; both sides multiples of 32. It was trained
-                at 224 x 224.
-
-        Returns:
-            (B, K) logits.
+        Both sides are multiples of 32; it was trained at 224 x 224.
         """
         features = self.head(self.blocks(self.stem(pixel_values)))
         return self.classes(features.mean(dim=(-2, -1)))

@@ -126,10 +126,9 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return self.language_model.get_output_embeddings()
 
     def teach(self, names: Sequence[str]) -> None:
-        """Make room for names to be taught; none is recognised before it was.
+        """Make room for names to be taught, those that the model was taught before first.
 
-        Args:
-            names: all there are to be, those that the model was taught before first.
+        None is recognised before it was taught.
         """
         from groma.model.taught_names import TaughtNames  # late: few models were taught names
 
@@ -177,14 +176,7 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     ) -> list[Tensor]:
         """Region tokens of boxes in B pictures, with the names that were taught.
 
-        Args:
-            feature_maps: from `visual_tokens`.
-            boxes: per picture (N, 4) xyxy in [0, 1].
-            masks: as the region encoder takes them.
-            in_maps: likewise.
-
-        Returns:
-            Per picture (N, D).
+        `feature_maps` are from `visual_tokens`; all else is as for `RegionEncoder.forward`.
         """
         tokens = self.region_encoder(feature_maps, boxes, masks, in_maps)
         if self.taught_names is None:
@@ -206,13 +198,9 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     ) -> list[EncodedImage]:
         """Everything about pictures that no conversation changes; encode once, ask many times.
 
-        Args:
-            pixel_values: (B, 3, S, S) normalised.
-            original_sizes: (H, W) of each picture in pixels.
-            objectness_mix: see `RegionProposer.propose`.
-
-        Raises:
-            GromaError: if a mix is given, and the model has one objectness alone.
+        `pixel_values` are (B, 3, S, S) normalised, `original_sizes` (H, W) in pixels; for the mix
+        see `RegionProposer.propose`. Raises `GromaError` if one is given, and the model has one
+        objectness alone.
         """
         features = self.image_features(pixel_values, objectness_mix)
         image_tokens, feature_maps = self.visual_tokens(features)
@@ -236,11 +224,8 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     ) -> EncodedImage:
         """Look at parts of an encoded picture too, for things that are small in it.
 
-        Args:
-            image: from `encode_image`; its image tokens stay.
-            pixel_values: (T, 3, S, S) normalised, the tiles.
-            windows: (T, 4) where they lie, xyxy in [0, 1] of the picture.
-            objectness_mix: see `RegionProposer.propose`.
+        `pixel_values` are the (T, 3, S, S) normalised tiles, `windows` (T, 4) where they lie, xyxy
+        in [0, 1] of the picture, whose image tokens stay.
         """
         features = self.image_features(pixel_values, objectness_mix)
         maps, tile_maps = image.feature_maps, self.region_encoder.fuse(features.hidden[:-1])
@@ -259,16 +244,9 @@ class GromaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     ) -> Tensor:
         """Region tokens of any boxes of an encoded picture (paper 3.1, Region Encoder).
 
-        A small one is pooled from the tile that shows it best, if there are tiles.
-
-        Args:
-            image: from `encode_image` or `add_tiles`.
-            boxes: (N, 4) xyxy in [0, 1].
-            masks: (N, M, M) how much each cell of a box counts, 0 to 1; None is all alike.
-                Released checkpoints know boxes alone.
-
-        Returns:
-            (N, D) in the text width.
+        Boxes are (N, 4) xyxy in [0, 1]; a small one is pooled from the tile that shows it best, if
+        there are tiles. Masks (N, M, M) say how much each cell of a box counts, 0 to 1; None is all
+        alike, and released checkpoints know boxes alone. Returns (N, D) in the text width.
         """
         maps = [level[None] for level in image.feature_maps]
         device = maps[0].device
@@ -374,19 +352,11 @@ def _visual_parts(config: GromaConfig) -> tuple[Any, Any, Any, Any]:
     The paper's, or a convolutional detector in their place; a model imports only those it has.
     """
     if config.is_convolutional:
+        from groma.model import convolutional_encoder as seen
         from groma.model.coded_regions import CodedRegionEncoder
-        from groma.model.convolutional_encoder import (
-            ConvolutionalEncoder,
-            DenseProposer,
-            NoImageTokens,
-        )
 
-        return (
-            ConvolutionalEncoder(config),
-            DenseProposer(),
-            NoImageTokens(config),
-            CodedRegionEncoder(config),
-        )
+        encoder, projector = seen.ConvolutionalEncoder(config), seen.NoImageTokens(config)
+        return encoder, seen.DenseProposer(), projector, CodedRegionEncoder(config)
     from groma.model.image_encoder import ImageEncoder
     from groma.model.region_encoder import RegionEncoder
     from groma.model.region_proposer import RegionProposer

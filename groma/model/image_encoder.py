@@ -25,14 +25,10 @@ class ImageEncoder(nn.Module):
         """No gradients in any stage of the paper; a training from scratch sets this to False."""
 
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        """Encode a batch of pictures.
+        """Encode (B, 3, S, S) normalised pixels.
 
-        Args:
-            pixel_values: (B, 3, S, S) normalised pixels.
-
-        Returns:
-            L + 1 hidden states, each (B, D, g, g) on the patch grid without CLS: the embedding
-            first, the raw output of the last block last.
+        Returns L + 1 hidden states, each (B, D, g, g) on the patch grid without CLS: the embedding
+        first, the raw output of the last block last.
         """
         # The paper keeps the encoder frozen in all three stages, hence no graph is built for it.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
@@ -52,11 +48,10 @@ class ImageEncoder(nn.Module):
         return states
 
     def position_table(self) -> Tensor:
-        """The learned positions on this model's patch grid.
+        """The learned positions (1, 1 + g * g, D) on this model's patch grid.
 
-        Returns:
-            (1, 1 + g * g, D). A table of another size is resized bicubically; with `compat` at
-            DINOv2's own sampling step, which adds 0.1 to the target size.
+        A table of another size is resized bicubically; with `compat` at DINOv2's own sampling step,
+        which adds 0.1 to the target size.
         """
         table = self.vit.embeddings.position_embeddings
         side = round((table.shape[1] - 1) ** 0.5)

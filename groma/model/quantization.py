@@ -13,7 +13,7 @@ from groma.types import GromaError
 
 Quantization = Literal["none", "8bit", "4bit"]
 
-SIXTEEN_BIT_PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "lm_head")
+_SIXTEEN_BIT_PARTS = ("image_encoder", "region_proposer", "projector", "region_encoder", "lm_head")
 """What quantisation leaves alone: everything visual, and the language model's head."""
 _PACKED_ROWS = 32
 
@@ -60,8 +60,7 @@ def is_cpu_packed(model: nn.Module) -> bool:
 def quantization_config(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:
     """How bitsandbytes packs the language model's linear layers, and nothing else.
 
-    Raises:
-        GromaError: if bitsandbytes is not installed, or the name is unknown.
+    Raises `GromaError` if bitsandbytes is not installed, or the name is unknown.
     """
     if quantization not in ("8bit", "4bit"):
         raise GromaError(f"Quantization {quantization!r} is unknown; use none, 8bit or 4bit.")
@@ -76,7 +75,7 @@ def quantization_config(quantization: str, dtype: torch.dtype) -> BitsAndBytesCo
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=list(SIXTEEN_BIT_PARTS),
+        llm_int8_skip_modules=list(_SIXTEEN_BIT_PARTS),
     )
 
 
@@ -89,8 +88,7 @@ def stored_quantization(config: GromaConfig) -> Quantization | None:
 def beyond_stored(quantization: Quantization | None, config: GromaConfig) -> Quantization | None:
     """What is left to do to quantise a checkpoint: None where it is stored so.
 
-    Raises:
-        GromaError: if it is quantised in another way.
+    Raises `GromaError` if it is quantised in another way.
     """
     stored = stored_quantization(config)
     if stored is None or quantization in (None, "none"):

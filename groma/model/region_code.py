@@ -18,9 +18,8 @@ _FALLOFF = (1.0, 0.7, 0.5, 0.35)
 class RegionCode(nn.Module):
     """Region tokens as a sum of directions, one for each thing that is known, and of the place.
 
-    Args:
-        width: D of the language model.
-        parts: name of a part of the code -> how many directions it has, such as one per noun.
+    `width` is D of the language model, `parts` how many directions each part of the code has, such
+    as one per noun.
     """
 
     def __init__(self, width: int, **parts: int) -> None:
@@ -34,14 +33,9 @@ class RegionCode(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, boxes: Tensor, **weights: Tensor) -> Tensor:
-        """Encode N regions.
+        """Region tokens (N, D) of (N, 4) boxes, xyxy in [0, 1].
 
-        Args:
-            boxes: (N, 4) xyxy in [0, 1].
-            weights: for each part (N, count) weights of its directions.
-
-        Returns:
-            (N, D) region tokens.
+        `weights` are for each part (N, count), those of its directions.
         """
         appearance = sum(getattr(self, part)(weights[part]) for part in self.parts)
         return appearance + self.place(boxes)

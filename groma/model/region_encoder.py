@@ -45,13 +45,10 @@ class RegionEncoder(nn.Module):
         self.projection = nn.Linear(region.width, config.text_config.hidden_size)
 
     def fuse(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Turn the image encoder's last layers into a pyramid of mixed feature maps.
+        """Turn the image encoder's last three layers into a pyramid of mixed feature maps.
 
-        Args:
-            hidden_states: the last three, in order, each (B, D, g, g) on the patch grid.
-
-        Returns:
-            Maps (B, D, 4g, 4g), (B, D, 2g, 2g) and (B, D, g, g), channels last in memory.
+        They come in order, each (B, D, g, g) on the patch grid. Returns maps (B, D, 4g, 4g),
+        (B, D, 2g, 2g) and (B, D, g, g), channels last in memory.
         """
         return self.fusion(hidden_states)
 
@@ -90,37 +87,22 @@ class RegionEncoder(nn.Module):
     def windows(self, boxes: Tensor) -> Tensor:
         """What each box samples: first and second corner (x, y, x, y), the picture spans 0 to 1.
 
-        Released checkpoints were trained with centre and size taken for two corners, at half the
-        true stride: their windows run from 2 (cx, cy) to 2 (w, h), often backwards, and what
-        lies beyond the picture is 0.
-
-        Args:
-            boxes: (N, 4) xyxy in [0, 1].
-
-        Returns:
-            (N, 4); the boxes themselves unless `compat` is on.
+        Those are the (N, 4) boxes themselves, xyxy in [0, 1], unless `compat` is on. Released
+        checkpoints were trained with centre and size taken for two corners, at half the true
+        stride: their windows run from 2 (cx, cy) to 2 (w, h), often backwards, and what lies beyond
+        the picture is 0.
         """
         # The 2: the release takes the strides for 14 / 8, 14 / 4 and 14 / 2 pixels, and they are
         # 14 / 4, 14 / 2 and 14. Most of its pooled features are 0 for it.
         return 2 * box_xyxy_to_cxcywh(boxes) if self.compat else boxes
 
     def pool(
-        self,
-        maps: Sequence[Tensor],
-        windows: Tensor,
-        owners: Tensor,
-        masks: Tensor | None = None,
+        self, maps: Sequence[Tensor], windows: Tensor, owners: Tensor, masks: Tensor | None = None
     ) -> list[Tensor]:
-        """RoIAlign on every level.
+        """RoIAlign on three levels, each (B, D, H, W), to (N, D, S, S) each.
 
-        Args:
-            maps: three levels, each (B, D, H, W).
-            windows: (N, 4) first and second corner; the picture spans 0 to 1.
-            owners: (N,) which of the B pictures each window looks at.
-            masks: (N, M, M) how much each cell of a window counts.
-
-        Returns:
-            Three tensors (N, D, S, S).
+        `windows` are (N, 4) first and second corners, where the picture spans 0 to 1; `owners` (N,)
+        which picture each looks at; `masks` (N, M, M) how much each cell of a window counts.
         """
         return [
             roi_align(
@@ -130,11 +112,7 @@ class RegionEncoder(nn.Module):
         ]
 
     def _appearance(
-        self,
-        maps: Sequence[Tensor],
-        windows: Tensor,
-        owners: Tensor,
-        masks: Tensor | None,
+        self, maps: Sequence[Tensor], windows: Tensor, owners: Tensor, masks: Tensor | None
     ) -> Tensor:
         # All windows that miss the picture see the same zeros: one of them is computed for all.
         # A sample less than a cell outside still counts, so the coarsest cell is the margin.

@@ -20,29 +20,21 @@ from groma.model.deformable_detr import (
 from groma.ops.boxes import box_cxcywh_to_xyxy
 from groma.types import ObjectnessMix, Proposals, Size
 
-OBJECTNESS_PRIOR = 0.01
+_OBJECTNESS_PRIOR = 0.01
 
 
 @dataclass(frozen=True)
 class DetectorOutput:
-    """Boxes and scores of every decoder layer and of every location of the encoder.
+    """Boxes and scores of every decoder layer and of every location of the encoder."""
 
-    Attributes:
-        boxes_cxcywh: (B, L, Q, 4) in [0, 1] after each of L decoder layers.
-        logits: objectness logits (B, L, Q) of the two heads, "coco" and "sa1b".
-        location_boxes_cxcywh: (B, K, 4) first guess at every location.
-        location_logits: (B, K).
-        queries: (B, L, Q, d) decoder states.
-    """
-
-    boxes_cxcywh: Tensor
-    logits: dict[str, Tensor]
-    location_boxes_cxcywh: Tensor
-    location_logits: Tensor
-    queries: Tensor
+    boxes_cxcywh: Tensor  # (B, L, Q, 4) in [0, 1] after each of L decoder layers
+    logits: dict[str, Tensor]  # objectness logits (B, L, Q) of the two heads, "coco" and "sa1b"
+    location_boxes_cxcywh: Tensor  # (B, K, 4) first guess at every location
+    location_logits: Tensor  # (B, K)
+    queries: Tensor  # (B, L, Q, d) decoder states
 
 
-class ChannelNorm(nn.LayerNorm):
+class _ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of a (B, C, h, w) map."""
 
     def __init__(self, width: int) -> None:
@@ -54,7 +46,7 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(input.movedim(1, -1)).movedim(-1, 1)
 
 
-class BoxHead(nn.Module):
+class _BoxHead(nn.Module):
     """Three linear layers from a query to a box correction in logit space."""
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -77,42 +69,31 @@ class BoxHead(nn.Module):
 def build_feature_pyramid(in_width: int, width: int, num_levels: int) -> nn.ModuleList:
     """Maps from the patch grid to feature levels, finest first (ViTDet-like).
 
-    Args:
-        in_width: D of the image encoder.
-        width: d of the levels.
-        num_levels: 1 is (1x), 2 (1x, 1/2x), 3 (2x, 1x, 1/2x), 4 (4x, 2x, 1x, 1/2x).
-
-    Raises:
-        ValueError: for another number of levels.
+    From `in_width` D of the image encoder to `width` d of the levels; one level is (1x), two are
+    (1x, 1/2x), three (2x, 1x, 1/2x), four (4x, 2x, 1x, 1/2x), and any other number is a
+    `ValueError`.
     """
     # The released pyramid is built coarse to fine and then reversed: index 0 is the finest level.
     half, quarter = width // 2, width // 4
-    same = nn.Sequential(nn.Conv2d(in_width, width, 1), ChannelNorm(width))
-    coarse = nn.Sequential(
-        nn.Conv2d(in_width, width, 3, stride=2, padding=1),
-        ChannelNorm(width),
-    )
+    same = nn.Sequential(nn.Conv2d(in_width, width, 1), _ChannelNorm(width))
+    coarse = nn.Sequential(nn.Conv2d(in_width, width, 3, stride=2, padding=1), _ChannelNorm(width))
     fine = nn.Sequential(
         nn.ConvTranspose2d(in_width, half, 2, stride=2),
         nn.Conv2d(half, width, 1),
-        ChannelNorm(width),
+        _ChannelNorm(width),
         nn.Conv2d(width, width, 3, padding=1),
     )
     finest = nn.Sequential(
         nn.ConvTranspose2d(in_width, half, 2, stride=2),
-        ChannelNorm(half),
+        _ChannelNorm(half),
         nn.GELU(),
         nn.ConvTranspose2d(half, quarter, 2, stride=2),
         nn.Conv2d(quarter, width, 1),
-        ChannelNorm(width),
+        _ChannelNorm(width),
         nn.Conv2d(width, width, 3, padding=1),
     )
-    pyramids = {
-        1: [same],
-        2: [same, coarse],
-        3: [fine, same, coarse],
-        4: [finest, fine, same, coarse],
-    }
+    up, down = [fine, same, coarse], [same, coarse]
+    pyramids = {1: [same], 2: down, 3: up, 4: [finest, *up]}
     if num_levels not in pyramids:
         raise ValueError(f"num_levels must be 1, 2, 3 or 4, not {num_levels}.")
     return nn.ModuleList(pyramids[num_levels])
@@ -150,26 +131,21 @@ class RegionProposer(nn.Module):
         )
         # One head per decoder layer and a last one for the encoder's locations.
         self.box_heads = nn.ModuleList(
-            [BoxHead(width, sizes.box_head_width) for _ in range(sizes.decoder_layers + 1)]
+            [_BoxHead(width, sizes.box_head_width) for _ in range(sizes.decoder_layers + 1)]
         )
 
     def initialise(self) -> None:
         """Start with rare objects; the level embedding and the box heads reset on their own."""
         nn.init.normal_(self.level_embedding)
         # With focal loss, heads that start at 0.5 would drown the first steps in easy negatives.
-        prior = -math.log((1 - OBJECTNESS_PRIOR) / OBJECTNESS_PRIOR)
+        prior = -math.log((1 - _OBJECTNESS_PRIOR) / _OBJECTNESS_PRIOR)
         for head in (*self.objectness_coco, *self.objectness_sa1b, self.location_objectness):
             nn.init.constant_(head.get_parameter("bias"), prior)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> DetectorOutput:
-        """Propose boxes.
+        """Propose boxes from the image encoder's hidden states, each (B, D, g, g).
 
-        Args:
-            hidden_states: the image encoder's, each (B, D, g, g); the mean of the last four is
-                what the proposer sees.
-
-        Returns:
-            Boxes and logits of every decoder layer and of every location.
+        The mean of the last four is what the proposer sees.
         """
         levels = self._levels(torch.stack(list(hidden_states[-4:])).mean(dim=0))
         memory = self._encode(levels)
@@ -199,14 +175,9 @@ class RegionProposer(nn.Module):
     def propose(
         self, hidden_states: Sequence[Tensor], objectness_mix: ObjectnessMix | None = None
     ) -> tuple[Proposals, ...]:
-        """The boxes of the last layer with their objectness, best first.
+        """Per picture the Q boxes of the last layer with their objectness, best first.
 
-        Args:
-            hidden_states: as in `forward`.
-            objectness_mix: exponents of the two heads; None is the model's own.
-
-        Returns:
-            Per picture Q proposals.
+        `objectness_mix` are exponents of the two heads; None is the model's own.
         """
         detected = self(hidden_states)
         # Stable, so that equal scores keep the order of the queries on every device.
@@ -220,12 +191,7 @@ class RegionProposer(nn.Module):
     def score(self, output: DetectorOutput, objectness_mix: ObjectnessMix | None = None) -> Tensor:
         """Fuse both heads of the last layer into one objectness (paper 3.1).
 
-        Args:
-            output: of `forward`.
-            objectness_mix: exponents of the two heads; None is the model's own.
-
-        Returns:
-            (B, Q) in [0, 1]: sigmoid(coco)^0.4 * sigmoid(sa1b)^0.6 by default.
+        (B, Q) in [0, 1]: sigmoid(coco)^0.4 * sigmoid(sa1b)^0.6, or with other exponents.
         """
         coco, sa1b = objectness_mix or self.config.objectness_mix
         last = {head: logits[:, -1].sigmoid() for head, logits in output.logits.items()}

@@ -12,7 +12,7 @@ from groma.ops.boxes import nms
 from groma.ops.tiles import is_cut, merge, to_picture
 from groma.types import Proposals, Regions
 
-GROUND_SCORE = 0.2
+_GROUND_SCORE = 0.2
 """Score of a true box among the candidates: it passes the threshold, and loses to an overlapping
 prediction that is surer (paper 3.3)."""
 
@@ -22,18 +22,12 @@ _MOST_PROPOSALS = 300
 
 @dataclass(frozen=True)
 class SelectionPolicy:
-    """When a candidate box becomes a region.
+    """When a candidate box becomes a region."""
 
-    Attributes:
-        nms_threshold: a box overlapping a better one by more than this IoU is dropped.
-        score_threshold: a box at or below this score is dropped; <= 0 keeps all.
-        limit: most regions.
-        order: of the regions that are chosen; "left_to_right" is by the centres of their boxes.
-    """
-
-    nms_threshold: float = 0.6
-    score_threshold: float = 0.15
-    limit: int = 100
+    nms_threshold: float = 0.6  # a box overlapping a better one by more than this IoU is dropped
+    score_threshold: float = 0.15  # a box at or below this score is dropped; <= 0 keeps all
+    limit: int = 100  # most regions
+    # Of the regions that are chosen; "left_to_right" is by the centres of their boxes.
     order: Literal["score", "left_to_right"] = "score"
 
     @classmethod
@@ -77,19 +71,13 @@ def select_candidates(
 ) -> tuple[Regions, Tensor]:
     """Choose the regions of one picture of a training: all candidates go through one NMS.
 
-    Args:
-        proposals: best first.
-        refer: (K, 4) xyxy in [0, 1], boxes of the user; nothing beats their score of 1.
-        ground: (G, 4) true boxes.
-        policy: of the model.
-
-    Returns:
-        The regions, without tokens; and for each which candidate it is: proposals come first,
-        then the user's boxes, then the true ones.
+    Candidates are the proposals, (K, 4) boxes of the user, whose score of 1 nothing beats, and
+    (G, 4) true ones, both xyxy in [0, 1]. Returns the regions, without tokens, and for each which
+    candidate it is, in this order.
     """
     boxes = torch.cat([proposals.boxes, refer, ground])
     user_scores = proposals.scores.new_ones(len(refer))
-    true_scores = proposals.scores.new_full((len(ground),), GROUND_SCORE)
+    true_scores = proposals.scores.new_full((len(ground),), _GROUND_SCORE)
     scores = torch.cat([proposals.scores, user_scores, true_scores])
     chosen = select_regions(boxes, scores, policy)
     first_user = len(proposals.scores)
@@ -106,16 +94,10 @@ def merge_proposals(
 ) -> tuple[Proposals, Tensor]:
     """Put together what was found in a whole picture and, uncut, in tiles of it.
 
-    Args:
-        whole: of the picture.
-        in_tiles: of T tiles; boxes xyxy in [0, 1] of the tile.
-        windows: (T, 4) of the tiles, xyxy in [0, 1] of the picture.
-        trust: scores of tiles are multiplied by this.
-        threshold: of the policy; a proposal of the picture that scores more shows a thing.
-
-    Returns:
-        The best of both, and for each which it is: proposals of the picture come first, then
-        those of one tile after the other.
+    Boxes of the T tiles are xyxy in [0, 1] of the tile, whose `windows` (T, 4) are in the picture;
+    their scores are multiplied by `trust`. A proposal of the picture that scores more than
+    `threshold` shows a thing. Returns the best of both, and for each which it is: proposals of the
+    picture come first, then those of one tile after the other.
     """
     counts = torch.tensor([len(tile.scores) for tile in in_tiles], device=windows.device)
     places = windows.repeat_interleave(counts, dim=0)

@@ -44,26 +44,22 @@ RENAMES = {
 """Regular expressions on released names -> ours, applied in order."""
 
 
-def register_layout() -> None:
-    """Let transformers' loader read the released layout into our model type.
+# Upstream keeps the 114 new tokens in two tables of their own.
+_JOINED = {
+    "language_model.model.embed_tokens.weight": [
+        "llm.model.embed_tokens.weight",
+        "new_input_embs.weight",
+    ],
+    "language_model.lm_head.weight": ["llm.lm_head.weight", "extra_lm_head.weight"],
+}
 
-    The vocabulary's two halves, old and new tokens, become one embedding and one head.
-    """
-    register_checkpoint_conversion_mapping(
-        GromaConfig.model_type,
-        [
-            *(WeightRenaming(source, target) for source, target in RENAMES.items()),
-            # Upstream keeps the 114 new tokens in two tables of their own.
-            WeightConverter(
-                ["llm.model.embed_tokens.weight", "new_input_embs.weight"],
-                "language_model.model.embed_tokens.weight",
-                operations=[Concatenate(dim=0)],
-            ),
-            WeightConverter(
-                ["llm.lm_head.weight", "extra_lm_head.weight"],
-                "language_model.lm_head.weight",
-                operations=[Concatenate(dim=0)],
-            ),
-        ],
-        overwrite=True,
-    )
+
+def register_layout() -> None:
+    """Let transformers' loader read the released layout into our model type."""
+    renamed = [WeightRenaming(source, target) for source, target in RENAMES.items()]
+    joined = [
+        WeightConverter(halves, whole, operations=[Concatenate(dim=0)])
+        for whole, halves in _JOINED.items()
+    ]
+    mapping = [*renamed, *joined]
+    register_checkpoint_conversion_mapping(GromaConfig.model_type, mapping, overwrite=True)

@@ -15,18 +15,13 @@ _PART = 0.8
 
 
 @dataclass(frozen=True)
-class Sightings:
-    """What may be a thing, in both looks, best first; none suppressed.
+class _Sightings:
+    """What may be a thing, in both looks, best first; none suppressed."""
 
-    Attributes:
-        boxes: (B, Q, 4) xyxy in [0, 1], inside the picture.
-        class_probabilities: (B, Q, K), each class by itself; the largest is the objectness.
-        levels: the first look's maps, finest first.
-    """
-
-    boxes: Tensor
+    boxes: Tensor  # (B, Q, 4) xyxy in [0, 1], inside the picture
+    # (B, Q, K), each class by itself; the largest is the objectness.
     class_probabilities: Tensor
-    levels: list[DetectorLevel]
+    levels: list[DetectorLevel]  # the first look's maps, finest first
 
     @property
     def objectness(self) -> Tensor:
@@ -36,14 +31,11 @@ class Sightings:
 
 def look_twice(
     detector: ConvolutionalDetector, pixel_values: Tensor, config: ConvolutionalEncoderConfig
-) -> Sightings:
+) -> _Sightings:
     """Detect in whole pictures reduced to `config.view_size`, and small things at full size.
 
-    Args:
-        detector: what finds things of the size it was trained on.
-        pixel_values: (B, 3, S, S) RGB, normalised; S is a multiple of 32. With S no larger than
-            `view_size` there is no second look.
-        config: how the two looks are put together.
+    `pixel_values` are (B, 3, S, S) RGB, normalised; S is a multiple of 32, and with S no larger
+    than `view_size` there is no second look.
     """
     side = config.view_size
     # Not every device resizes in 16 bit.
@@ -60,7 +52,7 @@ def look_twice(
         probabilities = torch.cat([probabilities, near], dim=1)
     num_candidates = min(config.num_candidates, boxes.shape[1])
     best = probabilities.amax(dim=-1).topk(num_candidates).indices[..., None]
-    return Sightings(boxes.take_along_dim(best, 1), probabilities.take_along_dim(best, 1), levels)
+    return _Sightings(boxes.take_along_dim(best, 1), probabilities.take_along_dim(best, 1), levels)
 
 
 def certainty(
@@ -71,15 +63,9 @@ def certainty(
 ) -> Tensor:
     """How likely each region is what its best class says, well placed and not seen twice.
 
-    Args:
-        boxes: (N, 4) xyxy in [0, 1], the regions of one picture.
-        class_probabilities: (N, K), each class by itself.
-        weights: `ConvolutionalEncoderConfig.certainty`, a logistic regression on labelled
-            photographs.
-        alone: judge each region as if the others were not there.
-
-    Returns:
-        (N,) in [0, 1].
+    The regions of one picture are (N, 4) xyxy in [0, 1] with (N, K) probabilities, each class by
+    itself; `weights` are `ConvolutionalEncoderConfig.certainty`, a logistic regression on labelled
+    photographs. With `alone` each is judged as if there were no others. Returns (N,) in [0, 1].
     """
     score, name = class_probabilities.max(dim=-1)
     # Other classes do not count: a rider and a horse overlap, and both are there.

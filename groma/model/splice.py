@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from groma.ops.boxes import pairwise_iou
 from groma.tokens import IMAGE, REFER_FEATURE, REGION, TokenIds
 from groma.types import IGNORED
 
@@ -13,32 +12,18 @@ def expand_placeholders(
 ) -> Tensor:
     """Make room for every visual token: `<image>` xP and `<r_a><region><r_b><region>` ....
 
-    Args:
-        ids: (T,) with at most one `<image>` and one `<region>`, in this order.
-        region_ids: (N,) numbers of the regions listed, in the order of the list.
-        tokens: ids of the new tokens.
-        num_image_tokens: P.
-
-    Returns:
-        (T',) ids; what `ids` holds elsewhere is untouched.
+    `ids` are (T,) with at most one `<image>` and one `<region>`, in this order, `region_ids` (N,)
+    the numbers of the regions listed. Returns (T',) ids; what stands elsewhere is untouched.
     """
     return expand_with_labels(ids, ids, region_ids, tokens, num_image_tokens)[0]
 
 
 def expand_with_labels(
-    ids: Tensor,
-    labels: Tensor,
-    region_ids: Tensor,
-    tokens: TokenIds,
-    num_image_tokens: int,
+    ids: Tensor, labels: Tensor, region_ids: Tensor, tokens: TokenIds, num_image_tokens: int
 ) -> tuple[Tensor, Tensor]:
     """`expand_placeholders` for ids and their labels; inserted positions are not supervised.
 
-    Returns:
-        (T',) ids and (T',) labels.
-
-    Raises:
-        ValueError: if a placeholder occurs twice.
+    Returns (T',) ids and labels; raises `ValueError` if a placeholder occurs twice.
     """
     # A name stands before its feature, so that the model can copy it when it points there.
     names = region_ids.to(ids) + tokens.region(0)
@@ -56,19 +41,10 @@ def expand_with_labels(
 
 
 def name_boxes(ids: Tensor, placeholder: str, region_ids: Tensor, tokens: TokenIds) -> Tensor:
-    """Replace box placeholders by the names of their regions, in order.
+    """Replace `<refer_box>` or `<ground_box>` in (T,) ids or labels by names of regions, in order.
 
-    Args:
-        ids: (T,) token ids or labels.
-        placeholder: `<refer_box>` or `<ground_box>`.
-        region_ids: (K,) numbers N of `<rN>`.
-        tokens: ids of the new tokens.
-
-    Returns:
-        (T,) a copy. A prompt without the placeholder stays as it is.
-
-    Raises:
-        ValueError: if there are not as many placeholders as regions.
+    `region_ids` are (K,) numbers N of `<rN>`. Returns a copy; without the placeholder it stays as
+    it is. Raises `ValueError` if there are not as many placeholders as regions.
     """
     at = ids == tokens[placeholder]
     if int(at.sum()) not in (0, len(region_ids)):
@@ -76,19 +52,6 @@ def name_boxes(ids: Tensor, placeholder: str, region_ids: Tensor, tokens: TokenI
             f"{int(at.sum())} {placeholder} in the prompt, but {len(region_ids)} boxes given."
         )
     return ids.masked_scatter(at, region_ids.to(ids) + tokens.region(0))
-
-
-def match_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
-    """The region that stands for each given box: the one with the highest IoU.
-
-    Args:
-        boxes: (K, 4) xyxy.
-        regions: (N, 4) xyxy in the same frame.
-
-    Returns:
-        (K,) indices into N.
-    """
-    return pairwise_iou(boxes, regions).argmax(dim=1)
 
 
 def splice(
@@ -99,21 +62,11 @@ def splice(
     region_tokens: Tensor,
     refer_tokens: Tensor,
 ) -> Tensor:
-    """Write visual tokens over the embeddings of their placeholders (paper 3.2).
+    """Write visual tokens over the (T, D) embeddings of their placeholders (paper 3.2).
 
-    Args:
-        embeddings: (T, D) word embeddings of `ids`.
-        ids: (T,) expanded ids.
-        tokens: ids of the new tokens.
-        image_tokens: (P, D) for the `<image>` positions, in order.
-        region_tokens: (N, D) for the `<region>` positions, in order.
-        refer_tokens: (K, D) for the `<refer_feat>` positions, in order.
-
-    Returns:
-        (T, D) a new tensor.
-
-    Raises:
-        ValueError: if a kind of placeholder does not occur as often as it has tokens.
+    `ids` are (T,) expanded; (P, D) image, (N, D) region and (K, D) refer tokens go to `<image>`,
+    `<region>` and `<refer_feat>`, in order. Returns a new tensor; raises `ValueError` if a kind of
+    placeholder does not occur as often as it has tokens.
     """
     # A masked assignment, not an edit of the caller's ids: upstream writes into its input.
     visual = {IMAGE: image_tokens, REGION: region_tokens, REFER_FEATURE: refer_tokens}

@@ -19,23 +19,15 @@ _NEVER = -20.0
 
 
 class TaughtNames(nn.Module):
-    """Recognises things by name in boxes; one that was taught nothing yet recognises none.
-
-    Args:
-        count: C names.
-        channels: K of the feature map that is looked at.
-        width: D of the language model.
-
-    Attributes:
-        weight: (C, K * BINS**2), what of a box speaks for each name.
-        bias: (C,).
-        directions: (C, D), what each name adds to a region token.
-    """
+    """Recognises things by name in boxes; one that was taught nothing yet recognises none."""
 
     def __init__(self, count: int, channels: int, width: int) -> None:
+        """Make room for C names, seen on K channels, in the D of a language model."""
         super().__init__()
+        # (C, K * BINS**2), what of a box speaks for each name, and (C,).
         self.weight = nn.Parameter(torch.zeros(count, channels * BINS**2))
         self.bias = nn.Parameter(torch.full((count,), _NEVER))
+        # (C, D), what each name adds to a region token.
         self.directions = nn.Parameter(torch.zeros(count, width))
         self.requires_grad_(False)
 
@@ -46,14 +38,9 @@ class TaughtNames(nn.Module):
             self.get_parameter(part)[: len(learnt)] = learnt
 
     def forward(self, feature_map: Tensor, boxes: Tensor) -> Tensor:
-        """Say what boxes show.
+        """Say what (N, 4) boxes, xyxy in [0, 1], show of the (K, h, w) map of one picture.
 
-        Args:
-            feature_map: (K, h, w) of one picture.
-            boxes: (N, 4) xyxy in [0, 1].
-
-        Returns:
-            (N, C) probabilities, each name by itself; those below one half are 0.
+        Returns (N, C) probabilities, each name by itself; those below one half are 0.
         """
         scores = see(feature_map, boxes) @ self.weight.float().mT + self.bias.float()
         probabilities = scores.sigmoid()
@@ -70,14 +57,9 @@ class TaughtNames(nn.Module):
 
 
 def see(feature_map: Tensor, boxes: Tensor) -> Tensor:
-    """What sets boxes apart from the rest of a picture, bin by bin.
+    """What sets (N, 4) boxes, xyxy in [0, 1], apart from the rest of a (K, h, w) map, bin by bin.
 
-    Args:
-        feature_map: (K, h, w).
-        boxes: (N, 4) xyxy in [0, 1].
-
-    Returns:
-        (N, K * BINS**2) in fp32.
+    Returns (N, K * BINS**2) in fp32.
     """
     height, width = feature_map.shape[-2:]
     # What the whole picture has in common, its light above all, says nothing of a box.

@@ -6,14 +6,10 @@ from groma.config import GromaConfig
 
 
 def merge_patches(grid: Tensor) -> Tensor:
-    """Concatenate every 2x2 block of patches into one token (paper 3.1).
+    """Concatenate every 2x2 block of (B, D, g, g) patches, g even, into one token (paper 3.1).
 
-    Args:
-        grid: (B, D, g, g) patch features, g even.
-
-    Returns:
-        (B, (g/2)^2, 4D) in row-major order; channels in the order (row, column) = (even, even),
-        (odd, even), (even, odd), (odd, odd).
+    Returns (B, (g/2)^2, 4D) in row-major order; channels in the order (row, column) = (even, even),
+    (odd, even), (even, odd), (odd, odd).
     """
     batch, width, height, _ = grid.shape
     # The last axes are (row of blocks, row in it, column of blocks, column in it). The column in a

@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import ModelOutput
 
 from groma.model.region_selection import SelectionPolicy, select_candidates
-from groma.model.splice import expand_with_labels, match_boxes, name_boxes, splice
+from groma.model.splice import expand_with_labels, name_boxes, splice
+from groma.ops.boxes import pairwise_iou
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX
 from groma.types import IGNORED, ImageFeatures, Regions
 
@@ -24,41 +25,26 @@ if TYPE_CHECKING:
 
 @dataclass
 class GromaOutput(ModelOutput):
-    """What `forward` returns.
+    """What `forward` returns; positions are those after the expansion of the placeholders."""
 
-    Attributes:
-        loss: mean cross-entropy of the supervised tokens, or None without labels.
-        logits: (B, T', V + 114) after the expansion of the placeholders, padded on the right; None
-            in training with labels, which only needs those of supervised tokens.
-        labels: (B, T') the labels of these positions, or None without labels.
-        regions: per picture, in the order of their names `<r0>`, `<r1>`, ...
-        input_ids: (B, T') the ids of these positions, padded with `[PAD]`.
-        attentions: of every layer (B, H, T', T'), if they were asked for.
-    """
-
-    loss: Tensor | None = None
+    loss: Tensor | None = None  # mean cross-entropy of the supervised tokens; None without labels
+    # (B, T', V + 114) padded on the right; None in training with labels, which only needs those of
+    # supervised tokens.
     logits: Tensor | None = None
-    labels: Tensor | None = None
-    regions: list[Regions] | None = None
-    input_ids: Tensor | None = None
-    attentions: tuple[Tensor, ...] | None = None
+    labels: Tensor | None = None  # (B, T') or None without labels
+    regions: list[Regions] | None = None  # per picture, in the order of their names
+    input_ids: Tensor | None = None  # (B, T') padded with `[PAD]`
+    attentions: tuple[Tensor, ...] | None = None  # each (B, H, T', T'), if they were asked for
 
 
 @dataclass(frozen=True)
 class TrainingPicture:
-    """One picture with its regions encoded and the boxes that its conversation speaks of.
+    """One picture with its regions encoded and the boxes that its conversation speaks of."""
 
-    Attributes:
-        image_tokens: (P, D).
-        regions: with their tokens, by score.
-        refer: (K, 4) xyxy in [0, 1], the boxes of `<refer_box>`.
-        ground: (K, 4) the boxes of `<ground_box>`.
-    """
-
-    image_tokens: Tensor
-    regions: Regions
-    refer: Tensor
-    ground: Tensor
+    image_tokens: Tensor  # (P, D)
+    regions: Regions  # with their tokens, by score
+    refer: Tensor  # (K, 4) xyxy in [0, 1], the boxes of `<refer_box>`
+    ground: Tensor  # (K, 4) the boxes of `<ground_box>`
 
 
 @dataclass(frozen=True)
@@ -85,11 +71,7 @@ def encode_pictures(
 ) -> list[TrainingPicture]:
     """Choose the regions of pictures, true boxes among them, and encode them.
 
-    Args:
-        model: whose region encoder and projector are used.
-        features: of B pictures, from `model.image_features`.
-        refer_boxes: as in `forward`.
-        ground_boxes: as in `forward`.
+    `features` are those of `model.image_features`, boxes as in its `forward`.
     """
     image_tokens, feature_maps = model.visual_tokens(features)
     none = [torch.zeros(0, 4)] * len(features.proposals)
@@ -117,12 +99,7 @@ def read_prompts(
 ) -> GromaOutput:
     """Predict the next tokens of prompts, and the loss where they are supervised.
 
-    Args:
-        model: whose language model reads.
-        prompts: B of them, from `splice_prompts`.
-        is_supervised: whether they have labels.
-        num_items_in_batch: as in `forward`.
-        output_attentions: as in `forward`.
+    `prompts` come from `splice_prompts`; other arguments as in the model's `forward`.
     """
     output = model.language_model.model(
         inputs_embeds=pad_sequence([prompt.embeddings for prompt in prompts], batch_first=True),
@@ -180,22 +157,18 @@ def _splice_prompt(
     tokens, regions, region_tokens = model.tokens, picture.regions, picture.regions.tokens
     assert region_tokens is not None
     # A box that lost to a prediction is that prediction, so it is found again by overlap.
-    referred = match_boxes(picture.refer, regions.boxes)
-    grounded = match_boxes(picture.ground, regions.boxes)
+    referred, grounded = (
+        pairwise_iou(boxes, regions.boxes).argmax(dim=1)
+        for boxes in (picture.refer, picture.ground)
+    )
     supervised_names = (ids == tokens[GROUND_BOX]) & (labels == ids)
     ids = name_boxes(ids, REFER_BOX, referred, tokens)
     ids = name_boxes(ids, GROUND_BOX, grounded, tokens)
     labels = torch.where(supervised_names, ids, labels)
     names = torch.arange(len(regions), device=ids.device)
     ids, labels = expand_with_labels(ids, labels, names, tokens, model.config.num_image_tokens)
-    embeddings = splice(
-        model.get_input_embeddings()(ids),
-        ids,
-        tokens,
-        picture.image_tokens,
-        region_tokens,
-        region_tokens[referred],
-    )
+    words, seen = model.get_input_embeddings()(ids), picture.image_tokens
+    embeddings = splice(words, ids, tokens, seen, region_tokens, region_tokens[referred])
     return SplicedPrompt(embeddings, ids, labels, regions)
 
 
@@ -209,16 +182,10 @@ def _shuffle(regions: Regions) -> Regions:
 def next_token_loss(logits: Tensor, labels: Tensor, divisor: Tensor | int | None = None) -> Tensor:
     """Cross-entropy of every supervised token given those before it.
 
-    Args:
-        logits: (B, T, V).
-        labels: (B, T), -100 where nothing is supervised.
-        divisor: what the sum is divided by; by default the number of supervised tokens.
+    `logits` are (B, T, V), `labels` (B, T), -100 where nothing is supervised. The sum is divided by
+    `divisor`, by default the number of supervised tokens.
     """
-    reduction = "mean" if divisor is None else "sum"
-    loss = F.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(),
-        labels[:, 1:].flatten().to(logits.device),
-        ignore_index=IGNORED,
-        reduction=reduction,
-    )
-    return loss if divisor is None else loss / divisor
+    said, wanted = logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device)
+    if divisor is None:
+        return F.cross_entropy(said, wanted, ignore_index=IGNORED)
+    return F.cross_entropy(said, wanted, ignore_index=IGNORED, reduction="sum") / divisor
