@@ -108,18 +108,10 @@ def align_picture(
     settings: AlignmentSettings,
     regions: Sequence[Region] | None = None,
 ) -> Alignment:
-    """Score labels by the views of a picture.
+    """Score labels by the views of an RGB picture: regions, or random crops where there are none.
 
-    Args:
-        image: RGB.
-        descriptions: label -> what things of that label look like; where there is none, the label
-            alone counts.
-        clip: compares pictures and texts.
-        settings: how.
-        regions: the views, and how much each is a thing; None takes random crops.
-
-    Raises:
-        GromaError: if there is no label.
+    `descriptions` say what things of each label look like; where there is none, the label alone
+    counts. Raises `GromaError` if there is no label.
     """
     if not descriptions:
         raise GromaError("There is no label to score.")
@@ -151,18 +143,11 @@ def align(
     settings: AlignmentSettings,
     objectness: Tensor | None = None,
 ) -> Tensor:
-    """How well a picture fits a label (paper, equations of the WCA score).
+    """How well a picture fits a label, from -1 to 1 (paper, equations of the WCA score).
 
-    Args:
-        whole: (D,) feature of the picture; all features have length 1.
-        views: (N, D) of its parts, N >= 1.
-        label: (D,) of the label in a sentence.
-        descriptions: (M, D), M >= 1.
-        settings: how.
-        objectness: (N,) in [0, 1], how much each view is a thing; None is all alike.
-
-    Returns:
-        A number in [-1, 1].
+    Features, all of length 1, are (D,) of the picture, (N, D) of its parts, (D,) of the label in a
+    sentence and (M, D) of descriptions, N, M >= 1. `objectness`, (N,) in [0, 1], is how much each
+    view is a thing; None is all alike.
     """
     of_views = weights(whole, views, settings.view_sharpness, objectness)
     of_texts = weights(label, descriptions, settings.text_sharpness)
@@ -175,13 +160,10 @@ def align(
 def weights(
     whole: Tensor, parts: Tensor, sharpness: float, objectness: Tensor | None = None
 ) -> Tensor:
-    """How much each part counts, more if it is like the whole; the sum is 1.
+    """How much each of (N, D) parts counts, more if it is like the (D,) whole; the sum is 1.
 
-    Args:
-        whole: (D,), of length 1 as all features.
-        parts: (N, D).
-        sharpness: factor of the cosines before the softmax.
-        objectness: (N,) that the weights are multiplied by; all 0 is all alike.
+    Features have length 1, and `sharpness` is a factor of the cosines before the softmax; the
+    weights are multiplied by `objectness` (N,), of which all 0 is all alike.
     """
     logits = sharpness * (parts @ whole)
     if objectness is not None and objectness.any():

@@ -54,40 +54,22 @@ class UnusableEndpointError(EndpointError):
 class ChatEndpoint:
     """A chat model behind an OpenAI-compatible address; may be used from several threads.
 
-    Args:
-        url: such as "http://localhost:8000/v1"; with or without "/chat/completions".
-        model: its name there.
-        folder: where answers are kept; made where there is none.
-        settings: further fields of a request, such as `temperature` and `max_tokens`.
-        key_variable: environment variable that holds the key. No key is sent where it is not set.
-        requests_per_minute: most requests sent, retries included.
-        timeout: seconds for one attempt, from its first byte to its last.
-        attempts: most attempts for one request.
-        patience: seconds before the second attempt; doubles with each.
-        resend: send requests again that an earlier run was killed over.
-
-    Attributes:
-        model: as given.
-        url: the address that takes requests.
-        settings: as given.
-
-    Raises:
-        GromaError: if the address is none, a number makes no sense, or the key is none.
+    Raises `GromaError` if the address is none, a number makes no sense, or the key is none.
     """
 
     def __init__(
         self,
-        url: str,
-        model: str,
-        folder: Path,
+        url: str,  # such as "http://localhost:8000/v1"; with or without "/chat/completions"
+        model: str,  # its name there
+        folder: Path,  # where answers are kept; made where there is none
         *,
-        settings: Mapping[str, Any] | None = None,
-        key_variable: str = "GROMA_API_KEY",
-        requests_per_minute: float = 60.0,
-        timeout: float = 120.0,
-        attempts: int = 6,
-        patience: float = 1.0,
-        resend: bool = False,
+        settings: Mapping[str, Any] | None = None,  # further fields of a request: temperature, …
+        key_variable: str = "GROMA_API_KEY",  # of the environment; none is sent where it is not set
+        requests_per_minute: float = 60.0,  # most requests sent, retries included
+        timeout: float = 120.0,  # seconds for one attempt, from its first byte to its last
+        attempts: int = 6,  # most for one request
+        patience: float = 1.0,  # seconds before the second attempt; doubles with each
+        resend: bool = False,  # send requests again that an earlier run was killed over
     ) -> None:
         if min(requests_per_minute, timeout, attempts) <= 0:
             raise GromaError("Rate, timeout and attempts of an endpoint must be above zero.")

@@ -60,19 +60,13 @@ ImageSource = str | Path | bytes | Image.Image | np.ndarray
 def load_image(source: ImageSource) -> Image.Image:
     """Read any picture as 8-bit RGB, upright, on white where it is transparent.
 
-    EXIF rotation is applied, XMP's where there is none; 16-bit and floating-point greys are
-    scaled, not clipped; of an animation the first frame is taken.
+    It is a path, the bytes of a file, a PIL image in any mode, or an array (H, W), (H, W, 1),
+    (H, W, 3) RGB or (H, W, 4) RGBA of bool, uint8, uint16 or floats in [0, 1]. EXIF rotation is
+    applied, XMP's where there is none; 16-bit and floating-point greys are scaled, not clipped; of
+    an animation the first frame is taken. Returns a new image of the upright picture's full size.
 
-    Args:
-        source: a path, the bytes of a file, a PIL image in any mode, or an array (H, W),
-            (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA of bool, uint8, uint16 or floats in [0, 1].
-
-    Returns:
-        A new RGB image of the upright picture's full size.
-
-    Raises:
-        GromaError: if there is no such file, it is no picture, it is empty or damaged, or it has
-            more than `MAX_PIXELS` pixels, or more than `MAX_SIDE` on a side.
+    Raises `GromaError` if there is no such file, it is no picture, it is empty or damaged, or it
+    has more than `MAX_PIXELS` pixels, or more than `MAX_SIDE` on a side.
     """
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), "The array")
@@ -131,15 +125,10 @@ def is_photograph(source: str | Path | bytes) -> bool:
 
 
 def to_pixels(image: Image.Image, image_size: int, windows: Tensor | None = None) -> PixelInput:
-    """Resize to the image encoder's square and normalise with the ImageNet statistics.
+    """Resize an RGB picture to the image encoder's square and normalise it.
 
-    Args:
-        image: an RGB picture, as `load_image` returns it.
-        image_size: S, the side in pixels; the aspect ratio is not kept.
-        windows: (T, 4) xyxy in [0, 1], tiles of the picture that are wanted besides.
-
-    Returns:
-        Pixels in float32 and the (H, W) of `image`.
+    `image_size` is S, the side in pixels; the aspect ratio is not kept. `windows` (T, 4), xyxy in
+    [0, 1], are tiles of the picture that are wanted besides. Returns pixels in float32.
     """
     size = image.height, image.width
     windows = torch.zeros(0, 4) if windows is None else windows
@@ -167,17 +156,10 @@ def normalise_pixels(pixels: Tensor) -> Tensor:
 def check_boxes(boxes_px: Sequence[Sequence[float]], size: Size, limit: int) -> list[Box]:
     """Validate boxes a person drew or typed, and cut what hangs over the picture's edge.
 
-    Args:
-        boxes_px: N boxes, each x1, y1, x2, y2 in pixels of the picture.
-        size: (H, W) of the picture.
-        limit: most boxes allowed.
-
-    Returns:
-        N xyxy boxes in pixels, inside the picture and at least `MIN_BOX_SIDE` wide and high.
-
-    Raises:
-        GromaError: naming the first box that is not four finite numbers, is inverted or empty, or
-            lies outside the picture; or if there are more than `limit`.
+    They are x1, y1, x2, y2 in pixels of a picture of size (H, W); so are those that are returned,
+    inside the picture and at least `MIN_BOX_SIDE` wide and high. Raises `GromaError`, naming the
+    first box that is not four finite numbers, is inverted or empty, or lies outside the picture; or
+    if there are more than `limit`.
     """
     if len(boxes_px) > limit:
         raise GromaError(f"{len(boxes_px)} boxes are too many: at most {limit} can be given.")
@@ -293,11 +275,6 @@ def _too_large(name: str) -> str:
     return f"{name} is too large: at most {limit} million pixels can be read, please reduce it."
 
 
-def _too_long(name: str) -> str:
-    """Explain in one sentence why a narrow picture was not decoded."""
-    return f"{name} is too long: at most {MAX_SIDE:,} pixels a side can be read, please cut it."
-
-
 def _damaged(name: str) -> str:
     """Explain in one sentence why decoding stopped."""
     return f"{name} is damaged or cut off and cannot be decoded."
@@ -320,7 +297,9 @@ def _check_size(image: Image.Image, name: str) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise GromaError(_too_large(name))
     if max(image.size) > MAX_SIDE:
-        raise GromaError(_too_long(name))
+        raise GromaError(
+            f"{name} is too long: at most {MAX_SIDE:,} pixels a side can be read, please cut it."
+        )
 
 
 def _upright(image: Image.Image) -> Image.Image:

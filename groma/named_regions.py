@@ -20,15 +20,12 @@ class RegionRef:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
-        return _to_dict(self, "id", "box", "score", "objectness", "user", "mask")
+        return _to_dict(self, "score")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        user = None if data["user"] is None else int(data["user"])
-        score, objectness = float(data["score"]), float(data["objectness"])
-        mask = _read_mask(data)
-        return cls(int(data["id"]), to_box(data["box"]), score, objectness, user, mask)
+        return cls(score=float(data["score"]), **_from_dict(data))
 
 
 @dataclass(frozen=True)
@@ -49,17 +46,14 @@ class Region:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
-        data = _to_dict(self, "id", "box", "extent", "objectness", "user", "mask")
+        data = _to_dict(self, "extent")
         return data if self.shape is None else data | {"shape": self.shape.to_json()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        user = None if data["user"] is None else int(data["user"])
-        box, extent = to_box(data["box"]), to_box(data["extent"])
         shape = parse_shape(data["shape"]) if "shape" in data else None
-        objectness, mask = float(data["objectness"]), _read_mask(data)
-        return cls(int(data["id"]), box, extent, objectness, user, shape, mask)
+        return cls(extent=to_box(data["extent"]), shape=shape, **_from_dict(data))
 
 
 @dataclass(frozen=True)
@@ -75,11 +69,7 @@ class GroundedSpan:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
-        return {
-            "start": self.start,
-            "end": self.end,
-            "regions": [region.to_dict() for region in self.regions],
-        }
+        return vars(self) | {"regions": [region.to_dict() for region in self.regions]}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -88,13 +78,19 @@ class GroundedSpan:
         return cls(int(data["start"]), int(data["end"]), regions)
 
 
-def _to_dict(region: RegionRef | Region, *names: str) -> dict[str, Any]:
-    """Fields of a region, JSON-ready; a mask only where there is one."""
-    data = {name: getattr(region, name) for name in names}
+def _to_dict(region: RegionRef | Region, own: str) -> dict[str, Any]:
+    """What both kinds have, and one field more, JSON-ready; a mask only where there is one."""
+    data = {name: getattr(region, name) for name in ("id", "box", own, "objectness", "user")}
     lists = {name: list(value) for name, value in data.items() if isinstance(value, tuple)}
-    mask = data.pop("mask")
-    return data | lists | ({} if mask is None else {"mask": mask.to_run_lengths()})
+    return data | lists | ({"mask": region.mask.to_run_lengths()} if region.mask else {})
 
 
-def _read_mask(data: dict[str, Any]) -> Mask | None:
-    return Mask.from_json(data["mask"]) if "mask" in data else None
+def _from_dict(data: dict[str, Any]) -> dict[str, Any]:
+    """What both kinds have, by the names of their fields."""
+    return {
+        "id": int(data["id"]),
+        "box": to_box(data["box"]),
+        "objectness": float(data["objectness"]),
+        "user": None if data["user"] is None else int(data["user"]),
+        "mask": Mask.from_json(data["mask"]) if "mask" in data else None,
+    }

@@ -80,8 +80,20 @@ class Point:
         return Box(*self.box(image_size)).mask(image_size)
 
 
+class _Drawn:
+    """What has pixels, and a box around them."""
+
+    def mask(self, image_size: Size) -> BoolArray:
+        """Pixels (H, W) of a picture."""
+        raise NotImplementedError
+
+    def box(self, image_size: Size) -> Corners:
+        """Around its pixels of a picture (H, W)."""
+        return box_around(self.mask(image_size))
+
+
 @dataclass(frozen=True)
-class Scribble:
+class Scribble(_Drawn):
     """Strokes of a pen."""
 
     strokes: tuple[tuple[_XY, ...], ...]  # each at least one place; lines join neighbours
@@ -91,10 +103,6 @@ class Scribble:
         """`{"scribble": [[[x, y], …], …], "width": w}`; the inverse of `parse_shape`."""
         strokes = [[list(place) for place in stroke] for stroke in self.strokes]
         return {"scribble": strokes} | ({} if self.width is None else {"width": self.width})
-
-    def box(self, image_size: Size) -> Corners:
-        """Around its pixels of a picture (H, W)."""
-        return box_around(self.mask(image_size))
 
     def mask(self, image_size: Size) -> BoolArray:
         """Every pixel that the pen went over, of a picture (H, W)."""
@@ -114,7 +122,7 @@ class Scribble:
 
 
 @dataclass(frozen=True)
-class Polygon:
+class Polygon(_Drawn):
     """A closed outline; the last place is joined to the first."""
 
     points: tuple[_XY, ...]
@@ -123,10 +131,6 @@ class Polygon:
         """`{"polygon": [[x, y], …]}`; the inverse of `parse_shape`."""
         return {"polygon": [list(place) for place in self.points]}
 
-    def box(self, image_size: Size) -> Corners:
-        """Around its pixels of a picture (H, W)."""
-        return box_around(self.mask(image_size))
-
     def mask(self, image_size: Size) -> BoolArray:
         """Every pixel inside and below the outline, of a picture (H, W)."""
         places = [(math.floor(x), math.floor(y)) for x, y in self.points]
@@ -134,7 +138,7 @@ class Polygon:
 
 
 @dataclass(frozen=True)
-class Mask:
+class Mask(_Drawn):
     """Pixels, as COCO's run lengths down the columns.
 
     Raises `GromaError` if the run lengths are damaged, do not fill the size, or cover nothing.
@@ -178,10 +182,6 @@ class Mask:
         """`{"mask": {"size": [h, w], "counts": "…"}}`; the inverse of `parse_shape`."""
         return {"mask": self.to_run_lengths()}
 
-    def box(self, image_size: Size) -> Corners:
-        """Around its pixels."""
-        return box_around(self.mask(image_size))
-
     def mask(self, image_size: Size) -> BoolArray:
         """Its pixels; raises `GromaError` if the picture (H, W) has another size."""
         self.check_size(image_size)
@@ -203,13 +203,10 @@ Shape = Box | Point | Scribble | Polygon | Mask
 def parse_shape(value: Any) -> Shape:
     """Read a shape from JSON: the inverse of `to_json`.
 
-    Args:
-        value: `[x1, y1, x2, y2]`, `{"point": [x, y]}`, `{"polygon": [[x, y], …]}`, `{"scribble":
-            [[[x, y], …], …], "width": w}`, or `{"mask": {"size": [h, w], "counts": …}}` with
-            COCO's run lengths, compressed or not.
-
-    Raises:
-        GromaError: if it is nothing of that, or out of bounds.
+    It is `[x1, y1, x2, y2]`, `{"point": [x, y]}`, `{"polygon": [[x, y], …]}`,
+    `{"scribble": [[[x, y], …], …], "width": w}`, or `{"mask": {"size": [h, w], "counts": …}}` with
+    COCO's run lengths, compressed or not. Raises `GromaError` if it is nothing of that, or out of
+    bounds.
     """
     if isinstance(value, Mapping):
         kinds = [kind for kind in _PARSERS if kind in value]
@@ -224,17 +221,11 @@ def parse_shape(value: Any) -> Shape:
 
 
 def read_shape(value: Any, image_size: Size, number: int = 1) -> Shape:
-    """Read a region of a picture as a program, a page or a file gives it.
+    """Read a region of a picture (H, W) as a program, a page or a file gives it.
 
-    What hangs over the picture's edge is cut, of a box; of the others it does not count.
-
-    Args:
-        value: a shape, or one as JSON, see `parse_shape`.
-        image_size: (H, W) of the picture.
-        number: which region it is, for messages.
-
-    Raises:
-        GromaError: naming the region, if it is no shape, or outside the picture.
+    It is a shape, or one as JSON, see `parse_shape`. What hangs over the picture's edge is cut, of
+    a box; of the others it does not count. Raises `GromaError`, naming the region by its number, if
+    it is no shape, or outside the picture.
     """
     if isinstance(value, Shape):
         value = value.to_json()
@@ -250,15 +241,9 @@ def read_shape(value: Any, image_size: Size, number: int = 1) -> Shape:
 
 
 def read_shapes(values: Sequence[Any], image_size: Size, limit: int) -> list[Shape]:
-    """Read all regions of a question; see `read_shape`.
+    """Read all regions of a question about a picture (H, W); see `read_shape`.
 
-    Args:
-        values: N regions.
-        image_size: (H, W) of the picture.
-        limit: most regions allowed.
-
-    Raises:
-        GromaError: naming the first that is wrong; or if there are more than `limit`.
+    Raises `GromaError`, naming the first that is wrong; or if there are more than `limit`.
     """
     if len(values) > limit:
         raise GromaError(f"{len(values)} regions are too many: at most {limit} can be given.")
@@ -351,11 +336,6 @@ def _read_places(values: Any, least: int) -> tuple[_XY, ...]:
     return places
 
 
-def _parse_point(value: Mapping[str, Any]) -> Point:
-    ((x, y),) = _read_places([value["point"]], 1)
-    return Point(x, y)
-
-
 def _parse_scribble(value: Mapping[str, Any]) -> Scribble:
     strokes, width = value["scribble"], value.get("width")
     if not isinstance(strokes, Sequence) or not 1 <= len(strokes) <= MOST_STROKES:
@@ -373,17 +353,9 @@ def _parse_scribble(value: Mapping[str, Any]) -> Scribble:
     return Scribble(read, width)
 
 
-def _parse_polygon(value: Mapping[str, Any]) -> Polygon:
-    return Polygon(_read_places(value["polygon"], 3))
-
-
-def _parse_mask(value: Mapping[str, Any]) -> Mask:
-    return Mask.from_json(value["mask"])
-
-
 _PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Shape]] = {
-    "point": _parse_point,
+    "point": lambda value: Point(*_read_places([value["point"]], 1)[0]),
     "scribble": _parse_scribble,
-    "polygon": _parse_polygon,
-    "mask": _parse_mask,
+    "polygon": lambda value: Polygon(_read_places(value["polygon"], 3)),
+    "mask": lambda value: Mask.from_json(value["mask"]),
 }

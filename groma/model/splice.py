@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from groma.ops.boxes import pairwise_iou
 from groma.tokens import IMAGE, REFER_FEATURE, REGION, TokenIds
 from groma.types import IGNORED
 
@@ -52,6 +53,11 @@ def name_boxes(ids: Tensor, placeholder: str, region_ids: Tensor, tokens: TokenI
             f"{int(at.sum())} {placeholder} in the prompt, but {len(region_ids)} boxes given."
         )
     return ids.masked_scatter(at, region_ids.to(ids) + tokens.region(0))
+
+
+def match_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
+    """(K,) indices of the (N, 4) regions of highest IoU, which stand for (K, 4) boxes; xyxy."""
+    return pairwise_iou(boxes, regions).argmax(dim=1)
 
 
 def splice(

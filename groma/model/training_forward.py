@@ -14,8 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import ModelOutput
 
 from groma.model.region_selection import SelectionPolicy, select_candidates
-from groma.model.splice import expand_with_labels, name_boxes, splice
-from groma.ops.boxes import pairwise_iou
+from groma.model.splice import expand_with_labels, match_boxes, name_boxes, splice
 from groma.tokens import GROUND_BOX, PAD, REFER_BOX
 from groma.types import IGNORED, ImageFeatures, Regions
 
@@ -157,10 +156,8 @@ def _splice_prompt(
     tokens, regions, region_tokens = model.tokens, picture.regions, picture.regions.tokens
     assert region_tokens is not None
     # A box that lost to a prediction is that prediction, so it is found again by overlap.
-    referred, grounded = (
-        pairwise_iou(boxes, regions.boxes).argmax(dim=1)
-        for boxes in (picture.refer, picture.ground)
-    )
+    referred = match_boxes(picture.refer, regions.boxes)
+    grounded = match_boxes(picture.ground, regions.boxes)
     supervised_names = (ids == tokens[GROUND_BOX]) & (labels == ids)
     ids = name_boxes(ids, REFER_BOX, referred, tokens)
     ids = name_boxes(ids, GROUND_BOX, grounded, tokens)
