@@ -50,7 +50,7 @@ class AlignmentSettings:
 
 
 @dataclass(frozen=True)
-class Fit:
+class _Fit:
     """A description and the view it fits best."""
 
     description: str
@@ -64,7 +64,7 @@ class Alignment:
 
     views: tuple[Box, ...]  # xyxy in pixels; the whole picture where there is no other
     scores: dict[str, float]  # of every label, best first
-    fits: dict[str, tuple[Fit, ...]]  # of every label's descriptions, in their order
+    fits: dict[str, tuple[_Fit, ...]]  # of every label's descriptions, in their order
 
 
 class Clip:
@@ -129,7 +129,7 @@ def align_picture(
         scores[label] = float(align(whole, seen, name, told, settings, objectness))
         best = (told @ seen.T).max(dim=1)
         rows = zip(texts, best.indices.tolist(), best.values.tolist(), strict=False)
-        fits[label] = tuple(Fit(*row) for row in rows)
+        fits[label] = tuple(_Fit(*row) for row in rows)
     ranked = dict(sorted(scores.items(), key=lambda score: -score[1]))
     everything: Box = (0.0, 0.0, float(image.width), float(image.height))
     return Alignment(tuple(views) or (everything,), ranked, fits)

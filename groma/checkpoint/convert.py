@@ -12,14 +12,8 @@ from groma.model.quantization import Quantization, stored_quantization
 from groma.types import GromaError
 
 _TOKENIZER_FILES = (
-    "tokenizer.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "generation_config.json",
+    *("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt", "generation_config.json"),
 )
 
 
@@ -33,17 +27,10 @@ def convert(
 ) -> None:
     """Write a checkpoint in our layout, quantised if asked for, that loads fast ever after.
 
-    Args:
-        source: folder or Hub id, in any layout that `load` reads.
-        target: a folder that does not exist or is empty.
-        quantization: of the language model's linear layers.
-        dtype: of everything else.
-        max_shard_size: largest weight file.
-        adapter: folder of an adapter (LoRA) whose weights are added to the model's for good.
-
-    Raises:
-        GromaError: as `load`, if the target holds files already, or the adapter was made for
-            another model.
+    The source is in any layout that `load` reads, the target a folder that does not exist or is
+    empty. `quantization` is of the language model's linear layers, `dtype` of everything else; the
+    weights of an adapter (LoRA) are added to the model's for good. Raises `GromaError` as `load`,
+    if the target holds files already, or the adapter was made for another model.
     """
     target = Path(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

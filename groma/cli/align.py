@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groma.cli.options import add_model_options, add_picture_options, load_model, read_picture
+from groma.cli.options import add_model_options, add_picture_options, find_regions, read_picture
 from groma.cli.terminal import format_box, format_table, printable, show
 from groma.types import GromaError
 
@@ -59,21 +59,10 @@ def _run(options: argparse.Namespace) -> None:
     image, descriptions = read_picture(options), _read(options.labels, options.descriptions)
     from groma.alignment import AlignmentSettings, Clip, align_picture
 
-    settings = AlignmentSettings(
-        num_crops=options.num_crops,
-        smallest_crop=options.smallest_crop,
-        unit_sums=options.unit_sums,
-        seed=options.seed,
-    )
+    names = ("num_crops", "smallest_crop", "unit_sums", "seed")
+    settings = AlignmentSettings(**{name: getattr(options, name) for name in names})
     clip = Clip(options.clip)
-    regions = None
-    if options.views == "regions":
-        regions = load_model(options).regions(
-            image,
-            score_threshold=options.score_threshold,
-            max_regions=options.max_regions,
-            detail=options.detail,
-        )
+    regions = find_regions(options, image) if options.views == "regions" else None
     alignment = align_picture(image, descriptions, clip, settings, regions)
     show(asdict(alignment) if options.json else _format(alignment))
     if options.save:

@@ -10,7 +10,6 @@ from groma.cli.options import (
     add_masks_option,
     add_model_options,
     add_picture_options,
-    load_mask_maker,
     load_model,
     read_picture,
 )
@@ -53,6 +52,7 @@ def _run(options: argparse.Namespace) -> None:
     from groma.chat.conversation import check_question
     from groma.chat.settings import GenerationSettings
     from groma.image import load_mask
+    from groma.masks.maker import load_maker
     from groma.shapes import Mask
 
     # Whatever is wrong with the question is said before a model is loaded.
@@ -60,7 +60,9 @@ def _run(options: argparse.Namespace) -> None:
     names = (field.name for field in fields(GenerationSettings))
     settings = GenerationSettings(**{name: getattr(options, name) for name in names})
     image = read_picture(options)
-    maker = load_mask_maker(options)
+    maker = None
+    if options.mask_maker is not None:
+        maker = load_maker(options.mask_maker, options.device)
     drawn = [Mask.of(load_mask(d)) if isinstance(d, Path) else d for d in options.drawn]
     groma = load_model(options, options.adapter)
     if maker:

@@ -75,12 +75,9 @@ def _read(options: argparse.Namespace) -> "Mixture":
 
 
 def _stats(options: argparse.Namespace) -> None:
-    """What a configuration's sources hold.
+    """A table of what a configuration's sources hold; those that are never learnt from come last.
 
-    A table with, per source, its items, how many of them are one pass, and, of those read, boxes,
-    boxes that are broken while the rest of the item is not, turns, how many items are left out
-    because of their pictures, and how many are broken; and why, mostly. Sources that are never
-    learnt from come last.
+    A lost box is broken while the rest of its item is not; left out is an item for its picture.
     """
     mixture = _read(options)
     if options.limit < 0:

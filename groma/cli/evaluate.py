@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,23 +235,13 @@ def _settings(options: argparse.Namespace, benchmark: "Benchmark") -> "RunSettin
 def _protocol(options: argparse.Namespace, benchmark: "Benchmark") -> "Protocol":
     """The published protocol, but for what the options say."""
     from groma.checkpoint import load as loading
+    from groma.train.configuration import change
 
     wording = options.wording
     if wording == "auto":
         is_released = loading.read_config(loading.resolve(options.model)).compat
         wording = "tags" if is_released else "words"
-    names = (
-        "max_new_tokens",
-        "score_threshold",
-        "max_regions",
-        "detail",
-        "grounding",
-        "objectness",
-        "mask_maker",
-    )
-    chosen = {name: getattr(options, name, None) for name in names}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return replace(benchmark.protocol(wording), **given)
+    return change(benchmark.protocol(wording), vars(options) | {"wording": wording})
 
 
 def _predict(

@@ -26,15 +26,10 @@ def _run(options: argparse.Namespace) -> None:
     device, dtype = automatic(options.source)
     rows = [(p.name, p.parameters, " ".join(sorted(p.dtypes)), p.size) for p in parts]
     rows.append(("total", sum(p.parameters for p in parts), "", sum(p.size for p in parts)))
-    show(
-        format_table(
-            ("part", "parameters", "types", "memory"),
-            [
-                (name, f"{count:,}", types, f"{size / 1e6:,.1f} MB")
-                for name, count, types, size in rows
-            ],
-        )
-        + f"\n\nIt computes in {dtype} here, on {device}; --dtype chooses another type."
-    )
+    told = [
+        (name, f"{count:,}", kinds, f"{size / 1e6:,.1f} MB") for name, count, kinds, size in rows
+    ]
+    show(format_table(("part", "parameters", "types", "memory"), told))
+    show(f"\nIt computes in {dtype} here, on {device}; --dtype chooses another type.")
     if read_config(resolve(options.source)).is_convolutional:
         show(_CONVOLUTIONAL)

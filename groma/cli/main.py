@@ -32,10 +32,9 @@ _COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line.
+    """Run a command line; the exit status is 0, 130 after Ctrl-C, or 2 after a mistake.
 
-    Returns:
-        Exit status: 0, 2 after a mistake that one sentence on stderr explains, 130 after Ctrl-C.
+    One sentence on stderr explains the mistake.
     """
     # What Apple's GPUs cannot compute is computed on the CPU; PyTorch asks when it is imported.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")

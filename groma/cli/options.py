@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from groma.chat.chat import Groma
-    from groma.masks.maker import MaskMaker
+    from groma.named_regions import Region
     from groma.text.template import Template
 
 
@@ -108,6 +108,12 @@ def read_picture(options: argparse.Namespace) -> "Image.Image":
     return load_image(options.image)
 
 
+def find_regions(options: argparse.Namespace, image: "Image.Image") -> "tuple[Region, ...]":
+    """What the model finds in a picture, with the options of `add_picture_options`."""
+    names = ("score_threshold", "max_regions", "detail")
+    return load_model(options).regions(image, **{name: getattr(options, name) for name in names})
+
+
 def add_masks_option(parser: Any, flag: str = "--masks") -> None:
     """Which maker is asked for the pixels of regions."""
     parser.add_argument(
@@ -119,16 +125,3 @@ def add_masks_option(parser: Any, flag: str = "--masks") -> None:
         help="make masks of regions: by GrabCut, which is rough, or by a segmenter (SAM 2, "
         "EdgeTAM), a folder or an id of the Hugging Face Hub",
     )
-
-
-def load_mask_maker(options: argparse.Namespace) -> "MaskMaker | None":
-    """The maker, or None where nobody asked for masks.
-
-    Raises:
-        GromaError: if it cannot be loaded.
-    """
-    if options.mask_maker is None:
-        return None
-    from groma.masks.maker import load_maker
-
-    return load_maker(options.mask_maker, options.device)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from groma.cli.options import add_model_options, add_picture_options, load_model, read_picture
+from groma.cli.options import add_model_options, add_picture_options, find_regions, read_picture
 from groma.cli.terminal import format_box, format_table, show
 
 
@@ -20,12 +20,7 @@ def _run(options: argparse.Namespace) -> None:
     from groma.drawing.boxes import draw_boxes, regions_to_detections
 
     image = read_picture(options)
-    regions = load_model(options).regions(
-        image,
-        score_threshold=options.score_threshold,
-        max_regions=options.max_regions,
-        detail=options.detail,
-    )
+    regions = find_regions(options, image)
     if options.json:
         size = [image.height, image.width]
         show({"image_size": size, "regions": [region.to_dict() for region in regions]})

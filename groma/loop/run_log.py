@@ -8,8 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from groma.atomic_file import replacing
-from groma.loop.curves import LOG_NAME, PLOT_NAME, read_log
-from groma.loop.plotting import plot
+from groma.loop.curves import LOG_NAME, PLOT_NAME, plot, read_log
 
 _PLOT_SECONDS = 5.0
 

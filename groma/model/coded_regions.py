@@ -81,7 +81,7 @@ class CodedRegionEncoder(nn.Module):
         dice = torch.Generator().manual_seed(2)
         nn.init.orthogonal_(self.pooled.weight, generator=dice)
         if self.config.classifier:
-            self.classifier = RegionClassifier(len(self.config.nouns))
+            self.classifier = _RegionClassifier(len(self.config.nouns))
         self.requires_grad_(False)
         known = torch.tensor([noun in self.config.colourless for noun in self.config.nouns])
         self.register_buffer("colourless", known, persistent=False)
@@ -246,7 +246,7 @@ def merge_findings(
     return (findings, *maps[1:]), (in_tiles, *tile_maps[1:])
 
 
-class RegionClassifier(nn.Module):
+class _RegionClassifier(nn.Module):
     """Names boxes of a picture with the V nouns that a classifier's classes are folded to.
 
     `fold` says which of them each class is, V for none.
@@ -268,14 +268,14 @@ class RegionClassifier(nn.Module):
         # A little of what is around helps to tell what it is.
         margin = _MARGIN * (boxes[:, 2:] - boxes[:, :2])
         wide = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1).clamp(0, 1)
-        rgb = cut(pixels, wide, _CROP_SIDE).movedim(-1, 1)
+        rgb = _cut(pixels, wide, _CROP_SIDE).movedim(-1, 1)
         logits = self.network((rgb * 255 - 127).to(self.network.classes.weight) / 128)
         probabilities = logits.float().softmax(dim=1)
         folded = probabilities.new_zeros(len(boxes), self.num_nouns + 1)
         return folded.index_add_(1, self.fold, probabilities)[:, :-1]
 
 
-def cut(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
+def _cut(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     """Cut (N, 4) boxes, xyxy in [0, 1], out of (3, S, S) normalised pixels.
 
     Returns (N, side, side, 3) RGB in [0, 1].
@@ -301,7 +301,7 @@ def colour_weights(pixels: Tensor, boxes: Tensor, masks: Tensor | None = None) -
         own = F.adaptive_avg_pool2d(masks, _COLOUR_SAMPLES).flatten(1)
         middles = torch.where(is_masked, boxes, middles)
         counts = torch.where(is_masked, own, counts)
-    colours = name_colours(cut(pixels, middles, _COLOUR_SAMPLES)).flatten(1)
+    colours = name_colours(_cut(pixels, middles, _COLOUR_SAMPLES)).flatten(1)
     shares = (F.one_hot(colours, len(NAMES)) * counts[..., None]).sum(dim=1)
     share, best = (shares / counts.sum(dim=1, keepdim=True)).max(dim=1)
     return F.one_hot(best, len(NAMES)) * (share >= _COLOUR_SHARE)[:, None].float()

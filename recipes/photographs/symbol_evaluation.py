@@ -15,7 +15,7 @@ from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
 from groma.data.sample import QA, GroundedSample, plain_text
 from groma.dice import Dice, Split
-from groma.eval.harness.conversing import hold
+from groma.eval.harness.asker import hold
 from groma.eval.statistics.intervals import proportion
 from groma.image import boxes_to_pixels
 from groma.ops.boxes import pairwise_iou

@@ -67,10 +67,8 @@ class ChatJudge(Benchmark[_Question]):
     `questions`, `references` and `context` are JSON lines: `question_id`, `image`, `category` and
     `text`; `question_id` and `text`; `image`, `captions` and `instances`. `rules` is JSON with
     `role` and `prompt` by category, None is our own; `judge` its name; `connect` gives the judge,
-    with a folder for its answers, None uses judgements that are there.
-
-    Raises:
-        GromaError: if a file is something else, or parts of a question are missing.
+    with a folder for its answers, None uses judgements that are there. Raises `GromaError` if a
+    file is something else, or parts of a question are missing.
     """
 
     name = "chat-judge"

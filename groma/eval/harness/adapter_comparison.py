@@ -10,7 +10,7 @@ from groma.chat.chat import Groma
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
 from groma.data.sample import QA, GroundedSample, plain_text, regions_of
-from groma.eval.harness.conversing import hold
+from groma.eval.harness.asker import hold
 from groma.eval.statistics.matching import match_boxes, overlaps
 from groma.image import load_image
 from groma.types import Box

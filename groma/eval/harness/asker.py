@@ -1,8 +1,9 @@
-"""Puts the questions of public benchmarks to a model: one question, one picture, greedy."""
+"""Puts questions to a model: a benchmark's one by one, greedy; a sample's as a conversation."""
 
 import copy
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
@@ -10,6 +11,7 @@ from groma.chat.chat import Chat, Groma
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
 from groma.data.questions import PHRASINGS, SUBJECT
+from groma.data.sample import GroundedSample, plain_text
 from groma.dice import Dice
 from groma.image import load_image
 from groma.masks.maker import load_maker
@@ -158,3 +160,20 @@ class _TaggedTemplate(Template):
 def phrasing(kind: str, number: int) -> str:
     """The way of asking that a case gets, with `SUBJECT` where what is asked about stands."""
     return Dice.of("test", 0, number).choice(PHRASINGS[kind][:_NUM_PHRASINGS])
+
+
+def hold(chat: Chat, sample: GroundedSample) -> tuple[GroundedReply, ...]:
+    """Ask all questions of a sample in a row, and leave the conversation as it was.
+
+    Returns one reply per turn. Where the model cannot take a question, because the conversation is
+    too long or names run out, that reply and all after it are empty and "cancelled".
+    """
+    replies: list[GroundedReply] = []
+    with suppress(GromaError):
+        for turn, new in zip(sample.turns, sample.drawn, strict=True):
+            text = plain_text(turn.question, sample.user_regions)
+            replies.append(chat.ask(text, sample.in_pixels(new), grounding=turn.grounding))
+    for _ in replies:
+        chat.undo()
+    missing = GroundedReply("", (), sample.size, "cancelled")
+    return (*replies, *[missing] * (len(sample.turns) - len(replies)))

@@ -128,10 +128,8 @@ def predict(
 
     A case whose picture is missing or damaged is left out, with a warning at the end; it is asked
     again when the run is resumed. What stands in `path` already is not asked for again, and `load`
-    not called if that is everything.
-
-    Raises:
-        GromaError: if a setting makes no sense or the file holds answers of another run.
+    not called if that is everything. Raises `GromaError` if a setting makes no sense or the file
+    holds answers of another run.
     """
     indices = shard.take(choose(len(benchmark.cases), settings.limit, settings.seed))
     file = RunJournal.resume(path, settings.to_dict()) if path else None

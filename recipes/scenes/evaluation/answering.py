@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from groma.chat.chat import Groma
-from groma.eval.harness.conversing import hold
+from groma.eval.harness.asker import hold
 from groma.image import boxes_to_pixels
 from groma.types import Box
 from recipes.scenes.evaluation.records import SceneRecord, Talked

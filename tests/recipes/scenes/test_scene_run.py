@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from groma.data.sample import QA, Expected, GroundedSample, Mention
-from groma.eval.harness.conversing import hold
+from groma.eval.harness.asker import hold
 from groma.run_journal import RunJournal
 from groma.types import GromaError
 from recipes.scenes import __main__ as cli
