@@ -20,21 +20,8 @@ GROUNDING = "[grounding]"
 REGION_NAMES = tuple(f"<r{i}>" for i in range(NUM_REGION_TOKENS))
 
 NEW_TOKENS = (
-    PAD,
-    SEP,
-    "<img>",
-    "</img>",
-    ROI_OPEN,
-    ROI_CLOSE,
-    PHRASE_OPEN,
-    PHRASE_CLOSE,
-    IMAGE,
-    REGION,
-    REFER_BOX,
-    GROUND_BOX,
-    REFER_FEATURE,
-    GROUNDING,
-    *REGION_NAMES,
+    *(PAD, SEP, "<img>", "</img>", ROI_OPEN, ROI_CLOSE, PHRASE_OPEN, PHRASE_CLOSE),
+    *(IMAGE, REGION, REFER_BOX, GROUND_BOX, REFER_FEATURE, GROUNDING, *REGION_NAMES),
 )
 
 

@@ -126,10 +126,9 @@ def read_adapter(folder: str | Path) -> Adapter:
             "`groma train lora` or the application made can be used."
         )
     try:
-        if taught - {len(described.get("names", ()))}:  # room is made before weights are read
-            raise ValueError(
-                f"it names {len(described.get('names', ()))} things, not {max(taught)}"
-            )
+        named = len(described.get("names", ()))
+        if taught - {named}:  # room is made before weights are read
+            raise ValueError(f"it names {named} things, not {max(taught)}")
         return _describe(folder, config, keys, described)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise GromaError(f"The adapter in {folder} is of no known kind: {error}.") from error
@@ -275,7 +274,6 @@ def _wrap(
 
     if names:
         model.teach(names)
-
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # ty: ignore[invalid-argument-type]

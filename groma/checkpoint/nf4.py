@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _PACKED = re.compile(r"(.+\.weight)\.quant_state\.bitsandbytes__nf4")
-_PACKED_PART = re.compile(
-    r"\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state)\b"
-)
+_PACKED_PART = re.compile(r"\.weight\.((nested_)?(absmax|quant_map)|quant_state)\b")
 
 
 def unpack_nf4(stored: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
@@ -31,9 +29,8 @@ def _unpack(stored: Mapping[str, Tensor], name: str) -> Tensor:
     scales = stored[f"{name}.absmax"]
     if f"{name}.nested_absmax" in stored:  # the scales themselves are stored in 8 bit
         values = stored[f"{name}.nested_quant_map"][scales.int()]
-        block = state["nested_blocksize"]
-        scales = _scale_blocks(values, stored[f"{name}.nested_absmax"], block)
-        scales += state["nested_offset"]
+        nested = stored[f"{name}.nested_absmax"], state["nested_blocksize"]
+        scales = _scale_blocks(values, *nested) + state["nested_offset"]
     values = _unpack_codes(stored[name], stored[f"{name}.quant_map"])
     return _scale_blocks(values, scales, state["blocksize"]).view(state["shape"])
 

@@ -78,7 +78,8 @@ def _check_together(reports: Sequence[_Report], paths: Sequence[Path]) -> None:
 def _summarise(reports: Sequence[_Report]) -> dict[str, Any]:
     """JSON-ready: the accuracy on every set and the mean of them, in percent."""
     sets: list[dict[str, Any]] = [
-        {"name": _name(report), **report["figures"]["accuracy"]} for report in reports
+        {"name": str(each.get("set") or each["run"]["annotations"]), **each["figures"]["accuracy"]}
+        for each in reports
     ]
     mean = {end: sum(line[end] for line in sets) / len(sets) for end in _ENDS}
     counts = {"cases": sum(line["cases"] for line in sets), "published": _published_mean(reports)}
@@ -98,16 +99,14 @@ def _to_text(reports: Sequence[_Report]) -> str:
     models = list(dict.fromkeys(model for line in lines for model in line["published"]))
     rows = []
     for line in lines:
-        reached = [line["published"].get(model) for model in models]
-        rows.append(
-            [
-                line["name"],
-                f"{line['value']:.2f}",
-                f"{line['low']:.2f} … {line['high']:.2f}",
-                f"{line['cases']:,}",
-                *(NONE if each is None else f"{each['value']:.2f}" for each in reached),
-            ]
+        own = (
+            f"{line['value']:.2f}",
+            f"{line['low']:.2f} … {line['high']:.2f}",
+            f"{line['cases']:,}",
         )
+        known = line["published"]
+        reached = [f"{known[m]['value']:.2f}" if m in known else NONE for m in models]
+        rows.append([line["name"], *own, *reached])
     model, quantization = found["run"]["model"], found["run"]["quantization"]
     told = model if quantization in (None, "none") else f"{model} ({quantization})"
     head = ["rec, accuracy", "value", "95 % interval", "cases", *models]
@@ -140,8 +139,3 @@ def _published_mean(reports: Sequence[_Report]) -> dict[str, Any]:
     if {report.get("set") for report in reports} != wanted or len(reports) != len(wanted):
         return {}
     return {e.model: {"value": e.figures["mean"], "source": e.source} for e in REC_MEAN}
-
-
-def _name(report: _Report) -> str:
-    """What a row is called."""
-    return str(report.get("set") or report["run"]["annotations"])

@@ -131,11 +131,8 @@ def _read_settings(options: argparse.Namespace) -> "LoraSettings":
 
     if not options.model or not options.data:
         raise GromaError("A new run needs --model and --data; or go on with one: --resume.")
-    given: dict[str, Any] = {
-        field.name: getattr(options, field.name)
-        for field in fields(LoraSettings)
-        if getattr(options, field.name) is not None
-    }
+    said = {field.name: getattr(options, field.name) for field in fields(LoraSettings)}
+    given = {name: value for name, value in said.items() if value is not None}
     return LoraSettings.from_dict(given, "The command line")
 
 

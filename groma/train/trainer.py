@@ -41,9 +41,9 @@ class StageTrainer(LoggedTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Write tied tensors twice: safetensors refuses to store one under two names."""
-        if state_dict is None:
-            state_dict = self.accelerator.get_state_dict(self.model)
         state = state_dict
+        if state is None:
+            state = self.accelerator.get_state_dict(self.model)
         first = {tensor.data_ptr(): name for name, tensor in reversed(state.items())}
         owners = set(first.values())
         copies = {name: t if name in owners else t.clone() for name, t in state.items()}
