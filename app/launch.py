@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from groma.chat.chat import Groma
     from groma.finetune.lora_settings import LoraSettings
     from groma.masks.maker import MaskMaker
+    from groma.serve.engine import Engine
 
     from .shared.models_at_hand import Models
     from .shared.sessions import Sessions
@@ -215,9 +216,11 @@ def serve(options: argparse.Namespace) -> None:
     import groma
     from groma.machine import resolve_device
     from groma.masks.maker import GRABCUT, load_maker
+    from groma.serve.engine import Engine
 
     from .shared.models_at_hand import Models, embedded_loaders, title_of
     from .shared.request_border import is_allowed
+    from .shared.zero_gpu_sessions import is_zero_gpu
 
     resolve_device(options.device)
     finetune, notice = finetuning(options)
@@ -233,9 +236,15 @@ def serve(options: argparse.Namespace) -> None:
     if maker is not None:
         model = model.with_masks(maker)
         loaders = {other: partial(_masking, load, maker) for other, load in loaders.items()}
+    engine, budget = None, int(options.memory * 1e9)
+    if not is_zero_gpu():
+        engine = Engine(model, budget=budget // 4)
+        model = engine.groma
+        loaders = {other: partial(_together, load) for other, load in loaders.items()}
     launch(
         Models(name, model, loaders),
-        budget=int(options.memory * 1e9),
+        engine,
+        budget=budget,
         review=options.review if is_reviewed else None,
         finetune=finetune,
         notice=notice,
@@ -250,6 +259,13 @@ def serve(options: argparse.Namespace) -> None:
 
 def _masking(load: "Callable[[], Groma]", maker: "MaskMaker") -> "Groma":
     return load().with_masks(maker)
+
+
+def _together(load: "Callable[[], Groma]") -> "Groma":
+    """A model whose answers share what they compute, whoever asks."""
+    from groma.serve.engine import Engine
+
+    return Engine(load()).groma
 
 
 def finetuning(options: argparse.Namespace) -> "tuple[LoraSettings | None, str]":
@@ -293,6 +309,7 @@ def program_keys(options: argparse.Namespace) -> tuple[str, ...] | None:
 
 def launch(
     models: "Models",
+    engine: "Engine | None" = None,
     budget: int = 2_000_000_000,
     review: Path | None = None,
     finetune: "LoraSettings | None" = None,
@@ -306,6 +323,7 @@ def launch(
 
     Args:
         models: who can answer; the one that is given answers programs, and can be taught.
+        engine: what answers programs, along with visitors; None is one for programs alone.
         budget: bytes for encoded pictures and caches of all visitors; programs get a quarter.
         review: folder of conversations to review, on a page of its own.
         finetune: what trainings have in common, for a tab to teach the model; None makes none.
@@ -328,6 +346,7 @@ def launch(
         MOST_SETS_BYTES,
         MOST_TEACHING_BYTES,
     )
+    from groma.serve.engine import Engine
 
     from .chat.chat_page import Page
     from .chat.chat_tab import ChatTab
@@ -343,7 +362,8 @@ def launch(
 
     routes: list[BaseRoute] = [script_route()]
     if keys is not None:
-        routes += program_routes(models, keys, budget // 4)
+        engine = engine or Engine(models.get(models.given), budget=budget // 4)
+        routes += program_routes(engine, models.given, keys)
         budget -= budget // 4
     sessions = ZeroGpuSessions(models) if is_zero_gpu() else Sessions(models, budget)
     teaching = None
@@ -382,21 +402,19 @@ def launch(
     )
 
 
-def program_routes(models: "Models", keys: Sequence[str], budget: int) -> "list[BaseRoute]":
-    """The endpoint for programs, as `groma serve` has it, on the model that everybody begins with.
+def program_routes(engine: "Engine", name: str, keys: Sequence[str]) -> "list[BaseRoute]":
+    """The endpoint for programs, as `groma serve` has it.
 
     Args:
-        models: those at hand.
+        engine: of the model that everybody begins with.
+        name: of that model.
         keys: any of these opens it; without keys everybody may ask.
-        budget: bytes for what is kept for programs.
     """
     from starlette.routing import Route
 
-    from groma.serve.engine import Engine
     from groma.serve.openai_routes import PATHS, Service, make_app
 
-    engine = Engine(models.get(models.given), budget=budget)
-    endpoint = make_app(Service(engine, models.given), tuple(keys))
+    endpoint = make_app(Service(engine, name), tuple(keys))
     return [Route(path, endpoint) for path in PATHS]
 
 

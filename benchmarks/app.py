@@ -122,13 +122,23 @@ def middle(seconds: list[float]) -> str:
     return f"{statistics.median(seconds):.2f} s" if seconds else "never"
 
 
+def words_and_boxes(answer: dict) -> tuple:
+    """All of an answer but its scores, whose last digits depend on who shares a step."""
+    spans = answer["spans"]
+    meant = [[(each["id"], each["box"]) for each in span["regions"]] for span in spans]
+    return answer["text"], [(span["start"], span["end"]) for span in spans], meant
+
+
 def time_crowd(url: str, folder: Path, people: int) -> dict[str, str]:
     """Everybody asks about a picture of their own at the same time."""
     paths = [picture(folder, width) for width in range(300, 300 + people)]
     alone = [ask(url, path)[0] for path in paths]
     with ThreadPoolExecutor(people) as pool:
         together = list(pool.map(lambda path: ask(url, path), paths))
-    right = sum(one == answer for one, (answer, _) in zip(alone, together, strict=True))
+    right = sum(
+        words_and_boxes(one) == words_and_boxes(answer)
+        for one, (answer, _) in zip(alone, together, strict=True)
+    )
     boxes = sum(bool(answer["spans"]) for answer, _ in together)
     slowest = max(seconds for _, seconds in together)
     return {

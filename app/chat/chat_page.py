@@ -24,9 +24,6 @@ from .example_strip import examples_of, pick, strip_of
 from .former_strip import render_former
 from .talk_html import render_talk
 
-MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-"""Everything that computes with the model waits in one line."""
-
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 PLAIN: dict[str, Any] = {"apply_default_css": False, "elem_classes": "groma-plain"}
@@ -65,6 +62,9 @@ class Page:
         self.chat = chat
         self.models = chat.sessions.models
         self.finetune = finetune
+        # What computes with a model waits in one line, from which so many are served at once.
+        at_once = chat.sessions.at_once
+        self.queue: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": at_once}
 
     def build(self, notice: str, status: Callable[[], str]) -> gr.Blocks:
         """Make the page.
@@ -84,7 +84,7 @@ class Page:
                     with gr.Tab("Chat", id="chat"):
                         self._build_chat()
                     with gr.Tab("Finetune", id="finetune"):
-                        page = FinetunePage(self.finetune, MODEL_QUEUE)
+                        page = FinetunePage(self.finetune, self.queue)
                         correct = [self.correct.click, self.talk.edit]
                         page.build(blocks, tabs, self.ticket, correct)
             self.desk = Kept(None) if self.finetune is None else page.desk
@@ -93,7 +93,7 @@ class Page:
             if self.finetune is not None:
                 self._wire_adapters(page, blocks)
             given = self.models.get(self.models.given)
-            api.add(given, MODEL_QUEUE, self.chat.sessions.free)
+            api.add(given, self.queue, self.chat.sessions.free)
         return blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
 
     def _build_header(self, notice: str) -> None:
@@ -182,7 +182,7 @@ class Page:
     def _wire(self, blocks: gr.Blocks) -> None:
         chat, settings = self.chat, self.settings
         model: dict[str, Any] = (
-            MODEL_QUEUE | PRIVATE | {"show_progress_on": self.talk, "show_progress": "full"}
+            self.queue | PRIVATE | {"show_progress_on": self.talk, "show_progress": "full"}
         )
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PRIVATE
         outputs = [self.canvas, self.talk, self.question, self.header, self.status]

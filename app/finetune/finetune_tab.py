@@ -60,7 +60,7 @@ from .set_summary import Labelled, count_labels, render_labels
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")
 BASE = "The base model"
 MOST_COMPARED = 12
-"""Held-out examples of one comparison: the chat waits for it."""
+"""Held-out examples of one comparison."""
 LONGEST_COMPARED = 128
 """Most tokens of an answer in a comparison."""
 

@@ -133,6 +133,9 @@ class Sessions:
         clock: for tests.
     """
 
+    at_once = 16
+    """Most tabs that are answered at the same time."""
+
     def __init__(
         self,
         models: Models,

@@ -42,6 +42,8 @@ class ZeroGpuSessions(Sessions):
         models: those at hand; all are loaded at once, before there is a process with a GPU.
     """
 
+    at_once = 1
+
     def __init__(self, models: Models) -> None:
         super().__init__(models, budget=0)
         models.load_all()

@@ -13,7 +13,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.chat.example_strip import examples_of
+from app.launch import launch
+from app.shared.models_at_hand import Models
 from app.shared.picture_files import MOST_BYTES
+from app.shared.sessions import Sessions
 from tests.app.browser_tab import BUSY, IDLE, Tab, on_a_phone
 from tests.app.composing import Composing
 from tests.app.conftest import CHROMIUM
@@ -319,10 +322,41 @@ def test_two_people_do_not_mix(browser: Browser, url: str, scene: Path) -> None:
         one.page.context.close()
 
 
-def test_who_waits_sees_the_place_in_the_line(
+def test_two_people_are_answered_at_the_same_time(
     browser: Browser, url: str, scene: Path, groma: ScriptedGroma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = tabs = [Tab(browser.new_context().new_page(), url) for _ in range(2)]
+    for one in tabs:
+        one.open(scene)
+    monkeypatch.setattr(groma, "delay", 0.05)
+    first.page.fill("#groma-question textarea", "long")
+    first.page.click(IDLE)
+    expect(first.answers).to_contain_text("word")
+    second.ask("Describe")
+    expect(second.phrase("a tree")).to_be_visible()
+    expect(first.page.locator(BUSY)).to_be_visible()
+    monkeypatch.undo()
+    first.page.click(BUSY)
+    for one in tabs:
+        one.wait()
+        one.page.context.close()
+
+
+@pytest.fixture
+def narrow(groma: ScriptedGroma, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of an application that answers one at a time."""
+    monkeypatch.setattr(Sessions, "at_once", 1)
+    return launch(Models("groma-mini", groma), prevent_thread_lock=True, quiet=True)
+
+
+def test_who_waits_sees_the_place_in_the_line(
+    browser: Browser,
+    narrow: str,
+    scene: Path,
+    groma: ScriptedGroma,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = tabs = [Tab(browser.new_context().new_page(), narrow) for _ in range(2)]
     for one in tabs:
         one.open(scene)
     monkeypatch.setattr(groma, "delay", 0.05)
