@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -24,8 +25,8 @@ from groma.types import Detail, EncodedImage, PixelInput
 T = TypeVar("T")
 PATIENCE = 0.003
 """Seconds that a step waits for others; a step of a small model takes about twice as long."""
-_MOST_PICTURES = {"cpu": 1}
-"""Encoded in one go, by kind of device; on a CPU each takes an eighth longer among four."""
+_MOST_PICTURES = 4
+"""Encoded in one go on a GPU; on a CPU each would take an eighth longer than by itself."""
 _MOST_PROMPTS = 4
 """Read one after another before those who speak get their next tokens."""
 
@@ -135,8 +136,9 @@ class Engine:
     """Answers many at once with one model; every answer is what it would be alone.
 
     Each question has a thread, a grammar, regions and a cache of its own. What they share is the
-    thread that computes: it takes turns between pictures, prompts and steps, and who needs a step
-    at the same time gets it from one call (`groma.model.batched_step`).
+    thread that computes: who needs a step at the same time gets it from one call
+    (`groma.model.batched_step`). On a GPU it takes turns between steps, pictures and prompts; on a
+    CPU the latter two are for each question's own thread, as many at once as there are cores.
 
     Args:
         groma: the model.
@@ -149,16 +151,22 @@ class Engine:
         self.at_once = at_once
         self._lock = threading.Lock()
         self._kept = _Kept(budget)
-        lines = {
-            "pictures": Line(self._encode, _MOST_PICTURES.get(groma.model.device.type, 4)),
+        self._wanted = 0
+        self._num_cores = torch.get_num_threads()
+        self._cores = threading.Semaphore(self._num_cores)
+        self._lines = {
+            "pictures": Line(self._encode, _MOST_PICTURES),
             "prompts": Line(self._read, _MOST_PROMPTS),
             "steps": Line(self._step, at_once, lambda: self._speaking, PATIENCE),
         }
-        self._together = together = Together(lines)
+        self._together = Together(self._lines)
         self._speaking = 0
+        self._is_on_cpu = groma.model.device.type == "cpu"
         self.groma = groma.with_helpers(
-            lambda rows, cache: together("prompts" if len(rows) > 1 else "steps", (rows, cache)),
-            lambda pixels: together("pictures", pixels),
+            lambda rows, cache: self._compute(
+                "prompts" if len(rows) > 1 else "steps", (rows, cache)
+            ),
+            partial(self._compute, "pictures"),
         )
 
     def close(self) -> None:
@@ -263,14 +271,43 @@ class Engine:
         # What a program sends back is as foreign as a file.
         return Conversation.from_dict(chat.to_dict())
 
+    def _compute(self, line: str, value: Any) -> Any:
+        """The result for one value of a line; on a CPU only steps are better shared."""
+        with self._wanting():
+            if not self._is_on_cpu or line == "steps":
+                return self._together(line, value)
+            with self._cores:
+                before = torch.get_num_threads()
+                try:
+                    return self._lines[line].run([value])[0]
+                finally:
+                    torch.set_num_threads(before)
+
+    @contextmanager
+    def _wanting(self) -> Generator[None]:
+        with self._lock:
+            self._wanted += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wanted -= 1
+
+    def _share_cores(self) -> None:
+        """Let this thread compute with all cores where nobody else wants any, else with one."""
+        torch.set_num_threads(1 if self._wanted > 1 else self._num_cores)
+
     @torch.inference_mode()
     def _read(self, prompts: Sequence[tuple[Tensor, Cache]]) -> Sequence[Tensor]:
-        self._speaking += len(prompts)
+        self._share_cores()
+        with self._lock:
+            self._speaking += len(prompts)
         return [read_alone(self.groma.model.language_model, *prompt) for prompt in prompts]
 
     @torch.inference_mode()
     def _step(self, rows: Sequence[tuple[Tensor, Cache]]) -> Sequence[Tensor]:
         embeddings, caches = zip(*rows, strict=True)
+        self._share_cores()
         self._speaking = len(rows)
         self.counts.steps += 1
         self.counts.tokens += len(rows)
@@ -278,7 +315,9 @@ class Engine:
         return list(logits)
 
     def _encode(self, pictures: Sequence[PixelInput]) -> Sequence[EncodedImage]:
-        self.counts.pictures += len(pictures)
+        self._share_cores()
+        with self._lock:
+            self.counts.pictures += len(pictures)
         return self.groma.encode_pixels(pictures)
 
 
