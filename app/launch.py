@@ -243,7 +243,7 @@ def serve(options: argparse.Namespace) -> None:
         loaders = {other: partial(_together, load) for other, load in loaders.items()}
     launch(
         Models(name, model, loaders),
-        engine,
+        engine=engine,
         budget=budget,
         review=options.review if is_reviewed else None,
         finetune=finetune,

@@ -115,3 +115,12 @@ def picture() -> Image.Image:
     draw.ellipse((448, 48, 608, 260), fill="#2e7d32")
     draw.rectangle((515, 240, 545, 384), fill="#5d4037")
     return image
+
+
+def close_page(url: str) -> None:
+    """End one application of several; the others of this process go on."""
+    import gradio as gr
+
+    for page in gr.Blocks.get_instances():
+        if page.is_running and page.local_url == url:
+            page.close()

@@ -20,7 +20,7 @@ from app.shared.sessions import Sessions
 from tests.app.browser_tab import BUSY, IDLE, Tab, on_a_phone
 from tests.app.composing import Composing
 from tests.app.conftest import CHROMIUM
-from tests.app.scripted import BALL, DOG, ScriptedGroma, picture
+from tests.app.scripted import BALL, DOG, ScriptedGroma, close_page, picture
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium")
 
@@ -343,10 +343,12 @@ def test_two_people_are_answered_at_the_same_time(
 
 
 @pytest.fixture
-def narrow(groma: ScriptedGroma, monkeypatch: pytest.MonkeyPatch) -> str:
+def narrow(groma: ScriptedGroma, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of an application that answers one at a time."""
     monkeypatch.setattr(Sessions, "at_once", 1)
-    return launch(Models("groma-mini", groma), prevent_thread_lock=True, quiet=True)
+    url = launch(Models("groma-mini", groma), prevent_thread_lock=True, quiet=True)
+    yield url
+    close_page(url)
 
 
 def test_who_waits_sees_the_place_in_the_line(

@@ -30,7 +30,7 @@ from groma import embedded
 from groma.masks.grabcut import GrabCut
 from groma.types import GromaError
 from tests import talk
-from tests.app.scripted import ScriptedGroma
+from tests.app.scripted import ScriptedGroma, close_page
 
 
 def test_missing_models_are_one_sentence(
@@ -146,7 +146,7 @@ def test_visitors_do_not_train_unless_the_owner_says_so(
 ) -> None:
     given: dict = {}
     monkeypatch.setenv("GROMA_FINETUNE", said)
-    monkeypatch.setattr(groma, "load", lambda *_, **__: None)
+    monkeypatch.setattr(groma, "load", lambda *_, **__: talk.groma())
     monkeypatch.setattr(starter, "launch", lambda *_, **options: given.update(options))
     serve(build_parser().parse_args(["--model", "somebody/groma", *arguments]))
     assert (given["finetune"] is not None) is is_on
@@ -163,11 +163,12 @@ def test_memory_is_tidied_while_the_page_is_served(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(starter, "SECONDS_BETWEEN_TIDYING", 0.01)
     monkeypatch.setattr(Sessions, "tidy", tidy)
-    starter.launch(Models("groma-mini", ScriptedGroma()), prevent_thread_lock=True, quiet=True)
+    models = Models("groma-mini", ScriptedGroma())
+    url = starter.launch(models, prevent_thread_lock=True, quiet=True)
     try:
         assert tidied.wait(20)
     finally:
-        gr.close_all()
+        close_page(url)
     time.sleep(0.2)
     count = len(times)
     time.sleep(0.2)
@@ -182,7 +183,7 @@ def test_a_page_that_cannot_teach_although_it_should_says_so(
     monkeypatch.setenv("GROMA_FINETUNE", wanted)
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
     assert zero_gpu.is_zero_gpu()
-    monkeypatch.setattr(groma, "load", lambda *_, **__: None)
+    monkeypatch.setattr(groma, "load", lambda *_, **__: talk.groma())
     monkeypatch.setattr(starter, "launch", lambda *_, **options: said.update(options))
     serve(build_parser().parse_args(["--model", "somebody/groma"]))
     assert said["finetune"] is None
@@ -217,7 +218,9 @@ def test_the_given_model_is_at_hand_and_the_embedded_ones(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(embedded, "at_hand", lambda: list(embedded.NAMES))
-    monkeypatch.setattr(groma, "load", lambda source, *_, **__: asked.append(source))
+    monkeypatch.setattr(
+        groma, "load", lambda source, *_, **__: asked.append(source) or talk.groma()
+    )
     monkeypatch.setattr(starter, "launch", lambda models, **_: asked.extend(models.notes))
     serve(build_parser().parse_args(["--model", said]))
     assert asked == [said, *expected]

@@ -18,7 +18,7 @@ from groma.instruct.made_folder import MadeFolder
 from groma.types import GromaError
 from tests.app.composing import Composing
 from tests.app.conftest import CHROMIUM
-from tests.app.scripted import ScriptedGroma
+from tests.app.scripted import ScriptedGroma, close_page
 from tests.paths import DATA
 
 VISUAL_GENOME = DATA / "public" / "visual_genome"
@@ -90,8 +90,6 @@ def test_folders_without_conversations_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium")
 def test_the_page(folder: Path, page: Page) -> None:
-    import gradio as gr
-
     url = launch(
         Models("any", ScriptedGroma()), review=folder, prevent_thread_lock=True, quiet=True
     )
@@ -118,5 +116,5 @@ def test_the_page(folder: Path, page: Page) -> None:
         page.get_by_role("button", name="Write the file").click()
         expect(page.get_by_text("The accepted conversations are in")).to_be_visible()
     finally:
-        gr.close_all()
+        close_page(url)
     assert [len(item["conversation"]) for item in written(folder)] == [2]
