@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from groma.config import IMAGE_MEAN, IMAGE_STD, GromaConfig
 from groma.model.efficientnet_lite import EfficientNetLite
 from groma.model.region_code import RegionCode
-from groma.model.second_look import certainty
-from groma.ops.boxes import box_area, pairwise_iou
+from groma.ops.boxes import box_area, pairwise_iou, pairwise_overlap
 from groma.ops.colours import NAMES, name_colours
 from groma.ops.roi_align import roi_align
 from groma.types import Proposals
@@ -23,6 +22,8 @@ SECOND_WEIGHT = 0.6
 """Weight of the second name of a region that may be two things."""
 FAINT_WEIGHT = 0.5
 """Weight of the name of a region that is faint."""
+_PART = 0.8
+"""A region that shares more of its area, or of the other's, with a better one repeats it."""
 _NEARLY_AS_LIKELY = 0.5
 _SAME = 1e-3
 """A proposal comes back as a box that differs by less, in IoU."""
@@ -227,6 +228,29 @@ class CodedRegionEncoder(nn.Module):
         apart = (features - features.mean(dim=(1, 2), keepdim=True))[None].float()
         mean = roi_align(apart, windows, owners, 1, _FEATURE_SAMPLES, masks).flatten(1)
         return F.layer_norm(self.pooled(mean.to(self.pooled.weight)), (self.config.num_features,))
+
+
+def certainty(
+    boxes: Tensor,
+    class_probabilities: Tensor,
+    weights: list[float] | tuple[float, ...],
+    alone: bool = False,
+) -> Tensor:
+    """How likely each region is what its best class says, well placed and not seen twice.
+
+    The regions of one picture are (N, 4) xyxy in [0, 1] with (N, K) probabilities, each class by
+    itself; `weights` are `ConvolutionalEncoderConfig.certainty`, a logistic regression on labelled
+    photographs. With `alone` each is judged as if there were no others. Returns (N,) in [0, 1].
+    """
+    score, name = class_probabilities.max(dim=-1)
+    # Other classes do not count: a rider and a horse overlap, and both are there.
+    is_rival = (name[:, None] == name) & (score[:, None] < score)
+    overlap = (pairwise_overlap(boxes, boxes) * is_rival).amax(dim=1)
+    # Small things are mistaken more often at the same score.
+    log_side = box_area(boxes).sqrt().clamp(min=0.01).log()
+    is_repeated = ((overlap > _PART) & (not alone)).to(score)
+    features = [score.logit(eps=1e-4), is_repeated, log_side, torch.ones_like(score)]
+    return (torch.stack(features, dim=1) @ score.new_tensor(weights)).sigmoid()
 
 
 def merge_findings(

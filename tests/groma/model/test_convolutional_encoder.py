@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from groma.config import ConvolutionalEncoderConfig
+from groma.model.coded_regions import certainty
 from groma.model.convolutional_detector import ConvolutionalDetector
-from groma.model.second_look import certainty, look_twice
+from groma.model.convolutional_encoder import look_twice
 from groma.ops.boxes import box_area
 
 CONFIG = ConvolutionalEncoderConfig(
