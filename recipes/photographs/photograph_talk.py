@@ -9,14 +9,14 @@ from functools import partial
 
 from groma.data.sample import Expected, GroundedSample, Mention, Pieces, listing
 from groma.dice import Dice
-from groma.text.grammar import a, article, plural_of, several, the
+from groma.text.grammar import a, article, number_word, plural_of, several, the
 from recipes.photographs.vocabulary import NOUNS, UNKNOWN
 from recipes.scenes.language.asked import (
     Asked,
     Maker,
     agreement,
     ask,
-    grouped_phrases,
+    in_all,
     mention,
     word_for,
 )
@@ -28,7 +28,6 @@ from recipes.scenes.language.conversations import (
     Repertoire,
     converse,
 )
-from recipes.scenes.language.describing import describe_brief
 from recipes.scenes.language.expressions import PLACES
 from recipes.scenes.language.facts import Facts
 from recipes.scenes.language.finding import not_there, targets
@@ -230,12 +229,14 @@ def find_several(facts: Facts, dice: Dice) -> Asked | None:
     asked = the(noun)
     fields: dict[str, Field] = {
         "x": asked,
-        "t": phrase(several(noun, len(members)), *members),
+        "t": phrase(f"the {several(noun)}", *members),
+        "n": in_all(len(members)),
         **asked.agreement,
     }
     question, _ = draw_wording("find", dice)
+    wording = (question, "here are {t}: {n}.")
     expected = Expected(regions=frozenset(members))
-    return ask("find_several", (question, "here are {t}."), fields, expected, dice, tuple(members))
+    return ask("find_several", wording, fields, expected, dice, tuple(members))
 
 
 def find_people(facts: Facts, dice: Dice) -> Asked | None:
@@ -252,7 +253,7 @@ def find_people(facts: Facts, dice: Dice) -> Asked | None:
     answer = not_there("person")
     if people:
         one = len(people) == 1
-        fields["t"] = phrase("the person" if one else several("person", len(people)), *people)
+        fields["t"] = phrase("the person" if one else "the people", *people)
         answer = (
             f"here {'is' if one else 'are'} {{t}}; I do not tell men, women and children apart."
         )
@@ -275,10 +276,12 @@ def colour_unknown(facts: Facts, dice: Dice) -> Asked | None:
 
 def describe(facts: Facts, dice: Dice) -> Asked:
     """All things in short; where nothing is sure, what may be there."""
-    if facts.things:
-        return describe_brief(facts, dice)
     question, _ = draw_wording("describe_brief", dice)
-    return _describe_nothing("describe_brief", question, facts, dice)
+    if not facts.things:
+        return _describe_nothing("describe_brief", question, facts, dice)
+    wording = (question, "the picture shows {list}.")
+    expected = Expected(regions=frozenset(facts.order))
+    return ask("describe_brief", wording, {"list": _groups(facts)}, expected, dice, ())
 
 
 def describe_long(facts: Facts, dice: Dice) -> Asked:
@@ -289,7 +292,7 @@ def describe_long(facts: Facts, dice: Dice) -> Asked:
         return _describe_nothing("describe_long", question, facts, dice)
     regions = Expected(regions=frozenset(order))
     if len(order) > _MOST_SINGLE:
-        fields: dict[str, Field] = {"list": grouped_phrases(facts, order)}
+        fields: dict[str, Field] = {"list": _groups(facts)}
         answer = "there are many things: {list}."
     else:
         items = _placed_phrases(facts)
@@ -299,7 +302,7 @@ def describe_long(facts: Facts, dice: Dice) -> Asked:
 
 
 def _placed_phrases(facts: Facts) -> list[Pieces]:
-    """As in "a large red car on the left", "two small dogs at the top": nothing is said twice."""
+    """As in "a large red car on the left", "dogs at the top (two)": nothing is said twice."""
     alike: dict[tuple[str, str], list[int]] = {}
     for index in facts.order:
         key = full_name(facts.things[index]), PLACES[facts.place(index)]
@@ -308,9 +311,31 @@ def _placed_phrases(facts: Facts) -> list[Pieces]:
     for (name, place), members in alike.items():
         thing = facts.things[members[0]]
         if len(members) > 1:
-            name = several(thing.noun, len(members), thing.colour)
-        items.append((phrase(name, *members), f" {place}"))
+            name = several(thing.noun, colour=thing.colour)
+        items.append((phrase(name, *members), f" {place}{_number(members)}"))
     return items
+
+
+def _groups(facts: Facts) -> Pieces:
+    """As in "a red car, dogs (three) and an egg": by noun, in the order of each noun's first.
+
+    How many there are comes after they have been pointed at: a small model cannot count ahead.
+    """
+    members: dict[str, list[int]] = {}
+    for index in facts.order:
+        members.setdefault(facts.things[index].noun, []).append(index)
+    items: list[Pieces] = []
+    for noun, group in members.items():
+        colour = facts.things[group[0]].colour
+        one = a(noun, colour=None if colour == noun else colour)
+        name = one if len(group) == 1 else several(noun)
+        items.append((phrase(name, *group), _number(group)))
+    return listing(items)
+
+
+def _number(members: list[int]) -> str:
+    """As in " (two)"; nothing for one."""
+    return f" ({number_word(len(members))})" if len(members) > 1 else ""
 
 
 def _describe_nothing(kind: str, question: str, facts: Facts, dice: Dice) -> Asked:
@@ -343,6 +368,12 @@ _NEW: Mapping[str, Maker] = {
 }
 _LEFT_OUT = ("rec_stuff", "background")
 _NEW_WEIGHTS: Mapping[str, float] = {
+    "find_all": 1.6,
+    "exist": 1.4,
+    "nearest": 1.2,
+    "check_relation": 0.9,
+    "describe_brief": 1.5,
+    "describe_long": 1.5,
     "exist_doubt": 0.6,
     "find_doubt": 0.6,
     "region_doubt": 1.2,
