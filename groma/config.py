@@ -78,7 +78,7 @@ class ConvolutionalEncoderConfig(PreTrainedConfig):
     view_size: int = 416  # side in pixels at which the whole picture is looked at, first
     # What is found at the picture's full size counts where the square root of its share of the
     # picture is below this; what is larger is seen better in the whole.
-    small_side: float = 0.15
+    small_side: float = 0.3
     small_trust: float = 0.85  # probabilities of small things are multiplied by this
     # And so are those of things that tiles of a picture show, where it is looked at in more detail.
     tile_trust: float = 0.5
