@@ -1,4 +1,4 @@
-"""The checkpoint that is shipped: 4-bit language model, 16-bit rest, in small files."""
+"""The checkpoint that is shipped: in 16 bit, in small files."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def package(source: Path, target: Path) -> int:
     Raises:
         GromaError: as `convert`, or if a file or the folder is too large to be shipped.
     """
-    convert(source, target, "4bit", dtype="bfloat16", max_shard_size=_SHARD)
+    convert(source, target, dtype="float16", max_shard_size=_SHARD)
     sizes = {file.name: file.stat().st_size for file in target.iterdir()}
     large = [name for name, size in sizes.items() if size >= LARGEST_FILE]
     total = sum(sizes.values())

@@ -38,7 +38,7 @@ def test_what_is_shipped_answers_as_what_was_trained(source: Path, tmp_path: Pat
     assert not quantized_linears(shipped)
     assert tokenizer.encode("a dog") == tiny_language.tokenizer().encode("a dog")
     wanted = answer(trained)
-    assert 0 < (answer(shipped) - wanted).norm() / wanted.norm() < 0.3
+    assert 0 < (answer(shipped) - wanted).norm() / wanted.norm() < 0.01
     tied = shipped.get_output_embeddings().weight
     assert tied is shipped.get_input_embeddings().weight
 
