@@ -20,8 +20,7 @@ from PIL import Image
 
 import groma
 from groma import machine
-from groma.chat.decoder import PrefixDecoder
-from groma.chat.embedder import PromptEmbedder
+from groma.chat.decoder import PrefixDecoder, PromptEmbedder
 from groma.chat.regions import list_regions, name_regions
 from groma.checkpoint import load as loading
 from groma.checkpoint.convert import convert

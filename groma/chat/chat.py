@@ -19,8 +19,7 @@ from groma.chat.conversation import (
     check_question,
     question_pieces,
 )
-from groma.chat.decoder import PrefixDecoder, Step
-from groma.chat.embedder import PromptEmbedder
+from groma.chat.decoder import PrefixDecoder, PromptEmbedder, Step
 from groma.chat.regions import list_regions, name_regions
 from groma.chat.settings import GenerationSettings, SettingValues
 from groma.config import GromaConfig
@@ -32,8 +31,7 @@ from groma.model.splice import expand_placeholders
 from groma.named_regions import Region
 from groma.ops.tiles import tile_windows, tiles_per_side
 from groma.shapes import Shape
-from groma.text.constraints import GroundingGrammar
-from groma.text.grounding import ReplyBuilder
+from groma.text.grounding import GroundingGrammar, ReplyBuilder
 from groma.text.template import Template, check_mentions
 from groma.tokens import TokenIds
 from groma.types import Detail, EncodedImage, GromaError, ObjectnessMix, PixelInput, Size

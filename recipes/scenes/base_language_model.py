@@ -25,8 +25,7 @@ from transformers import (
 )
 
 from groma.data.sample import GroundedSample, plain_text
-from groma.text.plain_text import byte_letters
-from groma.text.template import GREETING, SYSTEM
+from groma.text.template import GREETING, SYSTEM, byte_letters
 from groma.tokens import NEW_TOKENS
 from recipes.scenes.language.conversations import converse, language_dice
 from recipes.scenes.small_language_model import (

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from groma.chat.chat import Chat, Groma
-from groma.text.constraints import GroundingGrammar
+from groma.text.grounding import GroundingGrammar
 from groma.types import EncodedImage, Proposals
 from tests import talk
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from groma.chat.chat import Chat
 from groma.chat.conversation import Conversation, GroundedReply
-from groma.chat.embedder import MASK_SIDE, mask_coverage
+from groma.chat.decoder import MASK_SIDE, mask_coverage
 from groma.chat.settings import GenerationSettings
 from groma.masks.grabcut import GrabCut
 from groma.named_regions import GroundedSpan

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from groma.chat.decoder import PrefixDecoder
 from groma.chat.settings import GenerationSettings
-from groma.text.constraints import GroundingGrammar
+from groma.text.grounding import GroundingGrammar
 from groma.tokens import TokenIds
 
 VOCABULARY = 130

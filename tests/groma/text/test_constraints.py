@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groma.text.constraints import GroundingGrammar
+from groma.text.grounding import GroundingGrammar
 from groma.tokens import (
     GROUND_BOX,
     GROUNDING,

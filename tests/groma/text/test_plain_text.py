@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from groma.text.plain_text import PlainText
+from groma.text.template import PlainText
 from groma.tokens import NEW_TOKENS, REGION_NAMES
 from groma.types import GromaError
 from tests.groma.text import toy

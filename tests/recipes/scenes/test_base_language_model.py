@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from groma.checkpoint.load import load_tokenizer
-from groma.text.plain_text import PlainText
+from groma.text.template import PlainText
 from groma.tokens import NEW_TOKENS
 from recipes.scenes.base_language_model import add_new_tokens, choose_merges, prune, take_words
 from tests.groma.text import toy
