@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from groma.types import GromaError
 
 _READ_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS = 320, 3, 20
-_TALKS_IN_ALL, _TALKS_PER_NAME, _MOST_TALKS = 100, 5, 20
+_TALKS_IN_ALL, _TALKS_PER_NAME, _MOST_TALKS = 140, 5, 20
 """About labelled pictures; of these each talk is another one."""
 _RATE, _RATE_WIDTH, _HIGHEST_RATE = 2e-4, 4096, 1e-3
 _LABELS_RATE = 1e-3

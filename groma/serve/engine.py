@@ -29,6 +29,8 @@ _MOST_PICTURES = 4
 """Encoded in one go on a GPU; on a CPU each would take an eighth longer than by itself."""
 _MOST_PROMPTS = 4
 """Read one after another before those who speak get their next tokens."""
+_NUM_CORES = torch.get_num_threads()
+"""Asked at import: a thread that begins beside a shared step is told one."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,7 @@ class Engine:
         self._lock = threading.Lock()
         self._kept = _Kept(budget)
         self._wanted = 0
-        self._num_cores = torch.get_num_threads()
-        self._cores = threading.Semaphore(self._num_cores)
+        self._cores = threading.Semaphore(_NUM_CORES)
         self._lines = {
             "pictures": Line(self._encode, _MOST_PICTURES),
             "prompts": Line(self._read, _MOST_PROMPTS),
@@ -295,7 +296,7 @@ class Engine:
 
     def _share_cores(self) -> None:
         """Let this thread compute with all cores where nobody else wants any, else with one."""
-        torch.set_num_threads(1 if self._wanted > 1 else self._num_cores)
+        torch.set_num_threads(1 if self._wanted > 1 else _NUM_CORES)
 
     @torch.inference_mode()
     def _read(self, prompts: Sequence[tuple[Tensor, Cache]]) -> Sequence[Tensor]:
@@ -308,7 +309,8 @@ class Engine:
     def _step(self, rows: Sequence[tuple[Tensor, Cache]]) -> Sequence[Tensor]:
         embeddings, caches = zip(*rows, strict=True)
         self._share_cores()
-        self._speaking = len(rows)
+        with self._lock:
+            self._speaking = len(rows)
         self.counts.steps += 1
         self.counts.tokens += len(rows)
         logits = step_rows(self.groma.model.language_model, torch.cat(embeddings), caches)

@@ -125,7 +125,7 @@ def test_a_review_is_not_for_everybody(
     given: dict = {}
     monkeypatch.setenv("GROMA_REVIEW", allowed)
     monkeypatch.delenv("SPACE_ID", raising=False)
-    monkeypatch.setattr("groma.load", lambda *_, **__: None)
+    monkeypatch.setattr("groma.load", lambda *_, **__: ScriptedGroma())
     monkeypatch.setattr(starter, "launch", lambda *_, **options: given.update(options))
     with caplog.at_level(logging.WARNING):
         serve(build_parser().parse_args(["--review", "made", *arguments]))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from io import BytesIO
 
 import pytest
+import torch
 
 from groma.chat.conversation import GroundedReply
 from groma.chat.settings import GenerationSettings
@@ -141,3 +142,11 @@ def test_an_answer_that_is_broken_off_is_not_counted_as_being_made(engine: Engin
         assert engine.counts.answering == 1
         stream.close()
     assert engine.counts.answering == 0
+
+
+def test_an_engine_begun_beside_a_shared_step_has_all_cores(engine: Engine) -> None:
+    with ThreadPoolExecutor(PEOPLE) as pool:
+        list(pool.map(lambda seed: ask(engine, file(seed)), range(PEOPLE)))
+        later = pool.submit(Engine, talk.tiny_groma()).result()
+    assert later._cores._value == engine._cores._value == torch.get_num_threads()
+    later.close()
