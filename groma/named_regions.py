@@ -17,6 +17,7 @@ class RegionRef:
     objectness: float  # the proposer's score; 1.0 for a user region
     user: int | None = None  # number K of the user's region `[K]` (from 1), or None for a proposal
     mask: Mask | None = None  # the pixels of the thing, where somebody asked for them
+    shape: Shape | None = None  # what the user drew, where that is no box
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
@@ -42,18 +43,16 @@ class Region:
 
     def ref(self, score: float) -> RegionRef:
         """This region as something a phrase points to with probability `score`."""
-        return RegionRef(self.id, self.box, score, self.objectness, self.user)
+        return RegionRef(self.id, self.box, score, self.objectness, self.user, shape=self.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the inverse of `from_dict`."""
-        data = _to_dict(self, "extent")
-        return data if self.shape is None else data | {"shape": self.shape.to_json()}
+        return _to_dict(self, "extent")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        shape = parse_shape(data["shape"]) if "shape" in data else None
-        return cls(extent=to_box(data["extent"]), shape=shape, **_from_dict(data))
+        return cls(extent=to_box(data["extent"]), **_from_dict(data))
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,11 @@ class GroundedSpan:
 
 
 def _to_dict(region: RegionRef | Region, own: str) -> dict[str, Any]:
-    """What both kinds have, and one field more, JSON-ready; a mask only where there is one."""
+    """What both kinds have, and one field more, JSON-ready; mask and shape where there are any."""
     data = {name: getattr(region, name) for name in ("id", "box", own, "objectness", "user")}
     lists = {name: list(value) for name, value in data.items() if isinstance(value, tuple)}
-    return data | lists | ({"mask": region.mask.to_run_lengths()} if region.mask else {})
+    mask = {"mask": region.mask.to_run_lengths()} if region.mask else {}
+    return data | lists | mask | ({"shape": region.shape.to_json()} if region.shape else {})
 
 
 def _from_dict(data: dict[str, Any]) -> dict[str, Any]:
@@ -93,4 +93,5 @@ def _from_dict(data: dict[str, Any]) -> dict[str, Any]:
         "objectness": float(data["objectness"]),
         "user": None if data["user"] is None else int(data["user"]),
         "mask": Mask.from_json(data["mask"]) if "mask" in data else None,
+        "shape": parse_shape(data["shape"]) if "shape" in data else None,
     }

@@ -1,6 +1,7 @@
 """The page: layout and wiring, no logic."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -150,9 +151,9 @@ class Page:
             # Examples to learn from are kept in the finetune tab.
             visible = self.finetune is not None
             self.correct = gr.Button("Correct and keep", size="sm", min_width=130, visible=visible)
-        with gr.Accordion("Settings", open=False):
+        with _folded("Settings"):
             self._build_settings()
-        with gr.Accordion("Save and load", open=False):
+        with _folded("Save and load"):
             self.least = _slider("Leave out below", "Boxes, by their score", 0, 1, 0, 0.05)
             self.save = gr.Button("Make files of this talk", size="sm")
             self.files = gr.File(label="Files", file_count="multiple", visible=False)
@@ -345,6 +346,19 @@ class Page:
         who = {"value": session.model, "adapter": session.adapter, "coming": view.coming}
         parts = (canvas, {"value": view.talk}, box, who)
         return *map(_update, parts), self.status_text()
+
+
+@contextmanager
+def _folded(title: str) -> Iterator[None]:
+    """What a click on its title shows.
+
+    Gradio's accordion gives its contents their first values a moment after it was opened for the
+    first time, and what somebody has typed by then is lost.
+    """
+    with gr.Column(elem_classes="groma-fold"):
+        gr.HTML(f"<details><summary>{title}</summary></details>", **PLAIN)
+        with gr.Column(elem_classes="groma-folded"):
+            yield
 
 
 def _slider(label: str, info: str, low: float, high: float, value: float, step: float) -> gr.Slider:

@@ -4,7 +4,7 @@ import base64
 import json
 import shutil
 import zipfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +14,19 @@ import numpy as np
 from PIL import Image
 
 from groma.chat.conversation import Conversation, GroundedReply
+from groma.data import found_things
+from groma.data.found_things import FoundIn, FoundThing
 from groma.data.sources.groma_instruct import format_item
 from groma.drawing.boxes import draw_boxes, regions_to_detections
-from groma.drawing.outlines import outlines
-from groma.eval.benchmarks.photos.photo_names import SYNONYMS
 from groma.foreign import load_json
 from groma.image import load_image
 from groma.instruction_sets.talks import talk_to_sample
 from groma.named_regions import RegionRef
-from groma.shapes import Mask
-from groma.text.grammar import noun_of
 from groma.types import GromaError
 
 from ..canvas.shown_boxes import as_said, colour_id, doubts, find_twins, region_key, shown_boxes
 from ..shared.picture_files import add_folder, read_picture
 from .talk_page import to_page
-
-COMPOUNDS = frozenset(n for name, more in SYNONYMS.items() for n in (name, *more) if " " in n)
-"""Names of more than one word."""
 
 
 def write_files(
@@ -85,7 +80,7 @@ def surer(conversation: Conversation, least: float) -> Conversation:
 
 
 def mark(image: Image.Image, conversation: Conversation, certain: float = 0.0) -> Image.Image:
-    """The picture with every region that was drawn or meant, each box once.
+    """The picture with every region that was drawn or meant, each box once, as it was drawn.
 
     What has a lower score than `certain` gets a question mark.
     """
@@ -104,38 +99,18 @@ def mark(image: Image.Image, conversation: Conversation, certain: float = 0.0) -
         _label(region, phrase + "?" * (region_key(region) in doubted), user)
         for (region, phrase), user in zip(found, users, strict=True)
     ]
-    return draw_boxes(image, detections, labels)
+    drawn = {region.user: region.shape for region in conversation.regions if region.user}
+    return draw_boxes(image, detections, labels, [drawn.get(user) for user in users])
 
 
 def to_coco(file_name: str, conversation: Conversation) -> dict[str, Any]:
-    """Regions as COCO annotations: boxes x, y, width, height in pixels.
-
-    The phrase's noun is the category, the certainty the score. A mask is there twice:
-    `segmentation` has its outlines, which know no holes, `mask` its run lengths.
-    """
-    height, width = conversation.image_size
-    found = [(*one, noun_of(one[1], COMPOUNDS) or "region") for one in _mentions(conversation)]
-    names = list(dict.fromkeys(noun for *_, noun in found))
-    return {
-        "info": {"description": "A talk with Groma"},  # pycocotools before 2.0.11 needs it
-        "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(names, start=1)],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": 1,
-                "category_id": 1 + names.index(noun),
-                "phrase": phrase,
-                "bbox": _to_xywh(region.box),
-                "area": _to_xywh(region.box)[2] * _to_xywh(region.box)[3],
-                "iscrowd": 0,
-                "segmentation": [],
-                "score": region.score,
-            }
-            | ({} if region.mask is None else _to_segmentation(region.mask))
-            for number, (region, phrase, noun) in enumerate(found, start=1)
-        ],
-    }
+    """Regions as COCO annotations; see `groma.data.found_things`."""
+    things = [
+        FoundThing(phrase, region.box, region.score, region.mask)
+        for region, phrase in _mentions(conversation)
+    ]
+    picture = FoundIn(file_name, conversation.image_size, things)
+    return found_things.to_coco([picture], "A talk with Groma")
 
 
 def to_instruct(file_name: str, conversation: Conversation) -> dict[str, Any]:
@@ -212,17 +187,6 @@ def _mentions(conversation: Conversation) -> list[tuple[RegionRef, str]]:
 def _label(region: RegionRef, phrase: str, user: int | None) -> str:
     number = f"[{user}]" if user else ""
     return f"{number} {phrase} {region.score:.2f}".strip() if phrase else number
-
-
-def _to_xywh(box: Sequence[float]) -> list[float]:
-    x1, y1, x2, y2 = box
-    return [x1, y1, x2 - x1, y2 - y1]
-
-
-def _to_segmentation(mask: Mask) -> dict[str, Any]:
-    polygons = [[at for place in polygon for at in place] for polygon in outlines(mask)]
-    area = int(mask.mask(mask.size).sum())
-    return {"segmentation": polygons, "area": area, "mask": mask.to_run_lengths()}
 
 
 def _dump(data: Any) -> str:

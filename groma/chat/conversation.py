@@ -87,6 +87,8 @@ class GroundedReply:
     def draw(self, image: "Image") -> "Image":
         """Mark every region mentioned with its phrase and score, on a new picture.
 
+        What the user drew is drawn as it was.
+
         `image` is the one that it speaks of, as `groma.image.load_image` returns it. Raises
         `GromaError` if that has another size.
         """
@@ -96,7 +98,8 @@ class GroundedReply:
         ]
         from groma.drawing.boxes import draw_boxes
 
-        return draw_boxes(image, self.to_detections(), labels)
+        shapes = [region.shape for region in self.regions]
+        return draw_boxes(image, self.to_detections(), labels, shapes)
 
     def pieces(self, template: Template) -> list[Piece]:
         """This answer as a prompt repeats it: its words, and the names of its regions as tokens."""

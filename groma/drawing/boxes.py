@@ -5,10 +5,11 @@ from functools import cache
 
 import numpy as np
 import supervision as sv
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from groma.named_regions import RegionRef
-from groma.shapes import Box
+from groma.shapes import Box, Mask, Point, Polygon, Scribble, Shape
+from groma.types import Size
 
 # Each stands out on white and on black (3:1 at least). A ring, searched for so that every colour is
 # far from the four after it, for those too who lack one of three cones.
@@ -61,29 +62,36 @@ def regions_to_detections(regions: Sequence[RegionRef], names: Sequence[str]) ->
     )
 
 
-def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[str]) -> Image.Image:
-    """Draw N boxes, or the contours of masks where there are any, with N labels on a new picture.
+def draw_boxes(
+    image: Image.Image,
+    detections: sv.Detections,
+    labels: Sequence[str],
+    shapes: Sequence[Shape | None] = (),
+) -> Image.Image:
+    """Draw N regions and their labels on a new picture, each once.
 
-    Boxes are xyxy in pixels of an RGB picture; what is drawn is sized to it.
+    A region is what its user drew, of N `shapes`, if any; else the contour of its mask, where there
+    are masks, or its box. A point is a dot in the box of what it means.
 
-    The boxes' `class_id` holds their region ids.
+    Boxes are xyxy in pixels of an RGB picture; what is drawn is sized to it. The boxes' `class_id`
+    holds their region ids.
     """
     # Large boxes first, so that a small one inside stays visible.
     order = np.argsort(np.negative(detections.area), kind="stable")
     detections = detections.select(order)
+    drawn = [shapes[row] for row in order] if shapes else [None] * len(order)
     unit = max(1, round(min(image.size) / 200))
     fill = sv.ColorPalette.from_hex(list(_PALETTE))
     text = sv.ColorPalette.from_hex([text_colour(colour) for colour in _PALETTE])
-    if detections.mask is None:
-        lines = [sv.BoxAnnotator(color=fill, thickness=max(2, unit))]
-    else:
-        lines = [
-            sv.MaskAnnotator(color=fill, opacity=_VEIL),
-            sv.PolygonAnnotator(color=fill, thickness=max(2, unit)),
-        ]
-    scene = image.copy()
-    for line in lines:
-        scene = line.annotate(scene, detections)
+    boxed, outlined = _boxed_and_outlined(detections, drawn, (image.height, image.width))
+    scene = sv.BoxAnnotator(color=fill, thickness=max(2, unit)).annotate(image.copy(), boxed)
+    if len(outlined):
+        scene = sv.MaskAnnotator(color=fill, opacity=_VEIL).annotate(scene, outlined)
+        scene = sv.PolygonAnnotator(color=fill, thickness=max(2, unit)).annotate(scene, outlined)
+    assert detections.class_id is not None
+    for shape, region in zip(drawn, detections.class_id, strict=True):
+        if isinstance(shape, Point):
+            _draw_dot(scene, shape, 3 * unit, region_colour(region))
     annotator = sv.RichLabelAnnotator(
         color=fill,
         text_color=text,
@@ -94,6 +102,31 @@ def draw_boxes(image: Image.Image, detections: sv.Detections, labels: Sequence[s
         smart_position=True,
     )
     return annotator.annotate(scene, detections, [labels[i] for i in order])
+
+
+def _boxed_and_outlined(
+    detections: sv.Detections, drawn: Sequence[Shape | None], size: Size
+) -> tuple[sv.Detections, sv.Detections]:
+    """Regions of which boxes are drawn, and those of which pixels are, in a picture (H, W)."""
+    masks: list[np.ndarray | None] = [None] * len(drawn)
+    if detections.mask is not None:
+        masks = list(detections.mask)
+    for row, shape in enumerate(drawn):
+        if isinstance(shape, Mask) or (
+            detections.mask is None and isinstance(shape, Polygon | Scribble)
+        ):
+            masks[row] = shape.mask(size)
+    rows = np.array([mask is not None for mask in masks], dtype=bool)
+    outlined = detections.select(rows)
+    if len(outlined):
+        outlined.mask = np.stack([mask for mask in masks if mask is not None])
+    return detections.select(~rows), outlined
+
+
+def _draw_dot(scene: Image.Image, point: Point, radius: int, colour: str) -> None:
+    place = (point.x - radius, point.y - radius, point.x + radius, point.y + radius)
+    draw = ImageDraw.Draw(scene)
+    draw.ellipse(place, fill=colour, outline=text_colour(colour), width=max(1, radius // 4))
 
 
 @cache

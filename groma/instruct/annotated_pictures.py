@@ -61,11 +61,11 @@ def _annotate_one(
 
 
 def _boxes(reply: GroundedReply) -> list[Fields]:
-    """Every region with a phrase, once for each phrase that means it."""
-    found = {
-        (region.id, phrase): {"phrase": phrase, "box": list(region.box), "score": region.score}
-        for span in reply.spans
-        if (phrase := reply.phrase(span).strip())
-        for region in span.regions
-    }
+    """Every region with a phrase, by the first that means it."""
+    found: dict[int, Fields] = {}
+    for span in reply.spans:
+        if phrase := reply.phrase(span).strip():
+            for region in span.regions:
+                thing = {"phrase": phrase, "box": list(region.box), "score": region.score}
+                found.setdefault(region.id, thing)
     return list(found.values())

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal, Self
 
 from groma.atomic_file import write_json
+from groma.data.found_things import FoundIn, FoundThing, to_coco
 from groma.run_journal import Fields, RunJournal
-from groma.types import GromaError
+from groma.types import GromaError, to_size
 
 _JOURNAL = "journal.jsonl"
 _REVIEW = "review.jsonl"
@@ -96,36 +97,18 @@ class MadeFolder:
         write_json(self.refused_file, refused)
 
     def write_coco(self, keys: Iterable[str]) -> None:
-        """Write annotations: phrases are the categories, boxes x, y, width, height in pixels."""
-        images: list[Fields] = []
-        annotations: list[Fields] = []
-        categories: dict[str, int] = {}
-        for outcome in self._done(keys):
-            if outcome.annotation is None:
-                continue
-            (height, width), boxes = outcome.annotation["size"], outcome.annotation["boxes"]
-            image = {"id": len(images) + 1, "file_name": outcome.key}
-            caption = {"caption": outcome.annotation["caption"]}
-            images.append(image | {"height": height, "width": width} | caption)
-            for box in boxes:
-                x1, y1, x2, y2 = box["box"]
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": len(images),
-                        "category_id": categories.setdefault(box["phrase"], len(categories) + 1),
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "area": (x2 - x1) * (y2 - y1),
-                        "iscrowd": 0,
-                        "segmentation": [],
-                        "score": box["score"],
-                    }
-                )
-        named = [{"id": number, "name": name} for name, number in categories.items()]
-        # pycocotools before 2.0.11 reads no results without `info`, and shows nothing shapeless.
-        info = {"description": "Groma's annotations"}
-        found = {"info": info, "images": images, "annotations": annotations, "categories": named}
-        write_json(self._path / "coco.json", found)
+        """Write annotations; see `groma.data.found_things`."""
+        pictures = [
+            FoundIn(
+                outcome.key,
+                to_size(told["size"]),
+                [FoundThing(**thing) for thing in told["boxes"]],
+                told["caption"],
+            )
+            for outcome in self._done(keys)
+            if (told := outcome.annotation) is not None
+        ]
+        write_json(self._path / "coco.json", to_coco(pictures, "Groma's annotations"))
 
     def summary(self, keys: Iterable[str]) -> str:
         """How many pictures ended how, and the most frequent reasons why not."""

@@ -743,8 +743,10 @@ def test_save_and_load(tab: Tab, tmp_path: Path) -> None:
     tab.click(200, 300)
     tab.ask("Describe [1].")
     tab.page.click("text=Save and load")
-    tab.page.get_by_label("number input for Leave out below").fill("0.5")
-    tab.page.wait_for_timeout(500)  # until the page has told the server
+    least = tab.page.get_by_label("number input for Leave out below")
+    least.fill("0.5")
+    least.press("Tab")
+    expect(tab.page.get_by_label("range slider for Leave out below")).to_have_value("0.5")
     tab.page.click("text=Make files of this talk")
     with tab.page.expect_download() as download:
         tab.page.locator("a[download='scene.zip']").first.click()

@@ -113,10 +113,28 @@ def test_marked_picture_has_every_region(talk: Conversation) -> None:
         assert not changed[int((y1 + y2) / 2), int((x1 + x2) / 2)]
 
 
+def test_a_marked_picture_shows_what_was_drawn_as_it_was_drawn(file: Path) -> None:
+    talk = drawn_talk(file)
+    marked = np.asarray(export.mark(picture(), talk)).astype(int)
+    changed = np.abs(marked - np.asarray(picture())).sum(axis=2) > 6
+    _, _, scribble, lasso, mask = (region for region in talk.regions if region.user)
+    for region in (scribble, lasso):
+        assert region.shape is not None
+        inside = region.shape.mask((SIZE[1], SIZE[0]))
+        assert changed[inside].mean() > 0.95
+    # Where the box of the lasso is, but not the lasso.
+    assert not changed[390:398, 484:500].any()
+    assert isinstance(mask.shape, Mask)
+    covered = mask.shape.mask((SIZE[1], SIZE[0]))
+    assert changed[covered].mean() > 0.95
+    assert not changed[285:330, 425:440].any()  # in its box, but not in it
+    assert changed[378:383, 398:403].all()  # the dot
+
+
 def test_an_adopted_proposal_is_drawn_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[int, list[str]]] = []
     monkeypatch.setattr(
-        export, "draw_boxes", lambda _, found, labels: drawn.append((len(found), labels))
+        export, "draw_boxes", lambda _, found, labels, __: drawn.append((len(found), labels))
     )
     chat = ScriptedGroma().chat(file)
     chat.ask("Describe")

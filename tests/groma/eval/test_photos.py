@@ -12,7 +12,7 @@ from groma.cli import evaluate
 from groma.cli import main as cli
 from groma.eval.benchmarks.photos.photo_benchmark import Photos
 from groma.eval.benchmarks.photos.photo_judging import FIGURES, judge_reply
-from groma.eval.benchmarks.photos.photo_names import SYNONYMS, Names
+from groma.eval.benchmarks.photos.photo_names import Names
 from groma.eval.benchmarks.photos.photo_questions import (
     _NUM_ABSENT,
     Question,
@@ -24,6 +24,7 @@ from groma.eval.harness.asker import Asker, Protocol
 from groma.eval.harness.benchmark_result import make_lines
 from groma.eval.harness.benchmark_run import Shard, predict
 from groma.named_regions import GroundedSpan, RegionRef
+from groma.text.coco_names import SYNONYMS
 from groma.types import GromaError
 from tests import talk
 from tests.groma.eval import benchmark_files as files

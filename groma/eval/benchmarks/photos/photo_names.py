@@ -1,17 +1,11 @@
 """Which thing do words name? Categories of an annotation file, in the words that people use."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
-from groma.foreign import load_json
 from groma.ops.colours import NAMES as COLOURS
+from groma.text.coco_names import SYNONYMS
 from groma.text.grammar import plural_of
-
-SYNONYMS: Mapping[str, Sequence[str]] = load_json(
-    Path(__file__).with_name("coco_synonyms.json").read_bytes()
-)
-"""What COCO's categories are called besides, their kinds included."""
 
 
 class Names:
