@@ -57,6 +57,8 @@ ENDPOINT_IS_OFF = (
 )
 
 SECONDS_BETWEEN_TIDYING = 60.0
+SECONDS_TO_WAIT = 600.0
+"""What a page asks for at once is done one after another; other pages do not wait."""
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "app.py") -> int:
@@ -365,7 +367,11 @@ def launch(
         engine = engine or Engine(models.get(models.given), budget=budget // 4)
         routes += program_routes(engine, models.given, keys)
         budget -= budget // 4
-    sessions = ZeroGpuSessions(models) if is_zero_gpu() else Sessions(models, budget)
+    sessions = (
+        ZeroGpuSessions(models)
+        if is_zero_gpu()
+        else Sessions(models, budget, patience=SECONDS_TO_WAIT)
+    )
     teaching = None
     if finetune is not None:
         runs = runs.resolve()

@@ -1,6 +1,6 @@
 """The page: layout and wiring, no logic."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -349,7 +349,7 @@ class Page:
 
 
 @contextmanager
-def _folded(title: str) -> Iterator[None]:
+def _folded(title: str) -> Generator[None]:
     """What a click on its title shows.
 
     Gradio's accordion gives its contents their first values a moment after it was opened for the

@@ -131,6 +131,7 @@ class Sessions:
         lifetime: seconds after which an unused session is forgotten altogether.
         capacity: most sessions; the least recently used is forgotten for a new one.
         clock: for tests.
+        patience: seconds that work for a tab waits until other work for it is done.
     """
 
     at_once = 16
@@ -144,6 +145,7 @@ class Sessions:
         lifetime: float = 24 * 3600,
         capacity: int = 1000,
         clock: Clock = time.monotonic,
+        patience: float = 0,
     ) -> None:
         self.models = models
         self._budget = budget
@@ -151,6 +153,7 @@ class Sessions:
         self._lifetime = lifetime
         self._capacity = capacity
         self._clock = clock
+        self._patience = patience
         self._sessions: dict[str, Session] = {}
         self._forgotten: dict[str, str] = {}
         self._tickets = Tickets()
@@ -249,7 +252,7 @@ class Sessions:
                 is still answering; then nothing changes.
         """
         session = self.get(tab)
-        with _exclusive(session):
+        with self._exclusive(session):
             self._look(session, picture, conversation, settings)
         self._free_surplus()
 
@@ -278,7 +281,7 @@ class Sessions:
             GromaError: if the model cannot be loaded, or as `open`; then nothing changes.
         """
         session = self.get(tab)
-        with _exclusive(session):
+        with self._exclusive(session):
             session.chat = None  # there may be no room for two
             self._retrying(session, lambda: self.models.get(model))
             other = Session(model)
@@ -300,7 +303,7 @@ class Sessions:
             GromaError: if the tab is still answering.
         """
         session = self.get(tab)
-        with _exclusive(session):
+        with self._exclusive(session):
             session.model, session.chat = self.models.given, None
             session.adapted, session.adapter = adapted, name
 
@@ -357,7 +360,7 @@ class Sessions:
         key = key or session.before
         if key not in session.former:
             raise GromaError("There is nothing to bring back.")
-        with _exclusive(session):
+        with self._exclusive(session):
             former = session.former.pop(key)
             if not session.begins(former):
                 self.keep(tab, drawn)
@@ -403,7 +406,7 @@ class Sessions:
         """
         session = self.require(tab)
         try:
-            with _exclusive(session):
+            with self._exclusive(session):
                 if detail not in (None, session.detail):
                     session.detail, session.chat = detail, None
                 chat = session.chat = session.chat or self._open_again(session)
@@ -556,6 +559,15 @@ class Sessions:
         if len(self._forgotten) > MOST_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
 
+    @contextmanager
+    def _exclusive(self, session: Session) -> Generator[None]:
+        if not session.busy.acquire(timeout=self._patience):
+            raise GromaError("This conversation is still answering; please wait or press Stop.")
+        try:
+            yield
+        finally:
+            session.busy.release()
+
     def _free_surplus(self) -> None:
         """Free least recently used memory until the rest fits the budget."""
         with self._lock:
@@ -565,16 +577,6 @@ class Sessions:
                 if surplus <= 0:
                     return
                 surplus -= _free(session)
-
-
-@contextmanager
-def _exclusive(session: Session) -> Generator[None]:
-    if not session.busy.acquire(blocking=False):
-        raise GromaError("This conversation is still answering; please wait or press Stop.")
-    try:
-        yield
-    finally:
-        session.busy.release()
 
 
 def _kept(session: Session, drawn: tuple[Any, ...]) -> Session:

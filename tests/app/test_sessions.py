@@ -531,3 +531,16 @@ def test_masks_are_made_by_the_maker_of_the_model_that_answers(
     (turn,) = sessions.get("a").conversation.turns
     assert turn.reply == reply.with_masks(picture(), GrabCut())
     assert len(looked) == is_given
+
+
+def test_work_for_a_tab_waits_for_other_work_for_it(file: Path) -> None:
+    sessions = Sessions(Models("mini", ScriptedGroma(delay=0.02)), budget=10**9, patience=30)
+    sessions.open("me", file)
+    replies = sessions.stream("me", "Describe")
+    next(replies)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(lambda: list(sessions.stream("me", "How many?")))
+        assert not second.done()
+        list(replies)
+        assert second.result(30)
+    assert [turn.question for turn in sessions.get("me").turns] == ["Describe", "How many?"]
