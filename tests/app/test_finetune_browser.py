@@ -124,7 +124,7 @@ def serve(groma: Groma, folder: Path, **changes: float) -> str:
 
 def ask(page: Page, picture: Path) -> str:
     """A short answer of the chat."""
-    page.locator("button", has_text="Settings").first.click()
+    page.locator("summary", has_text="Settings").click()
     page.get_by_label("number input for Longest answer").fill("16")
     page.locator(".groma-canvas input[type=file]").first.set_input_files(picture)
     expect(page.locator(".groma-talk")).to_contain_text("Ask anything")
