@@ -241,6 +241,7 @@ def test_a_new_picture_can_be_undone_and_an_example_forgets_its_question(
     page.click("[data-restore]")
     expect(tab.answers).to_have_count(1)
     page.set_input_files(".groma-canvas input[type=file]", scene)
+    expect(page.locator(".groma-note")).to_contain_text("A new picture")
     page.locator("[data-do=explore]", has_text="3").wait_for()
 
 
