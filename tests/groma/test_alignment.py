@@ -192,7 +192,10 @@ def test_every_description_has_the_view_it_fits_best(folder: Path, picture: Imag
     assert [fit.view for fit in alignment.fits["dog"]] == likeness.argmax(dim=1).tolist()
     assert [fit.description for fit in alignment.fits["dog"]] == told["dog"]
     twice = align_picture(picture, told, clip, CODE, [*regions, *regions])
-    assert twice.fits == alignment.fits  # of equal views the first
+    for once, again in zip(alignment.fits["dog"], twice.fits["dog"], strict=True):
+        # Of equal views either: in a larger batch the last digit differs, on some processors.
+        assert (again.description, again.view % 3) == (once.description, once.view)
+        assert again.similarity == pytest.approx(once.similarity, abs=1e-5)
 
 
 def test_without_views_the_whole_picture_counts(folder: Path, picture: Image.Image) -> None:
