@@ -28,6 +28,7 @@ COUNTS: dict[int, float] = {
 }
 """How many things a photograph shows."""
 DOUBTS: dict[int, float] = {0: 1.0, 1: 1.1, 2: 1.1, 3: 0.9, 4: 0.7, 6: 0.4}
+"""How many things it leaves in doubt; three in four have a name, 1.6, and on photographs 1.8."""
 _ANYTHING_SHARE = 0.55
 """Share of scenes in which things meet that never do: every noun must be learnt alike."""
 _SAME_SHARE = 0.45

@@ -193,8 +193,8 @@ def test_every_description_has_the_view_it_fits_best(folder: Path, picture: Imag
     assert [fit.description for fit in alignment.fits["dog"]] == told["dog"]
     twice = align_picture(picture, told, clip, CODE, [*regions, *regions])
     for once, again in zip(alignment.fits["dog"], twice.fits["dog"], strict=True):
-        # Of equal views either: in a larger batch the last digit differs, on some processors.
-        assert (again.description, again.view % 3) == (once.description, once.view)
+        # Of equal views the first; in a larger batch the last digit differs, on some processors.
+        assert (again.description, again.view) == (once.description, once.view)
         assert again.similarity == pytest.approx(once.similarity, abs=1e-5)
 
 
