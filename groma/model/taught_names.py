@@ -9,6 +9,7 @@ and every other region is what it was before.
 import torch
 from torch import Tensor, nn
 
+from groma.ops.boxes import pairwise_overlap
 from groma.ops.roi_align import roi_align
 from groma.types import Proposals
 
@@ -16,6 +17,8 @@ BINS = 3
 """Bins per side of what is seen of a box: enough to tell a part from the whole."""
 _SEEN = 0.5
 _NEVER = -20.0
+_SAME = 0.5
+"""Of the smaller of two boxes, when more than this is in the other."""
 
 
 class TaughtNames(nn.Module):
@@ -47,9 +50,17 @@ class TaughtNames(nn.Module):
         return probabilities * (probabilities > _SEEN)
 
     def lift(self, proposals: Proposals, feature_map: Tensor) -> Proposals:
-        """The proposals of a picture in their order, what shows something taught scored as that."""
-        seen = self(feature_map, proposals.boxes).amax(dim=1)
-        return Proposals(proposals.boxes, proposals.scores.maximum(seen))
+        """The proposals of a picture in their order, what shows something taught scored as that.
+
+        Parts of such a thing, and what holds more than it, show it too: they score 0, for whatever
+        overlaps them and shows it more clearly is the thing itself.
+        """
+        boxes = proposals.boxes
+        seen = self(feature_map, boxes)
+        is_same = pairwise_overlap(boxes, boxes) > _SAME
+        is_clearer = ((seen[:, None] < seen) & (seen[:, None] > 0)).any(dim=-1)
+        scores = proposals.scores.maximum(seen.amax(dim=1))
+        return Proposals(boxes, scores.masked_fill((is_same & is_clearer).any(dim=1), 0.0))
 
     def tell(self, tokens: Tensor, seen: Tensor) -> Tensor:
         """Region tokens (N, D) of boxes with the names of what is `seen` (N, C) in them."""
