@@ -18,7 +18,7 @@ BINS = 3
 _SEEN = 0.5
 _NEVER = -20.0
 _SAME = 0.5
-"""Of the smaller of two boxes, when more than this is in the other."""
+"""Share of the smaller of two boxes that lies in the other, from which they may show one thing."""
 
 
 class TaughtNames(nn.Module):
@@ -52,15 +52,16 @@ class TaughtNames(nn.Module):
     def lift(self, proposals: Proposals, feature_map: Tensor) -> Proposals:
         """The proposals of a picture in their order, what shows something taught scored as that.
 
-        Parts of such a thing, and what holds more than it, show it too: they score 0, for whatever
-        overlaps them and shows it more clearly is the thing itself.
+        Parts of such a thing, and what holds more than it, show it too: for whatever overlaps them
+        and shows it more clearly is the thing itself, they score 0 if they show nothing else.
         """
         boxes = proposals.boxes
         seen = self(feature_map, boxes)
         is_same = pairwise_overlap(boxes, boxes) > _SAME
-        is_clearer = ((seen[:, None] < seen) & (seen[:, None] > 0)).any(dim=-1)
-        scores = proposals.scores.maximum(seen.amax(dim=1))
-        return Proposals(boxes, scores.masked_fill((is_same & is_clearer).any(dim=1), 0.0))
+        is_beaten = (is_same[..., None] & (seen[:, None] < seen)).any(dim=1)  # (N, C)
+        own = seen.masked_fill(is_beaten, 0.0).amax(dim=1)
+        is_part = seen.any(dim=1) & (own == 0)
+        return Proposals(boxes, proposals.scores.maximum(own).masked_fill(is_part, 0.0))
 
     def tell(self, tokens: Tensor, seen: Tensor) -> Tensor:
         """Region tokens (N, D) of boxes with the names of what is `seen` (N, C) in them."""

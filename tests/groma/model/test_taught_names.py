@@ -7,8 +7,8 @@ from groma.data.sample import GroundedSample
 from groma.finetune.name_teaching import _regress, _Seen, _shows, teach_names
 from groma.model.groma import GromaForConditionalGeneration
 from groma.model.region_selection import SelectionPolicy, select_regions
-from groma.model.taught_names import BINS, see
-from groma.types import EncodedImage
+from groma.model.taught_names import BINS, TaughtNames, see
+from groma.types import EncodedImage, Proposals
 from tests import talk
 from tests.groma.model.tiny import tiny_model, tiny_pixels
 
@@ -64,6 +64,21 @@ def test_what_is_recognised_comes_first_and_is_named_and_all_else_stays() -> Non
     torch.testing.assert_close(named[0], tokens[0] + torch.arange(48.0))
     quiet = ~names(image.feature_maps[1], BOXES).any(dim=1)
     assert quiet.any() and torch.equal(named[1:][quiet], tokens[1:][quiet])
+
+
+def test_of_what_shows_a_thing_only_the_clearest_is_proposed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thing, part, around = [0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.3, 0.3], [0.0, 0.0, 0.6, 0.6]
+    other, apart, plain = [0.1, 0.1, 0.5, 0.45], [0.7, 0.7, 0.9, 0.9], [0.2, 0.2, 0.4, 0.4]
+    boxes = torch.tensor([thing, part, around, other, apart, plain])
+    # (N, C): the fourth shows another thing too, and that best of all; the last shows none.
+    seen = torch.tensor([[0.9, 0], [0.7, 0], [0.6, 0], [0.6, 0.8], [0.7, 0], [0, 0]])
+    names = TaughtNames(2, 1, 1)
+    monkeypatch.setattr(names, "forward", lambda *_: seen)
+    lifted = names.lift(Proposals(boxes, torch.full((6,), 0.3)), torch.zeros(1, 3, 3))
+    assert torch.equal(lifted.boxes, boxes)
+    assert lifted.scores.tolist() == pytest.approx([0.9, 0.0, 0.0, 0.8, 0.7, 0.3])
 
 
 def test_leaving_out_a_picture_is_fitting_without_it() -> None:
